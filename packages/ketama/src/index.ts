@@ -1,1 +1,8 @@
-export {}
+export {
+  type Bucket,
+  type BuildOptions,
+  buildContinuum,
+  Continuum,
+  type ContinuumOptions,
+  type NodesOptions,
+} from './continuum.ts'
