@@ -17,7 +17,7 @@ export interface Bucket {
 export interface ContinuumOptions {
   /** Points for each unit of weight; an integer from 1. Default 160, the number of nginx: change it and the choice is no longer nginx's. */
   readonly pointsPerWeight?: number
-  /** Most points in all; more throws a `RangeError`. Default 4,194,304 (26,214 units of weight), 42 MB. */
+  /** Most points in all; more throws a `RangeError`. Default 4,194,304 (26,214 units of weight): at most 59 MB, twice that while building. */
   readonly pointCountMax?: number
   /** Whether the square brackets of IPv6 are hashed. Default true, as in nginx; false is what pingora-ketama does. */
   readonly ipv6Brackets?: boolean
@@ -125,9 +125,18 @@ export class Continuum {
    * With `nodeIndexAt` this walks the ring without an iterator: add one, and start over at `pointCount`.
    */
   pointIndex(key: string | Uint8Array): number | undefined {
+    return this.pointIndexOfHash(crc32(key))
+  }
+
+  /**
+   * As `pointIndex` for a hash that you already have.
+   *
+   * @param value - The CRC-32 of a key, an integer from 0 to 2^32 − 1; anything else is taken modulo 2^32.
+   */
+  pointIndexOfHash(value: number): number | undefined {
     const hashes = this.#hashes
     if (hashes.length === 0) return undefined
-    const hash = crc32(key)
+    const hash = value >>> 0
     const prefix = hash >>> this.#shift
     let low = this.#directory[prefix] as number
     let high = this.#directory[prefix + 1] as number
