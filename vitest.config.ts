@@ -1,19 +1,42 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { defaultServerConditions } from 'vite'
-import type { ViteUserConfig } from 'vitest/config'
+import type { TestProjectInlineConfiguration, ViteUserConfig } from 'vitest/config'
 
 // Tests run against src: the "@cirque/source" export condition needs no build.
 const conditions = ['@cirque/source', ...defaultServerConditions]
 
+const here = import.meta.dirname
+
+function project(name: string, root: string): TestProjectInlineConfiguration {
+  return { extends: true, test: { name, root, environment: 'node' } }
+}
+
+/** One project for each folder below `parent` that has tests, named after the folder. */
+function projectsIn(parent: string, prefix: string): TestProjectInlineConfiguration[] {
+  return readdirSync(join(here, parent))
+    .filter((folder) => existsSync(join(here, parent, folder, 'test')))
+    .map((folder) => project(`${prefix}${folder}`, `${parent}/${folder}`))
+}
+
 const config: ViteUserConfig = {
   ssr: { resolve: { conditions } },
   test: {
-    projects: readdirSync(new URL('packages', import.meta.url)).map((name) => ({
-      extends: true,
-      test: { name, root: `packages/${name}`, environment: 'node' },
-    })),
+    projects: [
+      ...projectsIn('packages', ''),
+      ...projectsIn('examples', 'example-'),
+      project('bench', 'bench'),
+      project('repo', 'scripts'),
+    ],
     include: ['test/**/*.test.ts'],
-    benchmark: { include: ['bench/**/*.bench.ts'] },
+    // A process per file: a crash, a leaked handle or a changed global stays where it happened.
+    pool: 'forks',
+    // Tests start servers and clients of their own; more workers than this starve each other's deadlines.
+    maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    teardownTimeout: 5_000,
     coverage: {
       provider: 'v8',
       include: ['packages/*/src/**/*.ts'],

@@ -2,10 +2,13 @@
 // Brings the pinned pnpm and a new enough Node.js, installs the workspace from
 // its lockfile, then runs a command with both first on PATH:
 //   node scripts/toolchain.cjs pnpm run check
+//   node scripts/toolchain.cjs --build node examples/load-balancer/dist/main.js
+// With --build it builds every package and example first.
 // Plain old CommonJS without dependencies: any Node.js since 14.14 can start it.
 'use strict'
-const { spawnSync } = require('child_process')
+const { spawn, spawnSync } = require('child_process')
 const fs = require('fs')
+const os = require('os')
 const path = require('path')
 
 const root = path.resolve(__dirname, '..')
@@ -14,12 +17,32 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'ut
 const pnpmVersion = /^pnpm@([^+]+)/.exec(manifest.packageManager)[1]
 const wantedNode = process.env.TOOLCHAIN_NODE || ''
 const pinnedNode = wantedNode || fs.readFileSync(path.join(root, '.node-version'), 'utf8').trim()
-const digests = JSON.parse(fs.readFileSync(path.join(__dirname, 'toolchain.json'), 'utf8')).digests
+const { digests } = JSON.parse(fs.readFileSync(path.join(__dirname, 'toolchain.json'), 'utf8'))
 const home = process.env.TOOLCHAIN_DIR || path.join(root, '.toolchain')
+const byHand = 'install Node.js 24.20+ or 26.6+ and pnpm ' + pnpmVersion + ' yourself'
+// Downloads are large only once per checkout; between two signs of life at most this long.
+const progressEveryMs = 5000
+// npm passes a Ctrl-C on to us although the terminal has done so already: one keystroke, one signal.
+const sameSignalWithinMs = 500
 
-function fail(message) {
-  process.stderr.write('\ntoolchain: ' + message + '\n')
-  process.exit(1)
+class Failure extends Error {}
+
+// What to undo when a signal ends this process before its command runs: a running tool, a half-filled folder.
+let currentTool = null
+let unfinished = ''
+let forwardSignal = null
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) {
+  process.on(signal, () => {
+    if (forwardSignal !== null) return forwardSignal(signal)
+    if (currentTool !== null) currentTool.kill('SIGTERM')
+    if (unfinished !== '') fs.rmSync(unfinished, { recursive: true, force: true, maxRetries: 3 })
+    process.exit(128 + os.constants.signals[signal])
+  })
+}
+
+function say(message) {
+  process.stderr.write('toolchain: ' + message + '\n')
 }
 
 // The same range as "engines" in package.json.
@@ -30,16 +53,66 @@ function newEnough(version) {
   return (major === 24 && Number(m[2]) >= 20) || (major === 26 && Number(m[2]) >= 6) || major > 26
 }
 
+// Runs a program to its end. Resolves to its status, its error, and its stderr, which is shown as well.
 function run(file, args, options) {
-  return spawnSync(file, args, Object.assign({ stdio: 'inherit', cwd: root, shell: false }, options))
+  return new Promise((resolve) => {
+    let stderr = ''
+    const child = spawn(file, args, Object.assign({ cwd: root, stdio: ['ignore', 2, 'pipe'] }, options))
+    currentTool = child
+    if (child.stderr) {
+      child.stderr.on('data', (chunk) => {
+        if (stderr.length < 65536) stderr += chunk
+        process.stderr.write(chunk)
+      })
+    }
+    const end = (status, error) => {
+      currentTool = null
+      resolve({ status: status, error: error, stderr: stderr })
+    }
+    child.on('error', (error) => end(1, error))
+    child.on('close', (status) => end(status, null))
+  })
+}
+
+// Shows that a long step is alive: at once, then every few seconds until `done` is called.
+function progress(message) {
+  const startedAt = Date.now()
+  say(message + ' ...')
+  const timer = setInterval(() => {
+    say(message + ': ' + Math.round((Date.now() - startedAt) / 1000) + ' s so far')
+  }, progressEveryMs)
+  return function done() {
+    clearInterval(timer)
+    return ((Date.now() - startedAt) / 1000).toFixed(1) + ' s'
+  }
 }
 
 // npm, found through npm itself when it runs this script.
 function npm(args, cwd) {
   const cli = process.env.npm_execpath || ''
-  const options = { cwd: cwd, stdio: ['ignore', 2, 2] }
-  if (/npm-cli\.js$/.test(cli)) return run(process.execPath, [cli].concat(args), options)
-  return run('npm', args, Object.assign(options, { shell: windows }))
+  if (/npm-cli\.js$/.test(cli)) return run(process.execPath, [cli].concat(args), { cwd: cwd })
+  return run('npm', args, { cwd: cwd, shell: windows })
+}
+
+// Says in one sentence why npm could not fetch a package.
+function fetchFailure(id, result) {
+  const what = 'cannot fetch ' + id + ': '
+  if (result.error && result.error.code === 'ENOENT') return what + 'npm is not on PATH. Or ' + byHand + '.'
+  if (/\b(E404|ETARGET|EBADPLATFORM)\b/.test(result.stderr)) {
+    return what + 'the npm registry has no such package for this platform. Please ' + byHand + '.'
+  }
+  if (
+    /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR|ENOTCACHED|UND_ERR\w*)\b|network/i.test(
+      result.stderr,
+    )
+  ) {
+    return (
+      what + 'the npm registry cannot be reached. Check the network or the proxy settings, or ' + byHand + '.'
+    )
+  }
+  if (/\bENOSPC\b/.test(result.stderr)) return what + 'the disk is full.'
+  const reason = result.error ? result.error.message : 'npm ended with status ' + result.status
+  return what + reason + '. Try again, or ' + byHand + '.'
 }
 
 // npm has checked each tarball against the registry's digest; this compares the
@@ -50,71 +123,83 @@ function verify(dir) {
   for (const key of Object.keys(packages)) {
     const id = key.replace(/^node_modules\//, '') + '@' + packages[key].version
     if (digests[id] !== undefined && digests[id] !== packages[key].integrity) {
-      fs.rmSync(dir, { recursive: true, force: true })
-      fail(id + ' is not the package this repository was tested with (its digest differs).')
+      throw new Failure(id + ' is not the package this repository was tested with (its digest differs).')
     }
   }
 }
 
 // Installs one exact package into its own folder; atomic, so that two runs at once are safe.
-function provide(name, version, finish) {
+async function provide(name, version, finish) {
   const dir = path.join(home, name + '-' + version)
   if (fs.existsSync(path.join(dir, 'ok'))) return dir
-  process.stderr.write('toolchain: fetching ' + name + ' ' + version + '\n')
+  const id = name + '@' + version
   fs.mkdirSync(home, { recursive: true })
   const tmp = fs.mkdtempSync(path.join(home, 'tmp-'))
-  fs.writeFileSync(path.join(tmp, 'package.json'), '{"private":true}\n')
-  const flags = [
-    '--ignore-scripts',
-    '--no-save',
-    '--no-package-lock',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=error',
-    '--fetch-retries=2',
-    '--fetch-retry-mintimeout=1000',
-    '--fetch-retry-maxtimeout=5000',
-  ]
-  const done = npm(['install'].concat(flags, [name + '@' + version]), tmp)
-  if (done.error || done.status !== 0) {
-    fs.rmSync(tmp, { recursive: true, force: true })
-    fail(
-      'could not fetch ' +
-        name +
-        '@' +
-        version +
-        ' from the npm registry (' +
-        (done.error ? done.error.message : 'npm exit ' + done.status) +
-        ').\n' +
-        'Check the network, or install Node.js 24.20+ or 26.6+ and pnpm ' +
-        pnpmVersion +
-        ' yourself.',
-    )
-  }
-  verify(tmp)
-  finish(path.join(tmp, 'node_modules', name))
-  fs.writeFileSync(path.join(tmp, 'ok'), '')
+  unfinished = tmp
+  const done = progress('fetching ' + id + ' from the npm registry (only this once)')
   try {
-    fs.renameSync(tmp, dir)
-  } catch (error) {
+    fs.writeFileSync(path.join(tmp, 'package.json'), '{"private":true}\n')
+    const flags = [
+      '--ignore-scripts',
+      '--no-save',
+      '--no-package-lock',
+      '--no-audit',
+      '--no-fund',
+      '--loglevel=error',
+      '--fetch-retries=2',
+      '--fetch-retry-mintimeout=1000',
+      '--fetch-retry-maxtimeout=5000',
+    ]
+    const result = await npm(['install'].concat(flags, [id]), tmp)
+    if (result.error || result.status !== 0) throw new Failure(fetchFailure(id, result))
+    verify(tmp)
+    await finish(path.join(tmp, 'node_modules', name))
+    fs.writeFileSync(path.join(tmp, 'ok'), '')
+    try {
+      fs.renameSync(tmp, dir)
+    } catch (error) {
+      // Another run was faster; its copy is as good as ours.
+      if (!fs.existsSync(path.join(dir, 'ok'))) throw error
+    }
+    say(id + ' is ready after ' + done())
+  } finally {
+    done()
+    unfinished = ''
     fs.rmSync(tmp, { recursive: true, force: true })
-    if (!fs.existsSync(path.join(dir, 'ok'))) throw error
   }
   return dir
 }
 
-function nodeDir() {
+function muslLibc() {
+  if (process.platform !== 'linux') return false
+  const report = process.report && process.report.getReport()
+  return Boolean(report && report.header && report.header.glibcVersionRuntime === undefined)
+}
+
+async function nodeDir() {
   if (wantedNode === '' && newEnough(process.version)) return path.dirname(process.execPath)
-  const os = windows ? 'win' : process.platform
-  const prefix = os === 'darwin' && process.arch === 'arm64' ? 'node-bin' : 'node'
-  const name = [prefix, os, process.arch].join('-')
-  const dir = provide(name, pinnedNode, (pkg) => {
+  const system = windows ? 'win' : process.platform
+  const prefix = system === 'darwin' && process.arch === 'arm64' ? 'node-bin' : 'node'
+  const name = [prefix, system, process.arch].join('-')
+  if (!Object.keys(digests).some((id) => id.startsWith(name + '@')) || muslLibc()) {
+    const platform = process.platform + '-' + process.arch + (muslLibc() ? ' with musl' : '')
+    throw new Failure(
+      'this is Node.js ' +
+        process.version +
+        ', too old, and there is no pinned binary for ' +
+        platform +
+        ' to fetch. Please ' +
+        byHand +
+        '.',
+    )
+  }
+  const dir = await provide(name, pinnedNode, (pkg) => {
     fs.rmSync(path.join(pkg, 'include'), { recursive: true, force: true }) // 67 MB of headers
   })
   return path.join(dir, 'node_modules', name, 'bin')
 }
 
-function pnpmDir() {
+async function pnpmDir() {
   // Inside "pnpm run" the right pnpm is on PATH already.
   const agent = /^pnpm\/(\d+)\./.exec(process.env.npm_config_user_agent || '')
   if (agent !== null && agent[1] === pnpmVersion.split('.')[0]) return ''
@@ -127,44 +212,139 @@ function pnpmDir() {
     env: Object.assign({}, process.env, { COREPACK_ENABLE_DOWNLOAD_PROMPT: '0' }),
   })
   if (found.status === 0 && found.stdout.trim() === pnpmVersion) return ''
-  const dir = provide('pnpm', pnpmVersion, (pkg) => {
+  const dir = await provide('pnpm', pnpmVersion, async (pkg) => {
     // What pnpm's own install script does: put the native binary in place.
-    const placed = run(process.execPath, ['install.js'], { cwd: pkg, stdio: ['ignore', 2, 2] })
-    if (placed.status !== 0) fail('pnpm ' + pnpmVersion + ' has no binary for this platform.')
+    const placed = await run(process.execPath, ['install.js'], { cwd: pkg })
+    if (placed.status !== 0) {
+      throw new Failure(
+        'pnpm ' +
+          pnpmVersion +
+          ' has no binary for ' +
+          process.platform +
+          '-' +
+          process.arch +
+          '. Please ' +
+          byHand +
+          '.',
+      )
+    }
   })
   return path.join(dir, 'node_modules', '.bin')
 }
 
-const env = Object.assign({}, process.env)
-const bins = [nodeDir(), pnpmDir(), path.join(root, 'node_modules', '.bin')].filter(Boolean)
-// Windows calls it "Path".
-const pathKey = Object.keys(env).find((k) => k.toUpperCase() === 'PATH') || 'PATH'
-env[pathKey] = bins.concat(env[pathKey] || '').join(path.delimiter)
-// Nothing of the outer npm or Node.js may leak into the tools.
-for (const key of Object.keys(env)) {
-  if (/^npm_(package|lifecycle|command|execpath|node_execpath|config_user_agent)/.test(key)) delete env[key]
-}
-delete env.NODE
-env.TURBO_TELEMETRY_DISABLED = '1'
-env.DO_NOT_TRACK = '1'
-
-const version = spawnSync('node', ['--version'], { env: env, encoding: 'utf8', shell: windows })
-if (version.status !== 0)
-  fail('node does not run: ' + (version.error ? version.error.message : version.stderr))
-env.TOOLCHAIN_NODE_VERSION = version.stdout.trim()
-
-const installed = run('pnpm', ['install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'], {
-  env: env,
-  stdio: ['ignore', 2, 2],
-  shell: windows,
-})
-if (installed.error || installed.status !== 0) {
-  fail('pnpm install failed' + (installed.error ? ': ' + installed.error.message : '.'))
+// The environment of everything that runs from here on.
+function environment(bins) {
+  const env = Object.assign({}, process.env)
+  // Windows calls it "Path".
+  const pathKey = Object.keys(env).find((k) => k.toUpperCase() === 'PATH') || 'PATH'
+  env[pathKey] = bins
+    .filter(Boolean)
+    .concat(env[pathKey] || '')
+    .join(path.delimiter)
+  // Nothing of the outer npm or Node.js may leak into the tools.
+  for (const key of Object.keys(env)) {
+    if (/^npm_(package|lifecycle|command|execpath|node_execpath|config_user_agent)/.test(key)) delete env[key]
+  }
+  delete env.NODE
+  env.TURBO_TELEMETRY_DISABLED = '1'
+  env.DO_NOT_TRACK = '1'
+  const version = spawnSync('node', ['--version'], { env: env, encoding: 'utf8', shell: windows })
+  if (version.status !== 0) {
+    throw new Failure('node does not run: ' + (version.error ? version.error.message : version.stderr.trim()))
+  }
+  env.TOOLCHAIN_NODE_VERSION = version.stdout.trim()
+  return env
 }
 
-const command = process.argv.slice(2)
-if (command.length === 0) process.exit(0)
-process.on('SIGINT', () => {}) // the child decides
-const result = run(command[0], command.slice(1), { env: env, shell: windows })
-if (result.error) fail(command[0] + ': ' + result.error.message)
-process.exit(result.status === null ? 1 : result.status)
+async function install(env) {
+  const fresh = !fs.existsSync(path.join(root, 'node_modules', '.modules.yaml'))
+  const done = fresh ? progress('installing the dependencies') : () => ''
+  const level = fresh ? 'info' : 'warn'
+  const args = ['install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=' + level]
+  const result = await run('pnpm', args, { env: env, stdio: ['ignore', 2, 2], shell: windows })
+  done()
+  if (result.error) throw new Failure('pnpm does not run: ' + result.error.message)
+  if (result.status !== 0) {
+    throw new Failure(
+      'pnpm install failed, see above. A package that is not in the local store needs the npm registry: ' +
+        'is the network up?',
+    )
+  }
+}
+
+async function build(env) {
+  const args = ['run', 'build', '--output-logs=errors-only']
+  // Turbo's own account of cache hits goes to stderr, so that stdout is the command's alone.
+  const result = await run('turbo', args, { env: env, stdio: ['ignore', 2, 2], shell: windows })
+  if (result.error || result.status !== 0) throw new Failure('the build failed, see above.')
+}
+
+// The command lives in a process group of its own, and gets each signal exactly once: a terminal sends
+// Ctrl-C to the whole group and npm repeats it, and a server takes a second one as "now, by force".
+function runCommand(file, args, env) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, {
+      cwd: root,
+      env: env,
+      shell: windows,
+      stdio: 'inherit',
+      detached: !windows,
+    })
+    const watchdog = windows || child.pid === undefined ? null : watch(child.pid)
+    const lastAt = {}
+    forwardSignal = (signal) => {
+      const now = Date.now()
+      const repeated = now - (lastAt[signal] || 0) < sameSignalWithinMs
+      lastAt[signal] = now
+      if (repeated || windows || child.pid === undefined) return
+      // A closed terminal means "end"; a server would take SIGHUP itself as "reload".
+      const passed = signal === 'SIGHUP' ? 'SIGTERM' : signal
+      try {
+        process.kill(-child.pid, passed)
+      } catch (_) {
+        // It has just ended.
+      }
+    }
+    child.on('error', (error) => {
+      if (watchdog) watchdog.stdin.end('done\n')
+      reject(new Failure(file + ': ' + error.message))
+    })
+    child.on('exit', (status, signal) => {
+      if (watchdog) watchdog.stdin.end('done\n')
+      // As a shell reports it: 130 for SIGINT, 143 for SIGTERM.
+      resolve(status === null ? 128 + (os.constants.signals[signal] || 0) : status)
+    })
+  })
+}
+
+// Ends the command's process group when this process is killed without a chance to do so itself.
+function watch(pid) {
+  const script = 'read line || { kill -TERM -- -$1; sleep 5; kill -KILL -- -$1; }'
+  const watchdog = spawn('sh', ['-c', script, 'sh', String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
+  watchdog.on('error', () => {})
+  watchdog.stdin.on('error', () => {})
+  watchdog.unref()
+  return watchdog
+}
+
+async function main() {
+  const command = process.argv.slice(2)
+  const wantsBuild = command[0] === '--build'
+  if (wantsBuild) command.shift()
+  const env = environment([await nodeDir(), await pnpmDir(), path.join(root, 'node_modules', '.bin')])
+  await install(env)
+  if (wantsBuild) await build(env)
+  if (command.length === 0) return 0
+  return await runCommand(command[0], command.slice(1), env)
+}
+
+main().then(
+  (status) => process.exit(status),
+  (error) => {
+    process.stderr.write('\ntoolchain: ' + (error instanceof Failure ? error.message : error.stack) + '\n')
+    process.exit(1)
+  },
+)
