@@ -1,1 +1,21 @@
-export {}
+export { isFieldValue, isToken } from './characters.ts'
+export { ChunkedDecoder, type ChunkedDecoderOptions, type ChunkSink, encodeChunkHead } from './chunked.ts'
+export { HEAD_FAILURE_CODES, type HeadFailure, type HeadFailureCode } from './head-failure.ts'
+export {
+  HEAD_FAILED,
+  type HeadLimits,
+  type HeadParserOptions,
+  type HttpProfile,
+  NEED_MORE,
+} from './head-parser.ts'
+export { type FieldsInit, HeaderFields } from './header-fields.ts'
+export { type HopByHopOptions, removeHopByHop } from './hop-by-hop.ts'
+export { type HostPort, isHostPort, parseHostPort } from './host.ts'
+export { httpDate, parseHttpDate } from './http-date.ts'
+export { isIdempotent } from './methods.ts'
+export { RequestHeadParser } from './request-head-parser.ts'
+export { type HttpVersion, RequestHeader } from './request-header.ts'
+export { ResponseHeadParser } from './response-head-parser.ts'
+export { ResponseHeader } from './response-header.ts'
+export { bodylessStatus, canonicalReason } from './status.ts'
+export { isForbiddenTrailer } from './trailers.ts'
