@@ -1,0 +1,393 @@
+import { type BackgroundService, type BackgroundTask, backgroundService, parseAddress } from '@cirque/core'
+import { Alarm } from './alarm.ts'
+import type { Backend, BackendLike } from './backend.ts'
+import { integerIn } from './check.ts'
+import { ConnectionLease } from './connection-lease.ts'
+import {
+  type Discovery,
+  type DiscoveryFunction,
+  StaticDiscovery,
+  toDiscovery,
+} from './discovery/discovery.ts'
+import { type BalancerListener, guarded, Listeners } from './events.ts'
+import { Feedback } from './feedback.ts'
+import { HealthChecker, type HealthCheckOptions } from './health/checker.ts'
+import type { HealthCheck } from './health/health-check.ts'
+import type { Lease } from './lease.ts'
+import { type Group, type Member, NO_GROUP } from './member.ts'
+import { type LoadBalancerOptions, type LoadBalancerSettings, loadBalancerSettings } from './options.ts'
+import { type SelectOptions, Walk } from './pick.ts'
+import { type Refusal, type WaitOptions, WaitQueue } from './queue.ts'
+import { checkSelection, Roster, type RosterChange } from './roster.ts'
+import type { Selection, SelectionKey } from './selection/selection.ts'
+import { type BalancerSummary, summarize } from './summary.ts'
+import { Updater, type UpdateTiming } from './updater.ts'
+
+let fill: (balancer: LoadBalancer, backends: readonly Backend[]) => void
+
+/**
+ * Chooses a backend for each request among those that discovery finds and health allows.
+ *
+ * `select` only chooses. `acquire` also counts the request until its lease is released with an outcome: that is what
+ * least requests, peak EWMA, caps, ejection and circuit breakers live on. Backends start healthy; checks and updates
+ * run in `backgroundService()` (or `run`), and nothing else here holds a timer or a socket.
+ *
+ * @example
+ * const upstreams = LoadBalancer.fromAddresses(['10.0.0.1:80', '10.0.0.2:80'], roundRobin())
+ * upstreams.setHealthCheck(new TcpHealthCheck(), { intervalMs: 1_000 })
+ * server.addService(upstreams.backgroundService())
+ */
+export class LoadBalancer implements BackgroundTask {
+  readonly #settings: LoadBalancerSettings
+  readonly #selection: Selection
+  readonly #listeners: Listeners = new Listeners()
+  readonly #feedback: Feedback
+  readonly #roster: Roster
+  readonly #updater: Updater
+  readonly #walk: Walk
+  readonly #queue: WaitQueue
+  readonly #updateAlarm: Alarm = new Alarm()
+  readonly #checkAlarm: Alarm = new Alarm()
+  #checker: HealthChecker | undefined
+  #updating: Promise<void> | undefined
+  #running = false
+  #serving = false
+  #everUpdated = false
+  #closed = false
+
+  /**
+   * A balancer whose set is empty until the first update, which its background service does before it is ready.
+   *
+   * @throws {TypeError} If an argument is of the wrong type, or an option is unknown.
+   * @throws {RangeError} If an option is out of range.
+   */
+  constructor(
+    discovery: Discovery | DiscoveryFunction,
+    selection: Selection,
+    options: LoadBalancerOptions = {},
+  ) {
+    this.#settings = loadBalancerSettings(options)
+    this.#selection = checkSelection(selection)
+    this.#feedback = new Feedback(this.#settings, this.#listeners, {
+      onRoom: () => this.#serveQueue(),
+      onLeft: (member) => this.#roster.forget(member),
+    })
+    this.#roster = new Roster(this.#selection, this.#settings)
+    this.#updater = new Updater(toDiscovery(discovery), this.#roster, this.#settings)
+    this.#walk = new Walk((member) => this.#feedback.passesRamp(member))
+    this.#queue = new WaitQueue(this.#settings.queueMax, this.#settings.queueTimeoutMs)
+  }
+
+  /**
+   * A balancer over fixed addresses (`host:port`, `[ipv6]:port`, `unix:/path`), each of weight 1. Ready at once.
+   *
+   * @throws {TypeError} If an address is not valid or listed twice.
+   */
+  static fromAddresses(
+    addresses: Iterable<string>,
+    selection: Selection,
+    options: LoadBalancerOptions = {},
+  ): LoadBalancer {
+    return fixedBalancer(addresses, selection, options)
+  }
+
+  /** A balancer over fixed backends. Ready at once; throws as `fromAddresses` does. */
+  static fromBackends(
+    backends: Iterable<BackendLike>,
+    selection: Selection,
+    options: LoadBalancerOptions = {},
+  ): LoadBalancer {
+    return fixedBalancer(backends, selection, options)
+  }
+
+  static {
+    fill = (balancer, backends) => {
+      balancer.#roster.replaceNow(backends, undefined)
+      balancer.#everUpdated = true
+    }
+  }
+
+  /** The set in place, sorted by address. */
+  get backends(): readonly Backend[] {
+    return this.#roster.backends
+  }
+
+  /** The backend of the set with this address. */
+  backend(address: string): Backend | undefined {
+    return this.#member(address)?.backend
+  }
+
+  /**
+   * Chooses a backend, or `undefined` if none can serve. Counts nothing, and allocates nothing.
+   *
+   * @param key - What hash-based selections choose by; the others ignore it.
+   */
+  select(key?: SelectionKey, options?: SelectOptions): Backend | undefined {
+    return this.#pick(key, options)?.backend
+  }
+
+  /** Chooses a backend and starts a request on it, or `undefined` if none can serve. Called once per attempt. */
+  acquire(key?: SelectionKey, options?: SelectOptions): Lease | undefined {
+    const member = this.#pick(key, options)
+    return member === undefined ? undefined : this.#feedback.begin(member)
+  }
+
+  /**
+   * As `acquire`, but waits while all usable backends are at their cap: in a queue of at most `queueMax`, for at most
+   * `queueTimeoutMs`, first come first served. Resolves to the reason if there is no backend; answer 503 with it.
+   */
+  acquireOrWait(key?: SelectionKey, options?: WaitOptions): Promise<Lease | Refusal> {
+    if (this.#closed) return Promise.resolve('closed')
+    const lease = this.acquire(key, options)
+    if (lease !== undefined) return Promise.resolve(lease)
+    if (!this.#isSaturated()) return Promise.resolve('no-backend')
+    return this.#queue.wait(key, options)
+  }
+
+  /**
+   * Starts a request on a backend chosen before, as by `select` or a sticky session, whatever its state or cap.
+   * `undefined` if it has left the set.
+   */
+  acquireFor(backend: Backend): Lease | undefined {
+    const member = this.#roster.members.get(backend.address)
+    return member === undefined ? undefined : this.#feedback.begin(member)
+  }
+
+  /** Takes one of the `connectionsMax` connections of a backend, for whoever dials; `undefined` if all are taken. */
+  acquireConnection(backend: Backend): ConnectionLease | undefined {
+    const member = this.#roster.members.get(backend.address)
+    if (member === undefined || member.connectionCount >= this.#settings.connectionsMax) return undefined
+    member.connectionCount++
+    return new ConnectionLease(() => {
+      member.connectionCount--
+      if (member.group === NO_GROUP && member.inFlight === 0 && member.connectionCount === 0) {
+        this.#roster.forget(member)
+      }
+    })
+  }
+
+  /** Whether `select` may choose this backend now: enabled, healthy, not ejected, breaker not open, below its cap. */
+  isEligible(backend: BackendLike): boolean {
+    this.#wake()
+    return this.#member(backend)?.eligible ?? false
+  }
+
+  /**
+   * Takes a backend out of, or back into, service by hand; independent of its health. Leases on it go on.
+   *
+   * @returns False if no backend of the set has the address.
+   */
+  setEnabled(backend: BackendLike, enabled: boolean): boolean {
+    const member = this.#member(backend)
+    if (member === undefined) return false
+    if (member.enabled !== enabled) {
+      member.enabled = enabled
+      this.#feedback.refreshAll(member.group)
+      if (enabled) this.#serveQueue()
+    }
+    return true
+  }
+
+  /**
+   * Sets how backends are checked, from the next round on; `undefined` ends checking and makes all healthy.
+   *
+   * @throws {TypeError} If the check or an option is not valid.
+   * @throws {RangeError} If a number is out of range.
+   */
+  setHealthCheck(check: HealthCheck | undefined, options: HealthCheckOptions = {}): void {
+    const checker = check === undefined ? undefined : new HealthChecker(check, options)
+    this.#checker?.close()
+    this.#checker = checker
+    if (checker === undefined) {
+      for (const member of this.#roster.members.values()) {
+        member.health.reset()
+      }
+      for (const group of this.#roster.groups) this.#feedback.refreshAll(group)
+      this.#serveQueue()
+    }
+    this.#checkAlarm.ring()
+  }
+
+  /** Checks every backend once, now. Resolves when all results are in; rejects only if `signal` is aborted. */
+  async runHealthCheck(signal: AbortSignal = NEVER): Promise<void> {
+    signal.throwIfAborted()
+    const members = this.#roster.members.values()
+    await this.#checker?.run(members, this.#feedback, this.#listeners, signal)
+    signal.throwIfAborted()
+  }
+
+  /**
+   * Asks discovery now and puts the set it finds in place in one go. While one update runs, a second call waits for it.
+   * Rejects, with the last good set in place, if discovery fails or the set is not valid.
+   */
+  update(signal: AbortSignal = NEVER): Promise<void> {
+    this.#updating ??= this.#update(signal).finally(() => {
+      this.#updating = undefined
+    })
+    return this.#updating
+  }
+
+  /** How long the last successful update took; `undefined` before the first. */
+  get lastUpdateTiming(): UpdateTiming | undefined {
+    return this.#updater.timing
+  }
+
+  /** Requests that wait in `acquireOrWait`. */
+  get waitingCount(): number {
+    return this.#queue.count
+  }
+
+  /**
+   * Calls `listener` at each change of health, breaker, panic or set; the function returned ends that.
+   *
+   * @throws {RangeError} Beyond {@link LISTENERS_MAX} listeners.
+   */
+  subscribe(listener: BalancerListener): () => void {
+    return this.#listeners.add(listener)
+  }
+
+  /** A snapshot of every backend's state, for logs and admin pages; O(backends). `String(summary)` is one line. */
+  summary(): BalancerSummary {
+    this.#wake()
+    const { name, now } = this.#settings
+    return summarize(name, this.#selection.name, this.#roster, this.#checker?.check, this.#queue.count, now())
+  }
+
+  /** Updates and health checks as a service of a `Server`; ready after the first update, successful or not. */
+  backgroundService(): BackgroundService<LoadBalancer> {
+    return backgroundService(this.#settings.name, this)
+  }
+
+  /**
+   * Runs updates and health checks until `shutdown` is aborted; what the background service calls.
+   *
+   * @throws {Error} If it is running already, or closed.
+   */
+  async start(shutdown: AbortSignal, ready: () => void): Promise<void> {
+    if (this.#running) throw new Error(`Balancer "${this.#settings.name}" is running already`)
+    if (this.#closed) throw new Error(`Balancer "${this.#settings.name}" is closed`)
+    this.#running = true
+    const unwatch = this.#updater.discovery.watch?.(() => this.#updateAlarm.ring())
+    try {
+      await this.#updateQuietly(shutdown)
+      ready()
+      await Promise.all([this.#updateLoop(shutdown), this.#checkLoop(shutdown)])
+    } finally {
+      unwatch?.()
+      this.#running = false
+    }
+  }
+
+  /** Ends all waiting requests with `closed` and releases the health check's connections. `select` still works. */
+  close(): void {
+    this.#closed = true
+    this.#queue.close()
+    this.#checker?.close()
+    this.#checker = undefined
+    this.#checkAlarm.ring()
+  }
+
+  #pick(key: SelectionKey | undefined, options: SelectOptions | undefined): Member | undefined {
+    if (options?.maxIterations !== undefined) {
+      integerIn('maxIterations', options.maxIterations, 1, Number.MAX_SAFE_INTEGER)
+    }
+    if (this.#feedback.wakeAt !== Number.POSITIVE_INFINITY) this.#feedback.wake()
+    return this.#walk.pick(this.#roster.groups, key, options)
+  }
+
+  #wake(): void {
+    if (this.#feedback.wakeAt !== Number.POSITIVE_INFINITY) this.#feedback.wake()
+  }
+
+  #member(backend: BackendLike): Member | undefined {
+    const address = typeof backend === 'string' ? parseAddress(backend).text : backend.address
+    return this.#roster.members.get(address)
+  }
+
+  /** Whether a backend could serve if it had fewer requests. */
+  #isSaturated(): boolean {
+    for (const group of this.#roster.groups) {
+      for (const member of group.members) if (group.isSaturated(member)) return true
+    }
+    return false
+  }
+
+  #serveQueue(): void {
+    if (this.#queue.count === 0 || this.#serving) return
+    this.#serving = true
+    const hasRoom = () => this.#roster.groups.some((group) => group.eligibleCount > 0)
+    try {
+      this.#queue.serve(hasRoom, ({ key, options }) => this.acquire(key, options))
+    } finally {
+      this.#serving = false
+    }
+  }
+
+  async #update(signal: AbortSignal): Promise<void> {
+    const before = this.#roster.groups
+    let change: RosterChange
+    try {
+      change = await this.#updater.update(signal)
+    } catch (error) {
+      if (!signal.aborted) this.#listeners.emit({ type: 'update-failed', error })
+      throw error
+    }
+    // Everyone is new in the first set: nobody to be slow for.
+    if (this.#everUpdated) for (const member of change.added) this.#feedback.ramp(member)
+    this.#everUpdated = true
+    this.#tellPanic(before)
+    if (change.added.length > 0 || change.removed.length > 0) {
+      const added = change.added.map((member) => member.backend)
+      const removed = change.removed.map((member) => member.backend)
+      for (const backend of removed) guarded(() => this.#checker?.check.forget?.(backend))
+      this.#listeners.emit({ type: 'updated', added, removed })
+    }
+    this.#serveQueue()
+  }
+
+  #tellPanic(before: readonly Group[]): void {
+    for (const group of this.#roster.groups) {
+      const was = before.find(({ priority }) => priority === group.priority)?.panicking ?? false
+      if (was !== group.panicking) this.#feedback.panicChanged(group)
+    }
+  }
+
+  /** The failure was told as an event; the loop goes on with the set it has. */
+  async #updateQuietly(signal: AbortSignal): Promise<void> {
+    try {
+      await this.update(signal)
+    } catch {}
+  }
+
+  async #updateLoop(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#updateAlarm.wait(this.#updater.nextDelayMs, signal)
+      if (!signal.aborted) await this.#updateQuietly(signal)
+    }
+  }
+
+  async #checkLoop(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const checker = this.#checker
+      const startedAt = performance.now()
+      const members = this.#roster.members.values()
+      await checker?.run(members, this.#feedback, this.#listeners, signal)
+      this.#wake()
+      const delayMs = checker?.nextIntervalMs(this.#settings.random) ?? Number.POSITIVE_INFINITY
+      await this.#checkAlarm.wait(Math.max(0, delayMs - (performance.now() - startedAt)), signal)
+    }
+  }
+}
+
+function fixedBalancer(
+  backends: Iterable<BackendLike>,
+  selection: Selection,
+  options: LoadBalancerOptions,
+): LoadBalancer {
+  const discovery = new StaticDiscovery(backends)
+  const balancer = new LoadBalancer(discovery, selection, options)
+  fill(balancer, discovery.backends)
+  return balancer
+}
+
+const NEVER: AbortSignal = new AbortController().signal

@@ -1,0 +1,92 @@
+import type { Lease } from './lease.ts'
+import type { SelectOptions } from './pick.ts'
+import type { SelectionKey } from './selection/selection.ts'
+
+/**
+ * Why no backend was given: `no-backend`: none is usable, waiting would not help; `queue-full` and `queue-timeout`:
+ * all usable ones are at their cap; `aborted`: by your signal; `closed`: the balancer was closed.
+ */
+export type Refusal = 'no-backend' | 'queue-full' | 'queue-timeout' | 'aborted' | 'closed'
+
+/** Options of `acquireOrWait`. */
+export interface WaitOptions extends SelectOptions {
+  /** Ends the waiting with `aborted`. */
+  readonly signal?: AbortSignal
+}
+
+/** Requests that wait for a backend below its cap, first come first served. */
+export class WaitQueue {
+  readonly #countMax: number
+  readonly #timeoutMs: number
+  readonly #waiters: Set<Waiter> = new Set()
+
+  constructor(countMax: number, timeoutMs: number) {
+    this.#countMax = countMax
+    this.#timeoutMs = timeoutMs
+  }
+
+  get count(): number {
+    return this.#waiters.size
+  }
+
+  wait(key: SelectionKey | undefined, options: WaitOptions | undefined): Promise<Lease | Refusal> {
+    if (options?.signal?.aborted === true) return Promise.resolve('aborted')
+    if (this.#waiters.size >= this.#countMax) return Promise.resolve('queue-full')
+    const waiter = new Waiter(this.#waiters, key, options, this.#timeoutMs)
+    this.#waiters.add(waiter)
+    return waiter.promise
+  }
+
+  /** Serves waiters in order, as long as `acquire` finds something; those it cannot serve keep their place. */
+  serve(hasRoom: () => boolean, acquire: (waiter: WaiterRequest) => Lease | undefined): void {
+    for (const waiter of this.#waiters) {
+      if (!hasRoom()) return
+      const lease = acquire(waiter)
+      if (lease !== undefined) waiter.settle(lease)
+    }
+  }
+
+  close(): void {
+    for (const waiter of this.#waiters) waiter.settle('closed')
+  }
+}
+
+/** What a waiter asked for. */
+export interface WaiterRequest {
+  readonly key: SelectionKey | undefined
+  readonly options: WaitOptions | undefined
+}
+
+class Waiter implements WaiterRequest {
+  readonly key: SelectionKey | undefined
+  readonly options: WaitOptions | undefined
+  readonly promise: Promise<Lease | Refusal>
+  readonly #timer: NodeJS.Timeout
+  readonly #queue: Set<Waiter>
+  readonly #resolve: (result: Lease | Refusal) => void
+  readonly #onAbort: () => void
+
+  constructor(
+    queue: Set<Waiter>,
+    key: SelectionKey | undefined,
+    options: WaitOptions | undefined,
+    timeoutMs: number,
+  ) {
+    const { promise, resolve } = Promise.withResolvers<Lease | Refusal>()
+    this.key = key
+    this.options = options
+    this.promise = promise
+    this.#queue = queue
+    this.#resolve = resolve
+    this.#timer = setTimeout(() => this.settle('queue-timeout'), timeoutMs)
+    this.#onAbort = () => this.settle('aborted')
+    options?.signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  settle(result: Lease | Refusal): void {
+    this.#queue.delete(this)
+    clearTimeout(this.#timer)
+    this.options?.signal?.removeEventListener('abort', this.#onAbort)
+    this.#resolve(result)
+  }
+}
