@@ -15,6 +15,7 @@ function project(name: string, root: string): TestProjectInlineConfiguration {
 
 /** One project for each folder below `parent` that has tests, named after the folder. */
 function projectsIn(parent: string, prefix: string): TestProjectInlineConfiguration[] {
+  if (!existsSync(join(here, parent))) return []
   return readdirSync(join(here, parent))
     .filter((folder) => existsSync(join(here, parent, folder, 'test')))
     .map((folder) => project(`${prefix}${folder}`, `${parent}/${folder}`))

@@ -10,6 +10,7 @@ const { spawn, spawnSync } = require('child_process')
 const fs = require('fs')
 const os = require('os')
 const path = require('path')
+const { runCommand } = require('./run-command.cjs')
 
 const root = path.resolve(__dirname, '..')
 const windows = process.platform === 'win32'
@@ -22,19 +23,17 @@ const home = process.env.TOOLCHAIN_DIR || path.join(root, '.toolchain')
 const byHand = 'install Node.js 24.20+ or 26.6+ and pnpm ' + pnpmVersion + ' yourself'
 // Downloads are large only once per checkout; between two signs of life at most this long.
 const progressEveryMs = 5000
-// npm passes a Ctrl-C on to us although the terminal has done so already: one keystroke, one signal.
-const sameSignalWithinMs = 500
 
 class Failure extends Error {}
 
 // What to undo when a signal ends this process before its command runs: a running tool, a half-filled folder.
 let currentTool = null
 let unfinished = ''
-let forwardSignal = null
+let commandRuns = false
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) {
   process.on(signal, () => {
-    if (forwardSignal !== null) return forwardSignal(signal)
+    if (commandRuns) return
     if (currentTool !== null) currentTool.kill('SIGTERM')
     if (unfinished !== '') fs.rmSync(unfinished, { recursive: true, force: true, maxRetries: 3 })
     process.exit(128 + os.constants.signals[signal])
@@ -279,57 +278,6 @@ async function build(env) {
   if (result.error || result.status !== 0) throw new Failure('the build failed, see above.')
 }
 
-// The command lives in a process group of its own, and gets each signal exactly once: a terminal sends
-// Ctrl-C to the whole group and npm repeats it, and a server takes a second one as "now, by force".
-function runCommand(file, args, env) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, args, {
-      cwd: root,
-      env: env,
-      shell: windows,
-      stdio: 'inherit',
-      detached: !windows,
-    })
-    const watchdog = windows || child.pid === undefined ? null : watch(child.pid)
-    const lastAt = {}
-    forwardSignal = (signal) => {
-      const now = Date.now()
-      const repeated = now - (lastAt[signal] || 0) < sameSignalWithinMs
-      lastAt[signal] = now
-      if (repeated || windows || child.pid === undefined) return
-      // A closed terminal means "end"; a server would take SIGHUP itself as "reload".
-      const passed = signal === 'SIGHUP' ? 'SIGTERM' : signal
-      try {
-        process.kill(-child.pid, passed)
-      } catch (_) {
-        // It has just ended.
-      }
-    }
-    child.on('error', (error) => {
-      if (watchdog) watchdog.stdin.end('done\n')
-      reject(new Failure(file + ': ' + error.message))
-    })
-    child.on('exit', (status, signal) => {
-      if (watchdog) watchdog.stdin.end('done\n')
-      // As a shell reports it: 130 for SIGINT, 143 for SIGTERM.
-      resolve(status === null ? 128 + (os.constants.signals[signal] || 0) : status)
-    })
-  })
-}
-
-// Ends the command's process group when this process is killed without a chance to do so itself.
-function watch(pid) {
-  const script = 'read line || { kill -TERM -- -$1; sleep 5; kill -KILL -- -$1; }'
-  const watchdog = spawn('sh', ['-c', script, 'sh', String(pid)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
-  watchdog.on('error', () => {})
-  watchdog.stdin.on('error', () => {})
-  watchdog.unref()
-  return watchdog
-}
-
 async function main() {
   const command = process.argv.slice(2)
   const wantsBuild = command[0] === '--build'
@@ -338,13 +286,18 @@ async function main() {
   await install(env)
   if (wantsBuild) await build(env)
   if (command.length === 0) return 0
-  return await runCommand(command[0], command.slice(1), env)
+  commandRuns = true
+  return await runCommand(command[0], command.slice(1), { cwd: root, env: env })
 }
 
 main().then(
   (status) => process.exit(status),
   (error) => {
-    process.stderr.write('\ntoolchain: ' + (error instanceof Failure ? error.message : error.stack) + '\n')
+    process.stderr.write(
+      '\ntoolchain: ' +
+        (error instanceof Failure || error.code === 'ENOENT' ? error.message : error.stack) +
+        '\n',
+    )
     process.exit(1)
   },
 )

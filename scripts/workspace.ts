@@ -42,6 +42,7 @@ export function readManifest(directory: string): Manifest {
 /** All packages under `packages/` or `examples/`, sorted by folder. A folder without a manifest is none. */
 export function packagesIn(parent: 'packages' | 'examples'): WorkspacePackage[] {
   const packages: WorkspacePackage[] = []
+  if (!existsSync(join(root, parent))) return packages
   for (const folder of readdirSync(join(root, parent)).sort()) {
     const directory = join(root, parent, folder)
     if (!existsSync(join(directory, 'package.json'))) continue
