@@ -1,3 +1,9 @@
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml'
+import { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
+import { CONFIGURATION_KEYS, type ConfigurationKey, REFUSED_KEYS } from './configuration-keys.ts'
+import { nearestName } from './nearest-name.ts'
+
 /**
  * The server's settings, complete and frozen. Names are the file's keys in camelCase.
  *
@@ -6,26 +12,28 @@
 export interface ServerConfiguration {
   /** Format of the configuration; only 1 exists. */
   readonly version: 1
+  /** Threads that serve connections. Only 1 so far. */
+  readonly threads: 1
   /** Run in the background, detached from the terminal. Default false. */
   readonly daemon: boolean
+  /** How long a daemon may take to get ready, in seconds. Default 600. */
+  readonly daemonReadyTimeoutSeconds: number
   /** File that the server's own log is appended to. Default `undefined`: stderr. */
   readonly errorLog: string | undefined
   /** File that holds the process id while the server runs. Default `undefined`: none. */
   readonly pidFile: string | undefined
-  /** User to become once all listeners are bound; needs root. Default `undefined`: stay. */
+  /** User to become once all services are ready; needs root, and `group`. Default `undefined`: stay. */
   readonly user: string | undefined
-  /** Group to become once all listeners are bound; needs root. Default `undefined`: the user's own. */
+  /** Group to become once all services are ready; needs root. Default `undefined`: stay. */
   readonly group: string | undefined
   /** Directory to change to at start. Default `undefined`: stay. */
   readonly workingDirectory: string | undefined
-  /** Threads that serve connections. Only 1 so far. */
-  readonly threads: number
-  /** PEM file with the certificate authorities for upstream TLS. Default `undefined`: the runtime's own. */
-  readonly caFile: string | undefined
   /** How long running work may take after a graceful shutdown began, in seconds. Default 300. */
   readonly gracePeriodSeconds: number
   /** How long cleanups may take after that, in seconds. Default 5. */
   readonly gracefulShutdownTimeoutSeconds: number
+  /** PEM file with the certificate authorities for upstream TLS. Default `undefined`: the runtime's own. */
+  readonly caFile: string | undefined
   /** IPv4 source addresses for upstream connections; one is picked at random. Default none. */
   readonly clientBindToIpv4: readonly string[]
   /** IPv6 source addresses for upstream connections; one is picked at random. Default none. */
@@ -36,8 +44,207 @@ export interface ServerConfiguration {
   readonly upstreamDebugSslKeylog: boolean
   /** Most attempts per request, the first included. Default 16. */
   readonly maxRetries: number
-  /** How long a daemon may take to get ready, in seconds. Default 600. */
-  readonly daemonReadyTimeoutSeconds: number
-  /** Your own section of the file, untouched and unchecked. Default `undefined`. */
+  /** Your own section of the file, unchecked. Default `undefined`. */
   readonly app: unknown
+}
+
+/** A configuration in code: any of the settings; the rest gets its default. */
+export type ConfigurationInput = {
+  readonly [K in keyof ServerConfiguration]?: ServerConfiguration[K] | undefined
+}
+
+/** Largest configuration text that is read, in bytes. */
+export const CONFIGURATION_BYTES_MAX: number = 1_048_576
+
+type Values = Map<keyof ServerConfiguration, unknown>
+type Add = (key: string, message: string, node?: unknown, suggestion?: string) => void
+
+/**
+ * Makes a configuration from an object with camelCase names.
+ *
+ * @throws {ConfigurationError} With every mistake in it: unknown name, wrong type, impossible value.
+ * @example
+ * createConfiguration({ gracePeriodSeconds: 30, pidFile: '/run/proxy.pid' })
+ */
+export function createConfiguration(input: ConfigurationInput = {}): ServerConfiguration {
+  const issues: ConfigurationIssue[] = []
+  const values: Values = new Map()
+  const add: Add = (key, message, _node, suggestion) => {
+    issues.push({ key, message, line: undefined, column: undefined, suggestion })
+  }
+  for (const [name, value] of Object.entries(input)) {
+    const found = CONFIGURATION_KEYS.find((key) => key.name === name)
+    if (found === undefined) addUnknown(add, name, 'name', undefined)
+    else if (value !== undefined) check(values, found, name, value, undefined, add)
+  }
+  checkTogether(values, undefined, (key) => key.name, add)
+  if (issues.length > 0) throw new ConfigurationError(undefined, issues)
+  return complete(values)
+}
+
+/**
+ * Parses YAML, and thereby JSON, with the file's snake_case keys.
+ *
+ * @param text - At most {@link CONFIGURATION_BYTES_MAX} bytes.
+ * @param file - Shown in errors.
+ * @param base - What the text does not set comes from here, instead of the defaults.
+ * @throws {ConfigurationError} With every mistake in it, each with line and column.
+ */
+export function parseConfiguration(
+  text: string,
+  file: string = 'configuration',
+  base?: ServerConfiguration,
+): ServerConfiguration {
+  const bytes = Buffer.byteLength(text)
+  if (bytes > CONFIGURATION_BYTES_MAX) {
+    const message = `it has ${bytes} bytes, and at most ${CONFIGURATION_BYTES_MAX} are read`
+    throw new ConfigurationError(file, [{ key: '', message, line: 1, column: 1, suggestion: undefined }])
+  }
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, strict: true })
+  const issues: ConfigurationIssue[] = []
+  const addAt = (key: string, message: string, offset: number, suggestion?: string) => {
+    const { line, col } = lines.linePos(offset)
+    issues.push({ key, message, line: Math.max(line, 1), column: Math.max(col, 1), suggestion })
+  }
+  // A warning of the parser is a tag or directive it cannot honour: refused like an error.
+  for (const error of [...document.errors, ...document.warnings]) addAt('', error.message, error.pos[0])
+  const values: Values = new Map()
+  if (issues.length === 0) {
+    readDocument(document, values, base, (key, message, node, suggestion) => {
+      addAt(key, message, offsetOf(node), suggestion)
+    })
+  }
+  if (issues.length > 0) {
+    issues.sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0))
+    throw new ConfigurationError(file, issues)
+  }
+  return complete(values, base)
+}
+
+/**
+ * Reads and parses a configuration file, synchronously: it is meant for start-up.
+ *
+ * @throws {ConfigurationError} Also if the file cannot be read.
+ */
+export function loadConfiguration(file: string, base?: ServerConfiguration): ServerConfiguration {
+  return parseConfiguration(readText(file), file, base)
+}
+
+function readText(file: string): string {
+  const fail = (message: string) =>
+    new ConfigurationError(file, [
+      { key: '', message, line: undefined, column: undefined, suggestion: undefined },
+    ])
+  let descriptor: number | undefined
+  try {
+    descriptor = openSync(file, 'r')
+    const { size } = fstatSync(descriptor)
+    if (size > CONFIGURATION_BYTES_MAX) {
+      throw fail(`it has ${size} bytes, and at most ${CONFIGURATION_BYTES_MAX} are read`)
+    }
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(descriptor))
+  } catch (error) {
+    if (error instanceof ConfigurationError) throw error
+    throw fail(`cannot be read: ${(error as Error).message}`)
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor)
+  }
+}
+
+function readDocument(
+  document: Document.Parsed,
+  values: Values,
+  base: ServerConfiguration | undefined,
+  add: Add,
+): void {
+  const root = document.contents
+  if (root === null || (isScalar(root) && root.value === null)) return // an empty file is all defaults
+  if (!isMap(root)) {
+    add('', 'expected "key: value" lines at the top level', root)
+    return
+  }
+  const nodes = new Map<keyof ServerConfiguration, unknown>()
+  for (const pair of root.items) {
+    const name = isScalar(pair.key) ? String(pair.key.value) : String(pair.key)
+    const found = CONFIGURATION_KEYS.find((key) => key.fileName === name)
+    if (found === undefined) {
+      addUnknown(add, name, 'fileName', pair.key)
+      continue
+    }
+    nodes.set(found.name, pair.key)
+    let value: unknown
+    try {
+      value =
+        isScalar(pair.value) || pair.value === null ? (pair.value?.value ?? null) : pair.value.toJS(document)
+    } catch (error) {
+      add(name, (error as Error).message, pair.key) // too many aliases
+      continue
+    }
+    check(values, found, name, value, pair.value ?? pair.key, add)
+  }
+  checkTogether(
+    values,
+    base,
+    (key) => key.fileName,
+    (key, message) => {
+      const found = CONFIGURATION_KEYS.find((candidate) => candidate.fileName === key)
+      add(key, message, found === undefined ? root : nodes.get(found.name))
+    },
+  )
+}
+
+function check(
+  values: Values,
+  key: ConfigurationKey,
+  shown: string,
+  value: unknown,
+  node: unknown,
+  add: Add,
+): void {
+  try {
+    values.set(key.name, key.check(value))
+  } catch (error) {
+    add(shown, (error as Error).message, node)
+  }
+}
+
+function checkTogether(
+  values: Values,
+  base: ServerConfiguration | undefined,
+  nameOf: (key: ConfigurationKey) => string,
+  add: Add,
+): void {
+  const shown = (name: keyof ServerConfiguration) => {
+    const found = CONFIGURATION_KEYS.find((key) => key.name === name)
+    return found === undefined ? name : nameOf(found)
+  }
+  if (values.get('user') !== undefined && (values.get('group') ?? base?.group) === undefined) {
+    add(shown('user'), `needs "${shown('group')}" as well, or the process would keep the groups it has`)
+  }
+}
+
+function addUnknown(add: Add, name: string, style: 'name' | 'fileName', node: unknown): void {
+  const reason = Object.hasOwn(REFUSED_KEYS, name) ? REFUSED_KEYS[name] : undefined
+  if (reason !== undefined) {
+    add(name, `not supported: ${reason}`, node)
+    return
+  }
+  const names = CONFIGURATION_KEYS.map((key) => key[style])
+  const own = style === 'fileName' ? '; keys of your own go under "app"' : ''
+  const suggestion = nearestName(name, names)
+  add(name, `unknown key${suggestion === undefined ? own : ''}`, node, suggestion)
+}
+
+function complete(values: Values, base?: ServerConfiguration): ServerConfiguration {
+  const entries = CONFIGURATION_KEYS.map((key) => [
+    key.name,
+    values.has(key.name) ? values.get(key.name) : base === undefined ? key.fallback : base[key.name],
+  ])
+  return Object.freeze(Object.fromEntries(entries)) as ServerConfiguration
+}
+
+function offsetOf(node: unknown): number {
+  const range = (node as { range?: readonly number[] | null } | null | undefined)?.range
+  return range?.[0] ?? 0
 }

@@ -6,7 +6,28 @@ export {
   type TcpAddress,
   type UnixAddress,
 } from './address.ts'
-export type { ServerConfiguration } from './configuration.ts'
+export {
+  CONFIGURATION_BYTES_MAX,
+  type ConfigurationInput,
+  createConfiguration,
+  loadConfiguration,
+  parseConfiguration,
+  type ServerConfiguration,
+} from './configuration.ts'
+export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
+export type {
+  ListenerConfig,
+  ListenerSocketOptions,
+  TcpListenerOptions,
+  TlsListenerOptions,
+  UnixListenerOptions,
+} from './listener-options.ts'
+export {
+  type ConnectionCounters,
+  type ConnectionFilter,
+  ListeningService,
+  type ListeningServiceOptions,
+} from './listening-service.ts'
 export {
   type LogFields,
   type Logger,
@@ -15,6 +36,17 @@ export {
   silentLogger,
   stderrLogger,
 } from './logger.ts'
+export { type RunOptions, Server, type ServerOptions } from './server.ts'
+export {
+  type ParsedServerArguments,
+  type ParseServerArgumentsOptions,
+  parseServerArguments,
+  type ServerArguments,
+  ServerArgumentsError,
+} from './server-arguments.ts'
+export type { ServerPhase } from './server-phase.ts'
+export { checkRuntime, type RuntimeFacts, type RuntimeFinding } from './server-runtime.ts'
+export type { ShutdownKind } from './server-urgency.ts'
 export {
   type BackgroundService,
   type BackgroundTask,
@@ -24,3 +56,4 @@ export {
   type Service,
   type ServiceContext,
 } from './service.ts'
+export type { ServiceHandle } from './service-graph.ts'

@@ -1,4 +1,4 @@
-import { write } from 'node:fs'
+import { close, openSync, write } from 'node:fs'
 import { inspect } from 'node:util'
 
 /** Facts that go with a log entry. Never put header values, bodies, keys or sockets in here. */
@@ -53,7 +53,18 @@ export function stderrLogger(options: StderrLoggerOptions = {}): Logger {
   return new LineLogger(LEVELS.indexOf(level), options.fd ?? 2, options.bufferBytesMax ?? 1_048_576)
 }
 
-class LineLogger implements Logger {
+/** A {@link Logger} that owns the file it writes to. */
+export interface FileLogger extends Logger {
+  /** Writes what waits, then closes the file. Later entries are dropped. */
+  close(): void
+}
+
+/** A logger that appends to a file, which is created with mode 0640 if needed. Throws if that fails. */
+export function openFileLogger(path: string): FileLogger {
+  return new LineLogger(LEVELS.indexOf('info'), openSync(path, 'a', 0o640), 1_048_576)
+}
+
+class LineLogger implements FileLogger {
   readonly #level: number
   readonly #fd: number
   readonly #bufferBytesMax: number
@@ -61,6 +72,7 @@ class LineLogger implements Logger {
   #waitingBytes = 0
   #droppedCount = 0
   #writing = false
+  #isClosed = false
 
   constructor(level: number, fd: number, bufferBytesMax: number) {
     for (const [name, value] of [
@@ -88,7 +100,14 @@ class LineLogger implements Logger {
     if (this.#level <= 3) this.#entry('ERROR', message, fields)
   }
 
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    if (!this.#writing) close(this.#fd, () => undefined)
+  }
+
   #entry(level: string, message: string, fields: LogFields | undefined): void {
+    if (this.#isClosed) return
     const line = Buffer.from(formatLine(level, message, fields))
     if (this.#waitingBytes + line.length > this.#bufferBytesMax) {
       this.#droppedCount += 1
@@ -128,6 +147,7 @@ class LineLogger implements Logger {
       this.#waitingBytes -= bytes.length
       this.#writing = false
       if (this.#waiting.length > 0 || this.#droppedCount > 0) this.#write()
+      else if (this.#isClosed) close(this.#fd, () => undefined)
     })
   }
 }

@@ -14,8 +14,10 @@ export interface ServiceContext {
 /**
  * Something a server starts, drains and destroys: a listening service, a background task, anything of yours.
  *
- * The server calls `start` once, then `drain` at most once, then `destroy` once, always (also after a clean
- * drain, and after a failed `start` of this or another service), so `destroy` must cope with any state.
+ * The server calls `start` once, `drain` at most once and only after `start` has resolved, and at the end
+ * always `destroy` if `start` was called: after a clean drain, in the middle of one, and after a `start` that
+ * failed or has not settled. In a fast shutdown `drain` and `destroy` follow each other at once, and the
+ * promise of `drain` is then given `graceful_shutdown_timeout_seconds` to settle.
  */
 export interface Service {
   /** Shown in logs and errors. */
@@ -27,7 +29,7 @@ export interface Service {
   start(context: ServiceContext): void | Promise<void>
   /** Stops taking on work and resolves when what runs has finished. May take as long as the grace period. */
   drain(): Promise<void>
-  /** Cuts what is left, now: after it returns the service holds no socket, timer or file. Must not throw. */
+  /** Cuts what is left, now. Must cope with any state and with a second call. */
   destroy(): void
 }
 

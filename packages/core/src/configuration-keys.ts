@@ -1,0 +1,126 @@
+import { accessSync, constants } from 'node:fs'
+import { isIPv4, isIPv6 } from 'node:net'
+import { resolve } from 'node:path'
+import { inspect } from 'node:util'
+import type { ServerConfiguration } from './configuration.ts'
+
+/** One setting: its two names, its default, and how a value becomes valid. */
+export interface ConfigurationKey {
+  /** In files. */
+  readonly fileName: string
+  /** In code, and on {@link ServerConfiguration}. */
+  readonly name: keyof ServerConfiguration
+  readonly fallback: unknown
+  /** Returns the value to use, or throws an Error that says what was expected. */
+  readonly check: (value: unknown) => unknown
+}
+
+const SECONDS_MAX: number = 2_147_483 // setTimeout counts milliseconds in 31 bits
+
+/** Every key there is. The order is the one of the documentation. */
+export const CONFIGURATION_KEYS: readonly ConfigurationKey[] = [
+  key('version', 'version', 1, only(1, 'only format 1 exists')),
+  key('threads', 'threads', 1, only(1, 'this version serves from one thread')),
+  key('daemon', 'daemon', false, boolean),
+  key('daemon_ready_timeout_seconds', 'daemonReadyTimeoutSeconds', 600, seconds(1)),
+  key('error_log', 'errorLog', undefined, path),
+  key('pid_file', 'pidFile', undefined, path),
+  key('user', 'user', undefined, accountName),
+  key('group', 'group', undefined, accountName),
+  key('working_directory', 'workingDirectory', undefined, path),
+  key('grace_period_seconds', 'gracePeriodSeconds', 300, seconds(0)),
+  key('graceful_shutdown_timeout_seconds', 'gracefulShutdownTimeoutSeconds', 5, seconds(0)),
+  key('ca_file', 'caFile', undefined, readableFile),
+  key('client_bind_to_ipv4', 'clientBindToIpv4', Object.freeze([]), addresses(isIPv4, 'IPv4')),
+  key('client_bind_to_ipv6', 'clientBindToIpv6', Object.freeze([]), addresses(isIPv6, 'IPv6')),
+  key('upstream_keepalive_pool_size', 'upstreamKeepalivePoolSize', 128, wholeNumber(0, 10_000_000)),
+  key('upstream_debug_ssl_keylog', 'upstreamDebugSslKeylog', false, boolean),
+  key('max_retries', 'maxRetries', 16, wholeNumber(1, 1000)),
+  key('app', 'app', undefined, (value) => value),
+]
+
+/** Pingora's other keys: known, so that their users learn why they have no place here. */
+export const REFUSED_KEYS: Readonly<Record<string, string>> = {
+  blocking_threads_ttl_seconds: 'Node.js has no such setting for its thread pool',
+  daemon_notify_timeout_seconds: 'the daemon reports over a pipe, which needs no retries',
+  daemon_wait_for_ready: 'starting a daemon always waits until it is ready',
+  listener_tasks_per_fd: 'one event loop accepts from each listener',
+  max_blocking_threads: 'set the environment variable UV_THREADPOOL_SIZE instead',
+  s2n_config_cache_size: 'TLS is always OpenSSL here',
+  upgrade_sock: 'this version has no graceful upgrade',
+  upgrade_sock_connect_accept_max_retries: 'this version has no graceful upgrade',
+  upstream_connect_offload_thread_per_pool: 'connections are made on the event loop',
+  upstream_connect_offload_threadpools: 'connections are made on the event loop',
+  work_stealing: 'there is one event loop per thread and nothing to steal',
+}
+
+function key(
+  fileName: string,
+  name: keyof ServerConfiguration,
+  fallback: unknown,
+  check: (value: unknown) => unknown,
+): ConfigurationKey {
+  return { fileName, name, fallback, check }
+}
+
+function expected(what: string, value: unknown): Error {
+  const shown = inspect(value, { depth: 1, maxArrayLength: 5, maxStringLength: 100, breakLength: Infinity })
+  return new Error(`expected ${what}, received ${shown}`)
+}
+
+function boolean(value: unknown): unknown {
+  if (typeof value !== 'boolean') throw expected('true or false', value)
+  return value
+}
+
+function only(wanted: number, reason: string): (value: unknown) => unknown {
+  return (value) => {
+    if (value !== wanted) throw new Error(`${expected(String(wanted), value).message}: ${reason}`)
+    return value
+  }
+}
+
+function wholeNumber(min: number, max: number): (value: unknown) => unknown {
+  return (value) => {
+    if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value
+    throw expected(`a whole number from ${min} to ${max}`, value)
+  }
+}
+
+function seconds(min: number): (value: unknown) => unknown {
+  return (value) => {
+    const isInRange = typeof value === 'number' && value >= min && value <= SECONDS_MAX
+    if (!isInRange) throw expected(`seconds from ${min} to ${SECONDS_MAX}`, value)
+    return value
+  }
+}
+
+/** Made absolute at once, so that `working_directory` does not change what it means. */
+function path(value: unknown): unknown {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw expected('a path', value)
+  return resolve(value)
+}
+
+function readableFile(value: unknown): unknown {
+  const file = path(value) as string
+  try {
+    accessSync(file, constants.R_OK)
+  } catch (error) {
+    throw new Error(`cannot read "${file}": ${(error as NodeJS.ErrnoException).code}`)
+  }
+  return file
+}
+
+function accountName(value: unknown): unknown {
+  if (typeof value === 'string' && /^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}\$?$/.test(value)) return value
+  throw expected('an account name', value)
+}
+
+function addresses(isValid: (text: string) => boolean, family: string): (value: unknown) => unknown {
+  return (value) => {
+    const list = typeof value === 'string' ? [value] : value
+    const isList = Array.isArray(list) && list.every((item) => typeof item === 'string' && isValid(item))
+    if (!isList || list.length > 1024) throw expected(`a list of ${family} addresses`, value)
+    return Object.freeze([...list])
+  }
+}

@@ -1,0 +1,166 @@
+import type { TlsOptions } from 'node:tls'
+import { inspect } from 'node:util'
+import { type Address, parseAddress } from './address.ts'
+
+/** Socket options of a listener. Those that need TCP are refused on a Unix socket. */
+export interface ListenerSocketOptions {
+  /** Connections the kernel queues until they are accepted; it applies its own cap (`somaxconn`). Default 65535. */
+  readonly backlog?: number
+  /** Bytes read ahead of the app per connection before reading stops. Default: Node's own, 64 KiB. */
+  readonly readAheadBytes?: number
+  /** How often binding is tried, one second apart, while the address is in use. Default 5; 1 tries once. */
+  readonly bindAttemptsMax?: number
+}
+
+/** Options of `addTcp`. */
+export interface TcpListenerOptions extends ListenerSocketOptions {
+  /** On an IPv6 address: leave IPv4 alone. Default false: `[::]` serves both. */
+  readonly ipv6Only?: boolean
+  /** `SO_REUSEPORT`: several processes may bind the address and the kernel spreads connections. Default false. */
+  readonly reusePort?: boolean
+  /** TCP keep-alive probes. Default false: idle deadlines end dead connections sooner. */
+  readonly keepAlive?: boolean
+  /** Idle time before the first probe, in ms. Default 60000. Needs `keepAlive`. */
+  readonly keepAliveInitialDelayMs?: number
+  /** `TCP_NODELAY`: send small writes at once. Default true. */
+  readonly noDelay?: boolean
+}
+
+/** Options of `addUnix`. */
+export interface UnixListenerOptions extends ListenerSocketOptions {
+  /** Permissions of the socket file; connecting takes write permission. Default 0o660. */
+  readonly mode?: number
+}
+
+/** What of Node's TLS server options passes through; see `tls.createServer`. */
+type TlsPassThrough = Pick<
+  TlsOptions,
+  | 'ALPNCallback'
+  | 'ca'
+  | 'cert'
+  | 'ciphers'
+  | 'crl'
+  | 'dhparam'
+  | 'ecdhCurve'
+  | 'honorCipherOrder'
+  | 'key'
+  | 'maxVersion'
+  | 'minVersion'
+  | 'passphrase'
+  | 'pfx'
+  | 'pskCallback'
+  | 'pskIdentityHint'
+  | 'rejectUnauthorized'
+  | 'requestCert'
+  | 'sessionIdContext'
+  | 'sessionTimeout'
+  | 'sigalgs'
+  | 'SNICallback'
+  | 'ticketKeys'
+>
+
+/** Options of `addTls`: a certificate and key as PEM or as files, and Node's own TLS options. */
+export interface TlsListenerOptions extends TlsPassThrough {
+  /** PEM file with the certificate chain, read once, when the listener is added. */
+  readonly certFile?: string
+  /** PEM file with the private key, read once, when the listener is added. */
+  readonly keyFile?: string
+  /** Time for the handshake, in ms; after it the connection is destroyed. Default 10000. */
+  readonly handshakeTimeoutMs?: number
+}
+
+/** A listener in full, for `addListener`. */
+export interface ListenerConfig {
+  /** `host:port`, `[ipv6]:port` or `unix:/path`; port 0 takes any free port. */
+  readonly address: string
+  /** For TCP addresses only. */
+  readonly tcp?: TcpListenerOptions
+  /** For Unix sockets only. */
+  readonly unix?: UnixListenerOptions
+  /** Default: plain. */
+  readonly tls?: TlsListenerOptions
+}
+
+/** A checked {@link ListenerConfig} with every default filled in. */
+export interface ListenerPlan {
+  readonly address: Address
+  readonly backlog: number
+  readonly readAheadBytes: number | undefined
+  readonly bindAttemptsMax: number
+  readonly ipv6Only: boolean
+  readonly reusePort: boolean
+  readonly keepAlive: boolean
+  readonly keepAliveInitialDelayMs: number
+  readonly noDelay: boolean
+  readonly mode: number
+  readonly tls: TlsListenerOptions | undefined
+}
+
+const TCP_KEYS: readonly string[] = [
+  'backlog',
+  'readAheadBytes',
+  'bindAttemptsMax',
+  'ipv6Only',
+  'reusePort',
+  'keepAlive',
+  'keepAliveInitialDelayMs',
+  'noDelay',
+]
+const UNIX_KEYS: readonly string[] = ['backlog', 'readAheadBytes', 'bindAttemptsMax', 'mode']
+
+/** Checks a listener's configuration. Throws TypeError or RangeError naming the value received. */
+export function planListener(config: ListenerConfig): ListenerPlan {
+  const address = parseAddress(config.address, { allowPortZero: true })
+  if (address.kind === 'tcp' && config.unix !== undefined) {
+    throw new TypeError(`The listener ${address.text} is TCP and takes no "unix" options`)
+  }
+  if (address.kind === 'unix' && config.tcp !== undefined) {
+    throw new TypeError(`The listener ${address.text} is a Unix socket and takes no "tcp" options`)
+  }
+  const options: TcpListenerOptions & UnixListenerOptions = config.tcp ?? config.unix ?? {}
+  rejectUnknown(options, address.kind === 'tcp' ? TCP_KEYS : UNIX_KEYS, address.text)
+  if (options.keepAliveInitialDelayMs !== undefined && options.keepAlive !== true) {
+    throw new TypeError('keepAliveInitialDelayMs has no effect without keepAlive: true')
+  }
+  return {
+    address,
+    backlog: integer('backlog', options.backlog ?? 65_535, 1, 2_147_483_647),
+    readAheadBytes:
+      options.readAheadBytes === undefined
+        ? undefined
+        : integer('readAheadBytes', options.readAheadBytes, 1024, 67_108_864),
+    bindAttemptsMax: integer('bindAttemptsMax', options.bindAttemptsMax ?? 5, 1, 3600),
+    ipv6Only: boolean('ipv6Only', options.ipv6Only ?? false),
+    reusePort: boolean('reusePort', options.reusePort ?? false),
+    keepAlive: boolean('keepAlive', options.keepAlive ?? false),
+    keepAliveInitialDelayMs: integer(
+      'keepAliveInitialDelayMs',
+      options.keepAliveInitialDelayMs ?? 60_000,
+      1000,
+      32_767_000, // TCP_KEEPIDLE takes at most 32767 seconds, tcp(7)
+    ),
+    noDelay: boolean('noDelay', options.noDelay ?? true),
+    mode: integer('mode', options.mode ?? 0o660, 0, 0o777),
+    tls: config.tls,
+  }
+}
+
+/** Returns a whole number between two bounds, or throws RangeError naming what was received. */
+export function integer(name: string, value: number, min: number, max: number): number {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value
+  throw new RangeError(
+    `Expected ${name} to be a whole number from ${min} to ${max}, received ${inspect(value)}`,
+  )
+}
+
+function boolean(name: string, value: boolean): boolean {
+  if (typeof value === 'boolean') return value
+  throw new TypeError(`Expected ${name} to be true or false, received ${inspect(value)}`)
+}
+
+/** Throws for an option nobody would read. */
+export function rejectUnknown(options: object, keys: readonly string[], where: string): void {
+  for (const key of Object.keys(options)) {
+    if (!keys.includes(key)) throw new TypeError(`Unknown option ${inspect(key)} of ${where}`)
+  }
+}

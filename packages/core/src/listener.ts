@@ -1,0 +1,192 @@
+import { chmodSync, lstatSync, renameSync, unlinkSync } from 'node:fs'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Address, parseAddress, type UnixAddress } from './address.ts'
+import type { ListenerPlan } from './listener-options.ts'
+import type { Logger } from './logger.ts'
+
+const BIND_RETRY_MS: number = 1000
+const PROBE_TIMEOUT_MS: number = 2000
+
+let temporaryNameCount = 0
+
+/** One bound, accepting socket. The owner is a listening service. */
+export class Listener {
+  readonly plan: ListenerPlan
+  #server: Server | undefined
+  #bound: Address | undefined
+  #file: { path: string; device: number; inode: number } | undefined
+  #isClosed = false
+
+  constructor(plan: ListenerPlan) {
+    this.plan = plan
+  }
+
+  /** The address that is bound, with its real port; `undefined` before that and after `close()`. */
+  get address(): Address | undefined {
+    return this.#bound
+  }
+
+  /**
+   * Binds and accepts. Tries again each second while the address is in use, `bindAttemptsMax` times.
+   * `onConnection` gets every socket in the same turn it was accepted; `onError` every later accept error.
+   */
+  async open(
+    logger: Logger,
+    shutdown: AbortSignal,
+    onConnection: (socket: Socket) => void,
+    onError: (error: Error) => void,
+  ): Promise<Address> {
+    const { address, bindAttemptsMax } = this.plan
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#bind(onConnection, onError)
+      } catch (error) {
+        const isBusy = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+        if (!isBusy || attempt >= bindAttemptsMax || this.#isClosed || shutdown.aborted) {
+          throw bindError(address, attempt, error)
+        }
+        if (attempt === 1) {
+          logger.warn('Address is in use, trying again', {
+            address: address.text,
+            attemptsMax: bindAttemptsMax,
+          })
+        }
+      }
+      // An abort ends the wait; the next attempt then decides by itself.
+      await delay(BIND_RETRY_MS, undefined, { signal: shutdown }).catch(() => undefined)
+    }
+  }
+
+  /** Stops accepting. Connections already accepted are not touched. A Unix socket's file is removed. */
+  close(): void {
+    this.#isClosed = true
+    this.#server?.close()
+    this.#server = undefined
+    this.#bound = undefined
+    if (this.#file !== undefined) removeOwnFile(this.#file)
+    this.#file = undefined
+  }
+
+  async #bind(onConnection: (socket: Socket) => void, onError: (error: Error) => void): Promise<Address> {
+    const { plan } = this
+    const server = createServer({
+      allowHalfOpen: true,
+      noDelay: plan.noDelay,
+      keepAlive: plan.keepAlive,
+      keepAliveInitialDelay: plan.keepAliveInitialDelayMs,
+      ...(plan.readAheadBytes === undefined ? {} : { highWaterMark: plan.readAheadBytes }),
+    })
+    server.on('connection', onConnection)
+    const bound =
+      plan.address.kind === 'tcp' ? await this.#bindTcp(server) : await this.#bindUnix(server, plan.address)
+    // Accept errors such as ENFILE come here; the server goes on accepting after each of them.
+    server.on('error', onError)
+    if (this.#isClosed) {
+      server.close()
+      throw new Error('The listener was closed while it was binding')
+    }
+    this.#server = server
+    this.#bound = bound
+    return bound
+  }
+
+  async #bindTcp(server: Server): Promise<Address> {
+    const { plan } = this
+    if (plan.address.kind !== 'tcp') throw new Error('Expected a TCP address')
+    const { host, port } = plan.address
+    await listening(server, () =>
+      server.listen({
+        host,
+        port,
+        backlog: plan.backlog,
+        ipv6Only: plan.ipv6Only,
+        reusePort: plan.reusePort,
+      }),
+    )
+    const bound = server.address()
+    if (bound === null || typeof bound === 'string') throw new Error('The bound address is not known')
+    const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+    return parseAddress(`${shown}:${bound.port}`)
+  }
+
+  /**
+   * Binds under a temporary name, sets the mode, then renames: the final name never has the wrong
+   * permissions, a stale file is replaced in one step, and Node, which unlinks the path it bound when the
+   * server closes, cannot unlink a successor's socket.
+   */
+  async #bindUnix(server: Server, address: UnixAddress): Promise<Address> {
+    await assertUnused(address.path)
+    temporaryNameCount += 1
+    const temporary = `${address.path}.${process.pid.toString(36)}${temporaryNameCount.toString(36)}`
+    parseAddress(`unix:${temporary}`) // refuses a name that the system would cut
+    await listening(server, () => server.listen({ path: temporary, backlog: this.plan.backlog }))
+    try {
+      chmodSync(temporary, this.plan.mode)
+      const { dev, ino } = lstatSync(temporary)
+      renameSync(temporary, address.path)
+      this.#file = { path: address.path, device: dev, inode: ino }
+    } catch (error) {
+      server.close()
+      throw error
+    }
+    return address
+  }
+}
+
+function listening(server: Server, listen: () => void): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  server.once('error', reject)
+  server.once('listening', () => {
+    server.removeListener('error', reject)
+    resolve()
+  })
+  listen()
+  return promise
+}
+
+/** Rejects with EADDRINUSE if somebody answers at the path, or if it is a file of another kind. */
+async function assertUnused(path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return
+  if (!stat.isSocket()) throw new Error('the path exists and is not a socket')
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const probe = createConnection({ path })
+  probe.setTimeout(PROBE_TIMEOUT_MS, () => probe.destroy(inUse()))
+  probe.once('connect', () => probe.destroy(inUse()))
+  probe.once('error', (error: NodeJS.ErrnoException) => {
+    const { code } = error
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve()
+    else reject(code === 'EAGAIN' ? inUse() : error) // EAGAIN: its backlog is full, so it is alive
+  })
+  await promise
+}
+
+function inUse(): NodeJS.ErrnoException {
+  return Object.assign(new Error('another process listens there'), { code: 'EADDRINUSE' })
+}
+
+function removeOwnFile(file: { path: string; device: number; inode: number }): void {
+  try {
+    const stat = lstatSync(file.path)
+    if (stat.dev === file.device && stat.ino === file.inode) unlinkSync(file.path)
+  } catch {
+    // Gone already, or no longer ours to remove.
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the address is in use by another socket',
+  EADDRNOTAVAIL: 'no interface of this machine has this address',
+  EACCES: 'permission denied (ports below 1024 need a privilege, socket files a writable folder)',
+  ENOTFOUND: 'the host name is not known',
+  ENOENT: 'the folder does not exist',
+}
+
+function bindError(address: Address, attempts: number, cause: unknown): Error {
+  const { code, message } = cause as NodeJS.ErrnoException
+  const reason = (code === undefined ? undefined : REASONS[code]) ?? message
+  const tries = attempts > 1 ? ` after ${attempts} attempts` : ''
+  const error = new Error(`Cannot listen on ${address.text}${tries}: ${reason}`, { cause })
+  return code === undefined ? error : Object.assign(error, { code })
+}

@@ -1,0 +1,353 @@
+import type { Socket } from 'node:net'
+import type { Server as TlsServer } from 'node:tls'
+import type { Address } from './address.ts'
+import { Listener } from './listener.ts'
+import { ClientCounts, clientOf } from './listener-limits.ts'
+import {
+  integer,
+  type ListenerConfig,
+  planListener,
+  rejectUnknown,
+  type TcpListenerOptions,
+  type TlsListenerOptions,
+  type UnixListenerOptions,
+} from './listener-options.ts'
+import { createTlsAcceptor } from './listener-tls.ts'
+import { type Logger, silentLogger } from './logger.ts'
+import type { ConnectionInfo, ServerApp, Service, ServiceContext } from './service.ts'
+
+/** Decides about a connection before TLS and before any byte of it is sent to the app. */
+export interface ConnectionFilter {
+  /**
+   * Called once per accepted connection, synchronously with the accept. Return false to reset it.
+   *
+   * A promise is waited for at most `connectionFilterTimeoutMs`, then the connection is refused; meanwhile
+   * it counts as open, and at most one read-ahead buffer is taken from it. A throw or rejection refuses.
+   *
+   * @param remoteAddress - The peer's IP; `undefined` on a Unix socket.
+   */
+  shouldAccept(remoteAddress: string | undefined): boolean | Promise<boolean>
+}
+
+/** Options of a {@link ListeningService}. */
+export interface ListeningServiceOptions {
+  /** Open connections over all listeners of the service, handshakes included; more are reset. Default 20000. */
+  readonly connectionsMax?: number
+  /**
+   * Open connections per client (an IPv4 address or an IPv6 /64); more are reset. Default 0: no cap, since
+   * many clients can share one address. Unix sockets are exempt.
+   */
+  readonly connectionsPerIpMax?: number
+  /** How long an asynchronous connection filter may take, in ms. Default 5000. */
+  readonly connectionFilterTimeoutMs?: number
+}
+
+/** What happened to a service's connections so far. A snapshot. */
+export interface ConnectionCounters {
+  /** Handed by the kernel, refused ones included. */
+  readonly acceptedCount: number
+  /** Reset because of `connectionsMax`, `connectionsPerIpMax` or the connection filter. */
+  readonly refusedCount: number
+  /** Open now, handshakes included. */
+  readonly openCount: number
+  /** TLS handshakes that failed or took too long. */
+  readonly handshakeFailedCount: number
+  /** Errors of accept(2), such as running out of file descriptors. */
+  readonly acceptErrorCount: number
+}
+
+const OPTION_KEYS: readonly string[] = ['connectionsMax', 'connectionsPerIpMax', 'connectionFilterTimeoutMs']
+const LOG_INTERVAL_MS: number = 1000
+
+interface Endpoint {
+  readonly listener: Listener
+  readonly acceptor: TlsServer | undefined
+}
+
+/**
+ * Listens on any number of addresses and hands each connection to its app.
+ *
+ * On drain it closes the acceptors only, tells the app, and resolves when the last connection has ended and
+ * `app.cleanup()` has settled. `destroy()` cuts what is left.
+ *
+ * @example
+ * const echo = new ListeningService('echo', {
+ *   onConnection: (socket) => void socket.pipe(socket),
+ *   startDraining: () => {},
+ * })
+ * echo.addTcp('127.0.0.1:7000')
+ */
+export class ListeningService<A extends ServerApp = ServerApp> implements Service {
+  readonly name: string
+  readonly app: A
+  readonly connectionsMax: number
+  readonly #endpoints: Endpoint[] = []
+  /** Every open raw socket, and the client it counts for ('' if clients are not counted). */
+  readonly #sockets: Map<Socket, string> = new Map()
+  readonly #clients: ClientCounts | undefined
+  readonly #filterTimeoutMs: number
+  readonly #onClose: (this: Socket) => void
+  readonly #drained: PromiseWithResolvers<void> = Promise.withResolvers()
+  #filter: ConnectionFilter | undefined
+  #logger: Logger = silentLogger
+  #acceptedCount = 0
+  #refusedCount = 0
+  #handshakeFailedCount = 0
+  #acceptErrorCount = 0
+  #lastLogAt = -LOG_INTERVAL_MS
+  #isStarted = false
+  #isDraining = false
+
+  /**
+   * @throws {TypeError} If the name is empty, the app lacks a method, or an option is unknown.
+   * @throws {RangeError} If a number is out of range.
+   */
+  constructor(name: string, app: A, options: ListeningServiceOptions = {}) {
+    if (typeof name !== 'string' || name === '') throw new TypeError('Expected a service name, received none')
+    if (typeof app?.onConnection !== 'function' || typeof app.startDraining !== 'function') {
+      throw new TypeError(`The app of service "${name}" needs onConnection() and startDraining()`)
+    }
+    rejectUnknown(options, OPTION_KEYS, `service "${name}"`)
+    this.name = name
+    this.app = app
+    this.connectionsMax = integer('connectionsMax', options.connectionsMax ?? 20_000, 1, 10_000_000)
+    const perClient = integer('connectionsPerIpMax', options.connectionsPerIpMax ?? 0, 0, 10_000_000)
+    this.#clients = perClient === 0 ? undefined : new ClientCounts(perClient)
+    const filterTimeoutMs = options.connectionFilterTimeoutMs ?? 5000
+    this.#filterTimeoutMs = integer('connectionFilterTimeoutMs', filterTimeoutMs, 1, 3_600_000)
+    const forget = (socket: Socket) => this.#forget(socket)
+    // One function for all connections: the emitter passes the socket as `this`.
+    this.#onClose = function (this: Socket): void {
+      forget(this)
+    }
+  }
+
+  /** Adds a TCP listener: `host:port` or `[ipv6]:port`; port 0 takes any free one, see {@link endpoints}. */
+  addTcp(address: string, options: TcpListenerOptions = {}): this {
+    return this.addListener({ address, tcp: options })
+  }
+
+  /** Adds a Unix socket at an absolute path. A stale file is replaced, one in use is an error at start. */
+  addUnix(path: string, options: UnixListenerOptions = {}): this {
+    return this.addListener({ address: `unix:${path}`, unix: options })
+  }
+
+  /** Adds a TCP listener with TLS. Files are read and certificates checked now. */
+  addTls(address: string, tls: TlsListenerOptions, options: TcpListenerOptions = {}): this {
+    return this.addListener({ address, tls, tcp: options })
+  }
+
+  /**
+   * Adds a listener of any kind.
+   *
+   * @throws {TypeError} If the address or an option is wrong, or TLS has no usable certificate.
+   * @throws {RangeError} If a number is out of range.
+   */
+  addListener(config: ListenerConfig): this {
+    if (this.#isStarted) throw new Error(`Service "${this.name}" has started and takes no more listeners`)
+    rejectUnknown(config, ['address', 'tcp', 'unix', 'tls'], 'the listener')
+    const plan = planListener(config)
+    const acceptor =
+      plan.tls === undefined
+        ? undefined
+        : createTlsAcceptor(plan.address.text, plan.tls, this.app.alpnProtocols)
+    this.#endpoints.push({ listener: new Listener(plan), acceptor })
+    return this
+  }
+
+  /** Sets the filter of all listeners, whenever they were added; `undefined` accepts everybody. */
+  setConnectionFilter(filter: ConnectionFilter | undefined): void {
+    if (filter !== undefined && typeof filter.shouldAccept !== 'function') {
+      throw new TypeError('A connection filter needs shouldAccept()')
+    }
+    this.#filter = filter
+  }
+
+  /** The addresses that are bound now, with real ports, in the order they were added. */
+  endpoints(): readonly Address[] {
+    return this.#endpoints
+      .map((endpoint) => endpoint.listener.address)
+      .filter((address) => address !== undefined)
+  }
+
+  /** A snapshot of the counters. */
+  get counters(): ConnectionCounters {
+    return {
+      acceptedCount: this.#acceptedCount,
+      refusedCount: this.#refusedCount,
+      openCount: this.#sockets.size,
+      handshakeFailedCount: this.#handshakeFailedCount,
+      acceptErrorCount: this.#acceptErrorCount,
+    }
+  }
+
+  /** Binds every listener in order. Ready when all accept; if one cannot, none is left open. */
+  async start(context: ServiceContext): Promise<void> {
+    if (this.#isStarted) throw new Error(`Service "${this.name}" was started twice`)
+    if (this.#endpoints.length === 0) throw new Error(`Service "${this.name}" has no listener`)
+    this.#isStarted = true
+    this.#logger = context.logger
+    try {
+      for (const endpoint of this.#endpoints) await this.#open(endpoint, context)
+    } catch (error) {
+      this.#closeListeners()
+      throw error
+    }
+  }
+
+  drain(): Promise<void> {
+    if (!this.#isDraining) {
+      this.#isDraining = true
+      this.#closeListeners()
+      this.app.startDraining()
+      if (this.#sockets.size === 0) this.#drained.resolve()
+    }
+    return this.#drained.promise.then(() => this.app.cleanup?.())
+  }
+
+  destroy(): void {
+    this.#closeListeners()
+    for (const socket of this.#sockets.keys()) socket.destroy()
+  }
+
+  #closeListeners(): void {
+    for (const { listener } of this.#endpoints) listener.close()
+  }
+
+  async #open(endpoint: Endpoint, context: ServiceContext): Promise<void> {
+    const { listener, acceptor } = endpoint
+    const info: { service: string; address: Address; tls: boolean } = {
+      service: this.name,
+      address: listener.plan.address,
+      tls: acceptor !== undefined,
+    }
+    const isTcp = listener.plan.address.kind === 'tcp'
+    const serve =
+      acceptor === undefined
+        ? (socket: Socket) => this.#handOver(socket, info)
+        : (socket: Socket) => void acceptor.emit('connection', socket)
+    if (acceptor !== undefined) this.#attachAcceptor(acceptor, info)
+    // 'connection' events come from later turns of the loop, so `info` has its real port by then.
+    info.address = await listener.open(
+      context.logger,
+      context.shutdown,
+      (socket) => this.#accept(socket, isTcp, serve),
+      (error) => this.#acceptFailed(error, info.address),
+    )
+    Object.freeze(info)
+    context.logger.info('Listening', { service: this.name, address: info.address.text, tls: info.tls })
+  }
+
+  #attachAcceptor(acceptor: TlsServer, info: ConnectionInfo): void {
+    acceptor.on('secureConnection', (socket) => {
+      socket.on('error', ignore)
+      this.#handOver(socket, info)
+    })
+    acceptor.on('tlsClientError', (error, socket) => {
+      this.#handshakeFailedCount += 1
+      this.#logger.debug('TLS handshake failed', { address: info.address.text, error })
+      socket.destroy()
+    })
+  }
+
+  /** Runs for every connection: no closure, no promise unless the filter returns one. */
+  #accept(socket: Socket, isTcp: boolean, serve: (socket: Socket) => void): void {
+    this.#acceptedCount += 1
+    socket.on('error', ignore) // from the first moment: a reset must not be an uncaught error
+    if (!this.#admit(socket, isTcp)) this.#refuse(socket, isTcp)
+    else if (this.#filter === undefined) serve(socket)
+    else this.#applyFilter(this.#filter, socket, isTcp, serve)
+  }
+
+  /** Counts the connection, or returns false if a cap is reached. */
+  #admit(socket: Socket, isTcp: boolean): boolean {
+    if (this.#sockets.size >= this.connectionsMax) return false
+    let client = ''
+    if (isTcp && this.#clients !== undefined) {
+      const ip = socket.remoteAddress
+      if (ip === undefined) return false // reset by the peer already
+      client = clientOf(ip)
+      if (!this.#clients.tryAcquire(client)) return false
+    }
+    this.#sockets.set(socket, client)
+    socket.on('close', this.#onClose)
+    return true
+  }
+
+  #applyFilter(
+    filter: ConnectionFilter,
+    socket: Socket,
+    isTcp: boolean,
+    serve: (socket: Socket) => void,
+  ): void {
+    let verdict: boolean | Promise<boolean>
+    try {
+      verdict = filter.shouldAccept(isTcp ? socket.remoteAddress : undefined)
+    } catch (error) {
+      this.#logSeldom('Connection filter failed', error)
+      verdict = false
+    }
+    if (typeof verdict === 'boolean') {
+      if (verdict) serve(socket)
+      else this.#refuse(socket, isTcp)
+      return
+    }
+    const timer = setTimeout(() => {
+      if (socket.destroyed) return
+      this.#logSeldom('Connection filter took too long', undefined)
+      this.#refuse(socket, isTcp)
+    }, this.#filterTimeoutMs).unref()
+    const settle = (accepted: boolean) => {
+      clearTimeout(timer)
+      if (socket.destroyed) return
+      if (accepted) serve(socket)
+      else this.#refuse(socket, isTcp)
+    }
+    Promise.resolve(verdict).then(
+      (accepted) => settle(accepted === true),
+      (error: unknown) => {
+        this.#logSeldom('Connection filter failed', error)
+        settle(false)
+      },
+    )
+  }
+
+  /** A reset, not a close: the refused must not leave us in TIME_WAIT or wait for their FIN. */
+  #refuse(socket: Socket, isTcp: boolean): void {
+    this.#refusedCount += 1
+    if (isTcp) socket.resetAndDestroy()
+    else socket.destroy()
+  }
+
+  #handOver(socket: Socket, info: ConnectionInfo): void {
+    try {
+      this.app.onConnection(socket, info)
+    } catch (error) {
+      this.#logSeldom('App failed to take a connection', error)
+      socket.destroy()
+    }
+  }
+
+  #forget(socket: Socket): void {
+    const client = this.#sockets.get(socket)
+    if (client === undefined) return
+    this.#sockets.delete(socket)
+    if (client !== '') this.#clients?.release(client)
+    if (this.#isDraining && this.#sockets.size === 0) this.#drained.resolve()
+  }
+
+  #acceptFailed(error: Error, address: Address): void {
+    this.#acceptErrorCount += 1
+    this.#logSeldom(`Cannot accept on ${address.text}`, error)
+  }
+
+  /** At most one such line per second: what a peer can cause at will must not fill the log. */
+  #logSeldom(message: string, error: unknown): void {
+    const now = performance.now()
+    if (now - this.#lastLogAt < LOG_INTERVAL_MS) return
+    this.#lastLogAt = now
+    this.#logger.error(message, { service: this.name, ...(error === undefined ? {} : { error }) })
+  }
+}
+
+function ignore(): void {}
