@@ -34,8 +34,10 @@ const WHOLE_CHUNK_BYTES_MAX = 2048
 const HEAD_BYTES_CEILING = 1_048_576
 const FIELDS_CEILING = 4096
 
+const HTAB = 0x09
 const LF = 0x0a
 const CR = 0x0d
+const SP = 0x20
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
 
 const TE = Buffer.from('te', 'latin1')
@@ -275,6 +277,8 @@ export abstract class HeadParser {
         if (next === REFUSED) this.code = fields.length === 0 ? firstFieldCode(scanner.code) : scanner.code
         return next
       }
+      // Told before the first part of the value is judged, so that a folded field gets the code of its fault.
+      if (next < end && (bytes[next] === SP || bytes[next] === HTAB)) return this.refuse('OBSOLETE_FOLD')
       if (room-- === 0) return this.refuse('TOO_MANY_FIELDS')
       const length = scanner.nameEnd - index
       const value = text.substring(scanner.valueStart - base, scanner.valueEnd - base)

@@ -11,7 +11,6 @@ const SP = 0x20
 const ASTERISK = 0x2a
 const SLASH = 0x2f
 const QUESTION = 0x3f
-const BACKSLASH = 0x5c
 
 /** Longest method that is not answered with 501 (RFC 9112 §3). The longest registered one has 17 bytes. */
 const METHOD_BYTES_MAX = 32
@@ -73,9 +72,7 @@ export class RequestHeadParser extends HeadParser {
     while (index < end && TOKEN[bytes[index] as number] === 1) index++
     if (index === end) return RAN_OUT
     if (bytes[index] !== SP || index === start) {
-      return this.refuse(
-        bytes[index] === CR || bytes[index] === LF ? 'INVALID_REQUEST_LINE' : 'INVALID_METHOD',
-      )
+      return this.refuse(bytes[index] === CR ? lineEndCode(bytes[index + 1]) : 'INVALID_METHOD')
     }
     if (index - start > METHOD_BYTES_MAX) return this.refuse('METHOD_TOO_LONG')
     this.method = methodOf(text, start - base, index - base)
@@ -83,11 +80,8 @@ export class RequestHeadParser extends HeadParser {
     index = this.targetEnd(bytes, targetStart, end)
     if (index === end) return RAN_OUT
     if (bytes[index] !== SP || index === targetStart) {
-      return this.refuse(
-        index === targetStart || bytes[index] === CR || bytes[index] === LF
-          ? 'INVALID_REQUEST_LINE'
-          : 'INVALID_TARGET',
-      )
+      if (bytes[index] === CR) return this.refuse(lineEndCode(bytes[index + 1]))
+      return this.refuse(index === targetStart ? 'INVALID_REQUEST_LINE' : 'INVALID_TARGET')
     }
     this.target = text.substring(targetStart - base, index - base)
     if (index - targetStart > this.targetBytesMax) return this.refuse('TARGET_TOO_LONG')
@@ -233,16 +227,21 @@ export class RequestHeadParser extends HeadParser {
   }
 }
 
-/** The authority of an absolute-form target: up to the path, the query or a backslash taken for a slash. */
+/** The authority of an absolute-form target: up to the path or the query. A backslash in it is refused. */
 function authorityOf(target: string): string {
   const start = target.indexOf('://') + 3
   let end = start
   while (end < target.length) {
     const code = target.charCodeAt(end)
-    if (code === SLASH || code === QUESTION || code === BACKSLASH) break
+    if (code === SLASH || code === QUESTION) break
     end++
   }
   return target.slice(start, end)
+}
+
+/** The request line ended early, or a carriage return stands within it. */
+function lineEndCode(next: number | undefined): HeadFailureCode {
+  return next === LF ? 'INVALID_REQUEST_LINE' : 'BARE_CR'
 }
 
 function methodOf(text: string, start: number, end: number): string {
