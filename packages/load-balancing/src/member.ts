@@ -74,6 +74,7 @@ export class Group implements GroupStatus {
   eligibleCount: number = 0
   usableCount: number = 0
   enabledCount: number = 0
+  eligibleWeight: number = 0
   inFlight: number = 0
   /** Too few usable backends: health and ejection are ignored. */
   panicking: boolean = false
@@ -121,6 +122,7 @@ export class Group implements GroupStatus {
     if (eligible === member.eligible) return
     member.eligible = eligible
     this.eligibleCount += eligible ? 1 : -1
+    this.eligibleWeight += eligible ? member.backend.weight : -member.backend.weight
   }
 
   /** Whether the group could lose one more usable backend without falling below the panic threshold, or empty. */
@@ -152,9 +154,12 @@ export class Group implements GroupStatus {
 
   #recountEligible(): void {
     this.eligibleCount = 0
+    this.eligibleWeight = 0
     for (const member of this.members) {
       member.eligible = this.#isEligible(member)
-      if (member.eligible) this.eligibleCount++
+      if (!member.eligible) continue
+      this.eligibleCount++
+      this.eligibleWeight += member.backend.weight
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { Picker, Selection, SelectionInput } from './selection.ts'
+import { isUniform, weightsOf } from './weights.ts'
 
 /**
  * Takes turns, in proportion to the weights and as evenly spread as they allow: 5, 1, 1 gives `a b a a a c a`, not
@@ -17,14 +18,10 @@ class RoundRobin implements Selection {
   #buildCount = 0
 
   build(input: SelectionInput): Picker {
-    const weights = input.backends.map((backend) => backend.weight)
+    const weights = weightsOf(input.backends)
     const start = this.#buildCount++
     return isUniform(weights) ? new Rotation(weights.length, start) : new Timetable(weights, start)
   }
-}
-
-function isUniform(weights: readonly number[]): boolean {
-  return weights.every((weight) => weight === weights[0])
 }
 
 /** Equal weights: the next one each time. */
@@ -68,7 +65,7 @@ class Timetable implements Picker {
   #asideCount = 0
   #started = false
 
-  constructor(weights: readonly number[], start: number) {
+  constructor(weights: Float64Array, start: number) {
     const count = weights.length
     this.#periods = new Float64Array(count)
     this.#dues = new Float64Array(count)

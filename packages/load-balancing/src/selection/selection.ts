@@ -17,6 +17,8 @@ export interface BackendStatus {
 export interface GroupStatus {
   /** Leases held on all backends of the group. */
   readonly inFlight: number
+  /** Weights of the eligible backends, summed up. */
+  readonly eligibleWeight: number
 }
 
 /** Everything a {@link Selection} is built over: one priority group of one set of backends. */

@@ -1,0 +1,231 @@
+import type { ConnectionOptions } from 'node:tls'
+import { buildConnector, Client, type Dispatcher } from 'undici'
+import type { Backend } from '../backend.ts'
+import { functionOf, integerIn, milliseconds, onlyKeys, show } from '../check.ts'
+import type { HealthCheck } from './health-check.ts'
+
+/** What a validator gets to see. */
+export interface HealthCheckResponse {
+  readonly status: number
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** All of it; a longer one than `bodyBytesMax` has failed before. */
+  readonly body: Buffer
+}
+
+/** Options of {@link HttpHealthCheck}. */
+export interface HttpHealthCheckOptions {
+  /** Sent as Host, and as TLS server name. Default: the backend's own address. */
+  readonly host?: string
+  /** Method of the request. Default `GET`. */
+  readonly method?: string
+  /** Path and query of the request. Default `/`. */
+  readonly path?: string
+  /** Further request headers. Default: none. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** HTTPS, with a verified certificate; or options of `tls.connect`. Default false. */
+  readonly tls?: boolean | ConnectionOptions
+  /** Status or statuses of a well backend. Not looked at if there is a validator. Default 200. */
+  readonly expectedStatus?: number | readonly number[]
+  /** Decides instead of `expectedStatus`: false, a throw or a rejection is a failure. */
+  readonly validator?: (response: HealthCheckResponse) => boolean | Promise<boolean>
+  /** Milliseconds, from 1. Default 1,000. */
+  readonly connectTimeoutMs?: number
+  /** Time for the whole answer, once connected. Milliseconds, from 1. Default 1,000. */
+  readonly readTimeoutMs?: number
+  /** Longest body that is read; without a validator the rest is cut off, with one it is a failure. Default 65,536. */
+  readonly bodyBytesMax?: number
+  /** Keep the connection for the next check. Default false: connecting is part of the check. */
+  readonly reuseConnection?: boolean
+  /** Check this port instead of the backend's. 1 to 65,535; no effect on Unix sockets. */
+  readonly portOverride?: number
+  /** Successes in a row that make a backend healthy again. From 1. Default 1. */
+  readonly consecutiveSuccess?: number
+  /** Failures in a row that make a backend unhealthy. From 1. Default 1. */
+  readonly consecutiveFailure?: number
+  /** Called after a backend's health flipped. Must not throw. */
+  readonly healthChangedCallback?: (backend: Backend, healthy: boolean, error: unknown) => void
+  /** How a backend is named in the summary. Default: its address. */
+  readonly backendSummaryCallback?: (backend: Backend) => string
+}
+
+const OPTION_NAMES: readonly string[] = [
+  'host',
+  'method',
+  'path',
+  'headers',
+  'tls',
+  'expectedStatus',
+  'validator',
+  'connectTimeoutMs',
+  'readTimeoutMs',
+  'bodyBytesMax',
+  'reuseConnection',
+  'portOverride',
+  'consecutiveSuccess',
+  'consecutiveFailure',
+  'healthChangedCallback',
+  'backendSummaryCallback',
+]
+
+/** Connections kept with `reuseConnection`; the one unused for longest is closed for another. */
+const CLIENTS_MAX = 1_024
+
+/** A backend is well if it answers an HTTP/1.1 request as expected. Redirects are not followed. */
+export class HttpHealthCheck implements HealthCheck {
+  readonly consecutiveSuccess: number
+  readonly consecutiveFailure: number
+  readonly #options: HttpHealthCheckOptions
+  readonly #expectedStatuses: readonly number[]
+  readonly #connectTimeoutMs: number
+  readonly #readTimeoutMs: number
+  readonly #bodyBytesMax: number
+  readonly #clients: Map<string, Client> = new Map()
+
+  /**
+   * @throws {TypeError} If an option is unknown or of the wrong type.
+   * @throws {RangeError} If a number is out of range.
+   */
+  constructor(options: HttpHealthCheckOptions = {}) {
+    onlyKeys('HttpHealthCheck', options, OPTION_NAMES)
+    const { expectedStatus = 200, path = '/', portOverride, host } = options
+    if (!path.startsWith('/')) throw new TypeError(`Expected path to begin with "/", received ${show(path)}`)
+    if (host !== undefined && !URL.canParse(`http://${host}`)) {
+      throw new TypeError(`Expected host to be a host name, received ${show(host)}`)
+    }
+    for (const name of ['validator', 'healthChangedCallback', 'backendSummaryCallback'] as const) {
+      if (options[name] !== undefined) functionOf(name, options[name])
+    }
+    if (portOverride !== undefined) integerIn('portOverride', portOverride, 1, 65_535)
+    this.#options = { ...options }
+    this.#expectedStatuses = typeof expectedStatus === 'number' ? [expectedStatus] : [...expectedStatus]
+    for (const status of this.#expectedStatuses) integerIn('expectedStatus', status, 100, 599)
+    this.#connectTimeoutMs = milliseconds('connectTimeoutMs', options.connectTimeoutMs ?? 1_000)
+    this.#readTimeoutMs = milliseconds('readTimeoutMs', options.readTimeoutMs ?? 1_000)
+    this.#bodyBytesMax = integerIn('bodyBytesMax', options.bodyBytesMax ?? 65_536, 0, 1_073_741_824)
+    this.consecutiveSuccess = integerIn('consecutiveSuccess', options.consecutiveSuccess ?? 1, 1, 1_000_000)
+    this.consecutiveFailure = integerIn('consecutiveFailure', options.consecutiveFailure ?? 1, 1, 1_000_000)
+  }
+
+  async check(backend: Backend, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    const client = this.#client(backend)
+    const controller = new AbortController()
+    const onAbort = () => controller.abort(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const timeoutMs = this.#connectTimeoutMs + this.#readTimeoutMs
+    const timer = setTimeout(() => {
+      controller.abort(new Error(`No complete answer from "${backend.address}" within ${timeoutMs} ms`))
+    }, timeoutMs)
+    try {
+      await this.#exchange(client, backend, controller.signal)
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+      if (this.#clients.get(backend.address) !== client) destroy(client)
+    }
+  }
+
+  healthStatusChange(backend: Backend, healthy: boolean, error: unknown): void {
+    this.#options.healthChangedCallback?.(backend, healthy, error)
+  }
+
+  backendSummary(backend: Backend): string {
+    return this.#options.backendSummaryCallback?.(backend) ?? backend.address
+  }
+
+  forget(backend: Backend): void {
+    this.#drop(backend.address)
+  }
+
+  close(): void {
+    for (const address of [...this.#clients.keys()]) this.#drop(address)
+  }
+
+  async #exchange(client: Client, backend: Backend, signal: AbortSignal): Promise<void> {
+    const { method = 'GET', path = '/', headers = {}, reuseConnection = false, validator } = this.#options
+    const response = await client.request({
+      method: method as Dispatcher.HttpMethod,
+      path,
+      headers: { 'user-agent': 'cirque-health-check', ...headers, host: this.#host(backend) },
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      reset: !reuseConnection,
+      signal,
+    })
+    const status = response.statusCode
+    const body = await this.#readBody(response.body, validator !== undefined)
+    if (validator !== undefined) {
+      if (await validator({ status, headers: response.headers, body })) return
+      throw new Error(`The validator refused the answer of "${backend.address}" with status ${status}`)
+    }
+    if (this.#expectedStatuses.includes(status)) return
+    throw new Error(`"${backend.address}" answered with status ${status}`)
+  }
+
+  async #readBody(body: Dispatcher.ResponseData['body'], whole: boolean): Promise<Buffer> {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > this.#bodyBytesMax) {
+        if (whole) throw new Error(`The answer is longer than bodyBytesMax, ${this.#bodyBytesMax} bytes`)
+        break // leaving the loop cuts the connection
+      }
+      if (whole) chunks.push(chunk)
+    }
+    return Buffer.concat(chunks)
+  }
+
+  #host(backend: Backend): string {
+    const address = backend.addressParsed
+    return this.#options.host ?? (address.kind === 'tcp' ? address.text : 'localhost')
+  }
+
+  #client(backend: Backend): Client {
+    const kept = this.#clients.get(backend.address)
+    if (kept !== undefined) {
+      this.#clients.delete(backend.address)
+      this.#clients.set(backend.address, kept)
+      return kept
+    }
+    const client = this.#connectTo(backend)
+    if (this.#options.reuseConnection === true) {
+      this.#clients.set(backend.address, client)
+      const oldest = this.#clients.keys().next().value
+      if (this.#clients.size > CLIENTS_MAX && oldest !== undefined) this.#drop(oldest)
+    }
+    return client
+  }
+
+  /** The origin is the host that is asked for; where the bytes go is the backend's address. */
+  #connectTo(backend: Backend): Client {
+    const { tls = false, portOverride } = this.#options
+    const address = backend.addressParsed
+    const connector = buildConnector({
+      ...(typeof tls === 'object' ? tls : {}),
+      ...(address.kind === 'unix' ? { socketPath: address.path } : {}),
+      timeout: this.#connectTimeoutMs,
+      maxCachedSessions: 0,
+    } as buildConnector.BuildOptions)
+    const target =
+      address.kind === 'tcp' ? { hostname: address.host, port: String(portOverride ?? address.port) } : {}
+    const scheme = tls === false ? 'http' : 'https'
+    const host = this.#host(backend).replace(/%[^\]]*/, '') // a zone id has no place in a URL
+    return new Client(`${scheme}://${host}`, {
+      connect: (options, callback) => connector({ ...options, ...target }, callback),
+      allowH2: false,
+    })
+  }
+
+  #drop(address: string): void {
+    const client = this.#clients.get(address)
+    this.#clients.delete(address)
+    if (client !== undefined) destroy(client)
+  }
+}
+
+/** Its promise only says when; requests that it ends reject by themselves. */
+function destroy(client: Client): void {
+  client.destroy().catch(() => {})
+}
