@@ -178,7 +178,7 @@ function readDocument(
       value =
         isScalar(pair.value) || pair.value === null ? (pair.value?.value ?? null) : pair.value.toJS(document)
     } catch (error) {
-      add(name, (error as Error).message, pair.key) // too many aliases
+      add(name, (error as Error).message, pair.value ?? pair.key) // an unknown alias, or too many
       continue
     }
     check(values, found, name, value, pair.value ?? pair.key, add)

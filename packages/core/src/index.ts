@@ -6,6 +6,7 @@ export {
   type TcpAddress,
   type UnixAddress,
 } from './address.ts'
+export { ClientSession, type ClientSessionHandler } from './client-session.ts'
 export {
   CONFIGURATION_BYTES_MAX,
   type ConfigurationInput,
@@ -15,6 +16,31 @@ export {
   type ServerConfiguration,
 } from './configuration.ts'
 export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
+export {
+  type ConnectHandler,
+  Connector,
+  type ConnectorOptions,
+  type ConnectorStats,
+  type PendingConnect,
+} from './connector.ts'
+export type { ConnectionDigest, TlsDigest } from './digest.ts'
+export { DnsCache, type DnsCacheOptions, type ResolveAnswer, type ResolvedAddress } from './dns-cache.ts'
+export {
+  HttpServerApp,
+  type HttpServerHandler,
+  type HttpServerStats,
+  type ServeHttp,
+  type ServeHttpErrorListener,
+  serveHttp,
+} from './http-server-app.ts'
+export type { HttpServerOptions, ResolvedHttpServerOptions } from './http-server-options.ts'
+export {
+  BODY_BYTES_MAX_DEFAULT,
+  declaredLength,
+  HttpSession,
+  type ReadBodyOptions,
+  type ResponseInit,
+} from './http-session.ts'
 export type {
   ListenerConfig,
   ListenerSocketOptions,
@@ -36,6 +62,15 @@ export {
   silentLogger,
   stderrLogger,
 } from './logger.ts'
+export {
+  type CustomConnect,
+  HttpPeer,
+  type HttpPeerOptions,
+  type NextHopProxy,
+  type PeerAddress,
+  type ResolvedPeerOptions,
+} from './peer.ts'
+export { RequestBody } from './request-body.ts'
 export { type RunOptions, Server, type ServerOptions } from './server.ts'
 export {
   type ParsedServerArguments,
@@ -46,6 +81,14 @@ export {
 } from './server-arguments.ts'
 export type { ServerPhase } from './server-phase.ts'
 export { checkRuntime, type RuntimeFacts, type RuntimeFinding } from './server-runtime.ts'
+export {
+  ServerSession,
+  type ServerSessionHandler,
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_RETAINED,
+  type WriteResult,
+} from './server-session.ts'
 export type { ShutdownKind } from './server-urgency.ts'
 export {
   type BackgroundService,

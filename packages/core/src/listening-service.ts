@@ -287,11 +287,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       this.#logSeldom('Connection filter failed', error)
       verdict = false
     }
-    if (typeof verdict === 'boolean') {
-      if (verdict) serve(socket)
-      else this.#refuse(socket, isTcp)
-      return
-    }
+    if (verdict === true) return void serve(socket)
+    if (verdict === false) return void this.#refuse(socket, isTcp)
     const timer = setTimeout(() => {
       if (socket.destroyed) return
       this.#logSeldom('Connection filter took too long', undefined)

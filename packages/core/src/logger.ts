@@ -170,7 +170,7 @@ function formatValue(value: unknown): string {
       inspect(value, { depth: 2, breakLength: Infinity, maxArrayLength: 20, maxStringLength: 1024 }),
     )
   }
-  return safeText(value)
+  return quote(safeText(value)) // a function's text may have several lines
 }
 
 /** Message, code and the causes' messages; never the stack, which would be many lines. */

@@ -15,8 +15,7 @@ const FIRST_LEVEL: Readonly<Partial<Record<NodeJS.Signals, UrgencyLevel>>> = {
 export function installSignals(urgency: Urgency, logger: () => Logger): () => void {
   const onSignal = (signal: NodeJS.Signals) => {
     const first = FIRST_LEVEL[signal] ?? 1
-    const next = Math.min(3, urgency.level + 1) as UrgencyLevel
-    const level = next > first ? next : first
+    const level = Math.max(first, Math.min(3, urgency.level + 1)) as UrgencyLevel
     logger().info('Signal received', { signal, action: ACTIONS[level] })
     urgency.raise(level)
   }

@@ -1,1 +1,22 @@
-export {}
+export type { ForwardingOptions } from './forwarding.ts'
+export {
+  HttpProxy,
+  type HttpProxyOptions,
+  HttpProxyService,
+  type HttpProxyServiceOptions,
+  type HttpProxyStats,
+  httpProxyService,
+  type ProxyConfiguration,
+} from './http-proxy.ts'
+export { PHASES, type PhaseFrequency, type PhaseInfo } from './phases.ts'
+export type {
+  Awaitable,
+  BodyFilterResult,
+  FailToProxy,
+  OrNothing,
+  ProxyHttp,
+  UpstreamConnection,
+} from './proxy-http.ts'
+export type { Attempt, RequestRecord } from './record.ts'
+export { RetryBudget, type RetryBudgetOptions, type RetryPermission } from './retry-budget.ts'
+export { type BufferBodyOptions, Session } from './session.ts'

@@ -1,0 +1,279 @@
+import { readFileSync } from 'node:fs'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import type { ProxyError } from '@cirque/error'
+import type { ResponseHeadParser } from '@cirque/http'
+import { ConnectionPool, type PoolEntry } from '@cirque/pool'
+import type { ClientSession } from './client-session.ts'
+import { Dial, type DialContext, type DialHandler } from './dial.ts'
+import { DispatcherSession } from './dispatcher-session.ts'
+import { DnsCache, type DnsCacheOptions } from './dns-cache.ts'
+import {
+  Http1ClientConnection,
+  type Http1ClientOwner,
+  type ResponseLimits,
+} from './http1/client-connection.ts'
+import type { HttpPeer } from './peer.ts'
+
+/** How a connector connects, and what it keeps. */
+export interface ConnectorOptions {
+  /** Idle connections kept in all. Default 128. */
+  readonly keepalivePoolSize?: number
+  /** Idle connections kept per peer. Default: `keepalivePoolSize`. */
+  readonly keepalivePoolSizePerPeer?: number
+  /** A connection older than this is not used again, in milliseconds. Default 3,600,000; 0 for no limit. */
+  readonly connectionAgeMaxMs?: number
+  /** Requests on one connection. Default 0, no limit. */
+  readonly requestsPerConnectionMax?: number
+  /** A PEM file of certificate authorities that replaces Node's own list. */
+  readonly caFile?: string
+  /** Source addresses for IPv4 peers; one is picked at random per connection. */
+  readonly bindToIpv4?: readonly string[]
+  /** Source addresses for IPv6 peers; one is picked at random per connection. */
+  readonly bindToIpv6?: readonly string[]
+  /** Append TLS secrets to the file that `SSLKEYLOGFILE` names. For debugging only. Default false. */
+  readonly debugSslKeylog?: boolean
+  readonly dns?: DnsCacheOptions
+  /** Largest response head in bytes. Default 65,536. */
+  readonly headBytesMax?: number
+  /** Most fields in a response head. Default 256. */
+  readonly fieldsMax?: number
+  /** Most 1xx responses before a final one. Default 16. */
+  readonly informationalMax?: number
+  /** How strictly responses are read. Default `'strict'`. */
+  readonly profile?: 'strict' | 'lenient'
+}
+
+/** Who waits for a session. Exactly one of the two is called, once, unless the wait is cancelled. */
+export interface ConnectHandler {
+  onConnected(session: ClientSession): void
+  onConnectError(error: ProxyError): void
+}
+
+/** A connection being opened. */
+export interface PendingConnect {
+  /** Gives up; the handler hears nothing more. */
+  cancel(): void
+}
+
+/** What a connector has done so far. */
+export interface ConnectorStats {
+  readonly idle: number
+  readonly open: number
+  readonly opened: number
+  readonly reused: number
+  readonly failed: number
+  /** Idle connections that were closed because bytes arrived which nobody had asked for. */
+  readonly unexpectedData: number
+}
+
+/** Secure contexts kept; each holds parsed certificates. */
+const SECURE_CONTEXTS_MAX = 64
+
+/** Opens connections to peers, keeps the idle ones, and never hands out one that is not fit for a request. */
+export class Connector implements Http1ClientOwner, DialContext {
+  readonly limits: ResponseLimits
+  readonly dns: DnsCache
+  readonly bindToIpv4: readonly string[]
+  readonly bindToIpv6: readonly string[]
+  readonly keylogFile: string | undefined
+  spareParser: ResponseHeadParser | null = null
+
+  readonly #pool: ConnectionPool<Http1ClientConnection>
+  readonly #ca: string | undefined
+  readonly #secureContexts: Map<string, SecureContext> = new Map()
+  #open = 0
+  #opened = 0
+  #reused = 0
+  #failed = 0
+  #unexpectedData = 0
+
+  /**
+   * @throws {Error} If `caFile` cannot be read.
+   * @throws {RangeError} If a number is out of bounds.
+   */
+  constructor(options: ConnectorOptions = {}) {
+    const {
+      keepalivePoolSize = 128,
+      keepalivePoolSizePerPeer,
+      connectionAgeMaxMs,
+      requestsPerConnectionMax,
+    } = options
+    this.#pool = new ConnectionPool<Http1ClientConnection>({
+      idleMax: keepalivePoolSize,
+      idlePerKeyMax: keepalivePoolSizePerPeer ?? keepalivePoolSize,
+      ...(connectionAgeMaxMs === undefined ? {} : { ageMaxMs: connectionAgeMaxMs }),
+      ...(requestsPerConnectionMax === undefined ? {} : { usesMax: requestsPerConnectionMax }),
+      onEvict: (connection) => connection.destroy(),
+    })
+    this.#ca = options.caFile === undefined ? undefined : readFileSync(options.caFile, 'utf8')
+    this.bindToIpv4 = options.bindToIpv4 ?? []
+    this.bindToIpv6 = options.bindToIpv6 ?? []
+    this.keylogFile = options.debugSslKeylog === true ? process.env['SSLKEYLOGFILE'] : undefined
+    this.dns = new DnsCache(options.dns)
+    this.limits = {
+      headBytesMax: positive('headBytesMax', options.headBytesMax ?? 65_536),
+      fieldsMax: positive('fieldsMax', options.fieldsMax ?? 256),
+      informationalMax: positive('informationalMax', options.informationalMax ?? 16),
+      profile: options.profile ?? 'strict',
+    }
+  }
+
+  /** An idle connection to `peer`, at once; or null, when one has to be opened. */
+  acquire(peer: HttpPeer): ClientSession | null {
+    for (;;) {
+      const entry = this.#pool.acquire(peer.reuseKey)
+      if (entry === undefined) return null
+      const connection = entry.connection
+      if (connection.usable) {
+        this.#reused++
+        connection.begin(peer)
+        return connection
+      }
+      connection.destroy()
+    }
+  }
+
+  /** Opens a connection to `peer`. The handler is called later, never within this call. */
+  connect(peer: HttpPeer, handler: ConnectHandler): PendingConnect {
+    if (peer.options.dispatcher !== undefined) return this.#dispatch(peer, handler)
+    const connection = new Http1ClientConnection(this, peer)
+    const dial = new Dial(peer, this, connection, new Waiter(this, peer, handler))
+    dial.start()
+    return dial
+  }
+
+  /** A session over an idle or a new connection. */
+  async session(peer: HttpPeer): Promise<ClientSession> {
+    const idle = this.acquire(peer)
+    if (idle !== null) return idle
+    return new Promise((resolve, reject) => {
+      this.connect(peer, { onConnected: resolve, onConnectError: reject })
+    })
+  }
+
+  /** Ends the use of a session: its connection is kept when it is fit for another request, else closed. */
+  release(session: ClientSession): void {
+    session.handler = null
+    if (!(session instanceof Http1ClientConnection)) return
+    const entry = session.poolEntry as PoolEntry<Http1ClientConnection> | null
+    const idleTimeoutMs = idleTimeout(session)
+    if (entry === null || !session.reusable || idleTimeoutMs <= 0) {
+      session.destroy()
+      return
+    }
+    session.park()
+    this.#pool.release(entry, idleTimeoutMs)
+  }
+
+  stats(): ConnectorStats {
+    return {
+      idle: this.#pool.idleCount,
+      open: this.#open,
+      opened: this.#opened,
+      reused: this.#reused,
+      failed: this.#failed,
+      unexpectedData: this.#unexpectedData,
+    }
+  }
+
+  /** Closes what is idle; what is in use is closed when it is released. */
+  close(): void {
+    this.#pool.close()
+  }
+
+  // --- for the parts ---------------------------------------------------------------------------
+
+  /** @internal */
+  connected(peer: HttpPeer, connection: Http1ClientConnection): void {
+    this.#opened++
+    this.#open++
+    connection.poolEntry = this.#pool.add(peer.reuseKey, connection)
+    connection.begin(peer)
+  }
+
+  /** @internal */
+  connectFailed(): void {
+    this.#failed++
+  }
+
+  onConnectionClosed(connection: Http1ClientConnection): void {
+    const entry = connection.poolEntry as PoolEntry<Http1ClientConnection> | null
+    if (entry === null) return
+    connection.poolEntry = null
+    this.#open--
+    this.#pool.remove(entry)
+  }
+
+  onUnexpectedData(): void {
+    this.#unexpectedData++
+  }
+
+  secureContext(peer: HttpPeer): SecureContext {
+    const known = this.#secureContexts.get(peer.optionsKey)
+    if (known !== undefined) return known
+    const { ca, cert, key, curves } = peer.options
+    const authorities = ca ?? this.#ca
+    const context = createSecureContext({
+      ...(authorities === undefined ? {} : { ca: authorities as string | Buffer | (string | Buffer)[] }),
+      ...(cert === undefined ? {} : { cert, key }),
+      ...(curves === undefined ? {} : { ecdhCurve: curves }),
+    })
+    if (this.#secureContexts.size >= SECURE_CONTEXTS_MAX) {
+      const [oldest] = this.#secureContexts.keys()
+      if (oldest !== undefined) this.#secureContexts.delete(oldest)
+    }
+    this.#secureContexts.set(peer.optionsKey, context)
+    return context
+  }
+
+  #dispatch(peer: HttpPeer, handler: ConnectHandler): PendingConnect {
+    let cancelled = false
+    queueMicrotask(() => {
+      if (!cancelled) handler.onConnected(new DispatcherSession(peer))
+    })
+    return {
+      cancel: () => {
+        cancelled = true
+      },
+    }
+  }
+}
+
+/** Stands between a dial and who waits for it, so that the pool knows the connection first. */
+class Waiter implements DialHandler {
+  readonly #connector: Connector
+  readonly #peer: HttpPeer
+  readonly #handler: ConnectHandler
+
+  constructor(connector: Connector, peer: HttpPeer, handler: ConnectHandler) {
+    this.#connector = connector
+    this.#peer = peer
+    this.#handler = handler
+  }
+
+  onDialled(connection: Http1ClientConnection): void {
+    this.#connector.connected(this.#peer, connection)
+    this.#handler.onConnected(connection)
+  }
+
+  onDialFailed(error: ProxyError): void {
+    this.#connector.connectFailed()
+    this.#handler.onConnectError(error)
+  }
+}
+
+/** A peer that says when it closes idle connections is left a second earlier: closing and sending would cross. */
+const KEEP_ALIVE_MARGIN_MS = 1_000
+
+function idleTimeout(connection: Http1ClientConnection): number {
+  const own = connection.peer.options.idleTimeoutMs
+  const promised = connection.keepAliveTimeoutMs
+  return promised < 0 ? own : Math.min(own, promised - KEEP_ALIVE_MARGIN_MS)
+}
+
+function positive(name: string, value: number): number {
+  if (!Number.isInteger(value) || value < 1) {
+    throw new RangeError(`Connector option "${name}" must be a positive integer, not ${value}`)
+  }
+  return value
+}

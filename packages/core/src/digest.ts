@@ -1,0 +1,28 @@
+/** Facts read off a TLS connection. */
+export interface TlsDigest {
+  /** As Node names it: `TLSv1.3`. */
+  readonly version: string
+  /** The cipher suite's standard name. */
+  readonly cipher: string
+  /** The negotiated application protocol, or undefined. */
+  readonly alpn: string | undefined
+  /** The server name that the client asked for, or undefined. */
+  readonly sni: string | undefined
+  /** True when an earlier session was resumed. */
+  readonly resumed: boolean
+}
+
+/** Facts read off a connection, on either side. Read only; built when asked for. */
+export interface ConnectionDigest {
+  /** The other end's IP address, or undefined for a Unix socket or a closed one. */
+  readonly remoteAddress: string | undefined
+  readonly remotePort: number | undefined
+  /** This end's IP address, or undefined for a Unix socket. */
+  readonly localAddress: string | undefined
+  readonly localPort: number | undefined
+  /** When the connection was established, in milliseconds since the epoch. */
+  readonly establishedAt: number
+  /** Requests carried so far, this one included. */
+  readonly requestCount: number
+  readonly tls: TlsDigest | undefined
+}

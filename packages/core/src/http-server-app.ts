@@ -1,0 +1,122 @@
+import type { Socket } from 'node:net'
+import { isProxyError, ProxyError, statusForError } from '@cirque/error'
+import type { RequestHeadParser } from '@cirque/http'
+import {
+  type HttpServerOptions,
+  type ResolvedHttpServerOptions,
+  resolveHttpServerOptions,
+} from './http-server-options.ts'
+import { HttpSession } from './http-session.ts'
+import { type Http1ConnectionOwner, Http1ServerConnection } from './http1/server-connection.ts'
+import type { ServerSession } from './server-session.ts'
+import type { ServerApp } from './service.ts'
+
+/** What an HTTP application does with each request. */
+export interface HttpServerHandler {
+  /** A request has arrived; answer it through the session, now or later. Must not throw. */
+  onSession(session: ServerSession): void
+}
+
+/** What an HTTP application has served so far. */
+export interface HttpServerStats {
+  readonly connections: number
+  readonly requests: number
+  /** Heads that were refused, by the code of the refusal. */
+  readonly refusedHeads: Readonly<Record<string, number>>
+}
+
+/** The HTTP protocol over accepted connections: the layer between a listening service and an application. */
+export class HttpServerApp implements ServerApp, Http1ConnectionOwner {
+  readonly options: ResolvedHttpServerOptions
+  readonly alpnProtocols: readonly string[] = ['http/1.1']
+  draining = false
+  spareParser: RequestHeadParser | null = null
+
+  readonly #handler: HttpServerHandler
+  readonly #connections: Set<Http1ServerConnection> = new Set()
+  readonly #refused: Map<string, number> = new Map()
+  #requests = 0
+
+  /** @throws {TypeError | RangeError} If an option is unknown or out of bounds. */
+  constructor(handler: HttpServerHandler, options?: HttpServerOptions) {
+    this.#handler = handler
+    this.options = resolveHttpServerOptions(options)
+  }
+
+  onConnection(socket: Socket): void {
+    this.#connections.add(new Http1ServerConnection(socket, this))
+  }
+
+  onSession(session: ServerSession): void {
+    this.#requests++
+    this.#handler.onSession(session)
+  }
+
+  onHeadRefused(_status: number, code: string): void {
+    this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1)
+  }
+
+  onConnectionClosed(connection: Http1ServerConnection): void {
+    this.#connections.delete(connection)
+  }
+
+  startDraining(): void {
+    this.draining = true
+    for (const connection of this.#connections) connection.drain()
+  }
+
+  stats(): HttpServerStats {
+    return {
+      connections: this.#connections.size,
+      requests: this.#requests,
+      refusedHeads: Object.fromEntries(this.#refused),
+    }
+  }
+}
+
+/** Answers one request. A throw or rejection becomes an error response, or cuts a response that has begun. */
+export type ServeHttp = (session: HttpSession) => void | Promise<void>
+
+/** Where {@link serveHttp} reports what a handler threw that was no `ProxyError`. */
+export type ServeHttpErrorListener = (error: unknown, session: HttpSession) => void
+
+/**
+ * An application made of one function.
+ *
+ * @example
+ * const app = serveHttp((session) => session.respond(200, { body: 'hello\n' }))
+ */
+export function serveHttp(
+  serve: ServeHttp,
+  options?: HttpServerOptions,
+  onError?: ServeHttpErrorListener,
+): HttpServerApp {
+  const fail = (session: HttpSession, thrown: unknown) => {
+    const error = isProxyError(thrown)
+      ? thrown
+      : new ProxyError('INTERNAL_ERROR', 'internal', 'The handler failed', { cause: thrown })
+    if (!isProxyError(thrown)) onError?.(thrown, session)
+    if (session.downstream.closed) return
+    const status = statusForError(error)
+    if (session.responseWritten || status === 0) session.downstream.destroy(error)
+    else {
+      session.disableKeepAlive()
+      session.respondError(status)
+    }
+  }
+  const app: HttpServerApp = new HttpServerApp(
+    {
+      onSession(downstream) {
+        const session = new HttpSession(downstream, app.options.serverName)
+        try {
+          const serving = serve(session)
+          if (serving instanceof Promise) serving.catch((error: unknown) => fail(session, error))
+        } catch (error) {
+          fail(session, error)
+        }
+      },
+    },
+    options,
+  )
+  return app
+}

@@ -1,0 +1,104 @@
+import type { HttpProfile } from '@cirque/http'
+
+/** How an HTTP service treats its clients. Every bound has a default; 0 means "none" only where it says so. */
+export interface HttpServerOptions {
+  /** From a head's first byte to its last, in milliseconds; then 408. Default 15,000. */
+  readonly headTimeoutMs?: number
+  /** How long a connection may sit idle before its first and between its requests, in milliseconds. Default 60,000. */
+  readonly idleTimeoutMs?: number
+  /** Between two reads of a request's body, in milliseconds; then 408. Default 60,000. */
+  readonly bodyTimeoutMs?: number
+  /** How long a write to the client may make no progress, in milliseconds. Default 60,000. */
+  readonly writeTimeoutMs?: number
+  /** Requests on one connection, 1 to 2^31-1; the last response says `Connection: close`. Default 10,000. */
+  readonly requestsPerConnectionMax?: number
+  /** Largest request body in bytes, else 413. Bodies stream, so 0, the default, means no limit. */
+  readonly requestBodyBytesMax?: number
+  /**
+   * An unread request body up to this size is read and dropped after an early response, so that the
+   * connection can go on; beyond it the connection closes. Default 65,536 bytes.
+   */
+  readonly discardBytesMax?: number
+  /** How long a closing connection is read from, so that the last response is not lost, in milliseconds. Default 2,000. */
+  readonly lingerTimeoutMs?: number
+  /** Bytes that a closing connection may still send before it is cut. Default 1 MiB. */
+  readonly lingerBytesMax?: number
+  /**
+   * A client that closes its sending side while it waits for the response has gone: abort. Default true,
+   * as in Pingora and nginx; false tolerates clients that half-close.
+   */
+  readonly abortOnClose?: boolean
+  /** Largest request head in bytes, else 431. Default 65,536. */
+  readonly headBytesMax?: number
+  /** Most fields in a request head, else 431. Default 256. */
+  readonly fieldsMax?: number
+  /** Longest request target in bytes, else 414. Default 8,192. */
+  readonly targetBytesMax?: number
+  /** How strictly HTTP/1 is read. `'strict'` unless you must serve broken clients; see the page on strictness. */
+  readonly profile?: HttpProfile
+  /** The `Server` field on responses that Cirque itself generates; `''` leaves it out. Default `'Cirque'`. */
+  readonly serverName?: string
+}
+
+/** {@link HttpServerOptions} with every default filled in and checked. */
+export type ResolvedHttpServerOptions = Required<HttpServerOptions>
+
+const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
+  headTimeoutMs: 15_000,
+  idleTimeoutMs: 60_000,
+  bodyTimeoutMs: 60_000,
+  writeTimeoutMs: 60_000,
+  requestsPerConnectionMax: 10_000,
+  requestBodyBytesMax: 0,
+  discardBytesMax: 65_536,
+  lingerTimeoutMs: 2_000,
+  lingerBytesMax: 1_048_576,
+  abortOnClose: true,
+  headBytesMax: 65_536,
+  fieldsMax: 256,
+  targetBytesMax: 8_192,
+  profile: 'strict',
+  serverName: 'Cirque',
+})
+
+const ZERO_ALLOWED: ReadonlySet<string> = new Set([
+  'requestBodyBytesMax',
+  'discardBytesMax',
+  'lingerBytesMax',
+])
+const INTEGER_MAX = 2 ** 31 - 1
+
+/**
+ * Fills in the defaults and checks every value.
+ *
+ * @throws {TypeError} For an unknown option or a value of the wrong type.
+ * @throws {RangeError} For a number out of bounds.
+ */
+export function resolveHttpServerOptions(options: HttpServerOptions = {}): ResolvedHttpServerOptions {
+  for (const [name, value] of Object.entries(options)) {
+    if (!(name in DEFAULTS)) throw new TypeError(`Unknown HTTP server option "${name}"`)
+    if (value === undefined) continue
+    const expected = typeof DEFAULTS[name as keyof ResolvedHttpServerOptions]
+    if (typeof value !== expected) {
+      throw new TypeError(`HTTP server option "${name}" must be a ${expected}, not ${String(value)}`)
+    }
+    if (expected === 'number') checkNumber(name, value as number)
+  }
+  if (options.profile !== undefined && options.profile !== 'strict' && options.profile !== 'lenient') {
+    throw new TypeError(
+      `HTTP server option "profile" must be "strict" or "lenient", not "${options.profile}"`,
+    )
+  }
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  return Object.freeze({ ...DEFAULTS, ...given })
+}
+
+function checkNumber(name: string, value: number): void {
+  const least = ZERO_ALLOWED.has(name) ? 0 : 1
+  const most = name.endsWith('BytesMax') ? Number.MAX_SAFE_INTEGER : INTEGER_MAX
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new RangeError(
+      `HTTP server option "${name}" must be an integer from ${least} to ${most}, not ${value}`,
+    )
+  }
+}

@@ -1,0 +1,632 @@
+import type { OnReadOpts, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { fromSystemError, isProxyError, type ProxyError, peerError, type RetryDecision } from '@cirque/error'
+import {
+  bodylessStatus,
+  ChunkedDecoder,
+  type ChunkSink,
+  encodeChunkHead,
+  HEAD_FAILED,
+  type HttpProfile,
+  latin1,
+  NEED_MORE,
+  type RequestHeader,
+  ResponseHeadParser,
+} from '@cirque/http'
+import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { ClientSession } from '../client-session.ts'
+import { connectionDigest } from '../connection-digest.ts'
+import type { ConnectionDigest } from '../digest.ts'
+import type { HttpPeer } from '../peer.ts'
+import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
+import { READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
+import { TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
+
+/** Limits on what an upstream may send as a response's head. */
+export interface ResponseLimits {
+  readonly headBytesMax: number
+  readonly fieldsMax: number
+  /** 1xx responses before a final one; one more fails the exchange. */
+  readonly informationalMax: number
+  readonly profile: HttpProfile
+}
+
+/** What owns upstream connections: the connector. */
+export interface Http1ClientOwner {
+  readonly limits: ResponseLimits
+  /** A parser that no connection holds a partial head in. */
+  spareParser: ResponseHeadParser | null
+  /** The connection is closed, whatever it was doing. */
+  onConnectionClosed(connection: Http1ClientConnection): void
+  /** An idle connection received bytes that no request asked for. */
+  onUnexpectedData(connection: Http1ClientConnection): void
+}
+
+/**
+ * - `idle`: connected, no exchange; a byte that arrives now destroys it.
+ * - `head`: a request is under way, its response's head is not complete.
+ * - `body`: the response's body is under way.
+ * - `complete`: the response is complete; the request may not be.
+ * - `tunnel`: 101 arrived; bytes pass both ways.
+ * - `closed`: nothing moves any more.
+ */
+export type ClientConnectionState = 'idle' | 'head' | 'body' | 'complete' | 'tunnel' | 'closed'
+
+const BODY_NONE = 0
+const BODY_LENGTH = 1
+const BODY_CHUNKED = 2
+const BODY_UNTIL_CLOSE = 3
+
+const READ_TIMER = 0
+const WRITE_TIMER = 1
+
+const NO_REQUEST = ''
+
+/** One HTTP/1 connection to a peer; carries one exchange at a time and is its session meanwhile. */
+export class Http1ClientConnection extends ClientSession implements ChunkSink, TimerOwner {
+  /** The peer of the exchange under way; its timeouts apply. */
+  peer: HttpPeer
+  state: ClientConnectionState = 'idle'
+  /** Exchanges carried so far, the present one included. */
+  requestCount = 0
+  establishedAt = 0
+  /** The pool's own mark on this connection. */
+  poolEntry: unknown = null
+  /** What the peer's `Keep-Alive: timeout=` promised, in milliseconds, or -1. */
+  keepAliveTimeoutMs = -1
+
+  private readonly owner: Http1ClientOwner
+  private socket: Duplex | null = null
+  private parser: ResponseHeadParser | null = null
+  private decoder: ChunkedDecoder | null = null
+  private bodyKind = BODY_NONE
+  private bodyRemaining = 0
+  private informationalCount = 0
+  private method = NO_REQUEST
+  private upgradeWanted = false
+  private keepAlive = false
+  private surplus = false
+  private requestChunked = false
+  private text = ''
+  private drainWanted = false
+  private paused = false
+  private ended = false
+  private error: Error | null = null
+  /** Memory for the next read; null when reads come as `data` events. */
+  private readBuffer: Buffer | null = null
+  private readonly readTimer: CoarseTimer
+  private writeTimer: CoarseTimer | null = null
+  private writtenAtArm = 0
+
+  constructor(owner: Http1ClientOwner, peer: HttpPeer) {
+    super()
+    this.owner = owner
+    this.peer = peer
+    this.readTimer = new CoarseTimer(this, READ_TIMER)
+  }
+
+  // --- the transport ---------------------------------------------------------------------------
+
+  /** For `net.connect` and `tls.connect`: reads go into memory of ours, without an allocation each. */
+  onReadOptions(): OnReadOpts {
+    this.readBuffer = sharedReadBuffer ?? takeReadBuffer()
+    return {
+      buffer: () => this.readBuffer as Buffer,
+      callback: (count: number, buffer: Uint8Array) => this.process(buffer as Buffer, 0, count),
+    }
+  }
+
+  /** Takes over a connected transport. With `onRead` false its bytes come as `data` events. */
+  attach(socket: Duplex, onRead: boolean): void {
+    this.socket = socket
+    this.establishedAt = Date.now()
+    if (!onRead) {
+      if (this.readBuffer !== null && this.readBuffer !== sharedReadBuffer) returnReadBuffer(this.readBuffer)
+      this.readBuffer = null
+      socket.on('data', (chunk: Buffer) => {
+        if (this.process(chunk, 0, chunk.length)) return
+        socket.pause()
+      })
+    }
+    socket.on('end', () => this.onEnd())
+    socket.on('drain', () => this.onDrain())
+    socket.on('error', (error: Error) => {
+      this.error ??= error
+    })
+    socket.on('close', () => this.onClose())
+    socket.resume()
+  }
+
+  digest(): ConnectionDigest {
+    return connectionDigest(this.socket as Socket, this.establishedAt, this.requestCount)
+  }
+
+  // --- the exchange ----------------------------------------------------------------------------
+
+  /** True once nothing moves any more. */
+  get closed(): boolean {
+    return this.state === 'closed'
+  }
+
+  /** True when a request may start: connected, idle, nothing unread, not half-closed. */
+  get usable(): boolean {
+    const socket = this.socket
+    return this.state === 'idle' && !this.ended && socket !== null && !socket.destroyed && socket.writable
+  }
+
+  /** Makes ready for a request of `peer`. */
+  begin(peer: HttpPeer): void {
+    this.peer = peer
+    this.reused = this.requestCount > 0
+    this.requestCount++
+    this.state = 'head'
+    this.handler = null
+    this.requestSent = false
+    this.responseStarted = false
+    this.requestEnded = false
+    this.responseEnded = false
+    this.responseBodyBytes = 0
+    this.informationalCount = 0
+    this.upgradeWanted = false
+    this.keepAlive = true
+    this.surplus = false
+    this.paused = false
+  }
+
+  sendHead(header: RequestHeader, contentLength: number, upgrade: boolean): void {
+    if (this.state === 'closed') return
+    this.method = header.method
+    this.upgradeWanted = upgrade
+    this.requestChunked = contentLength < 0
+    let text = `${header.method} ${header.target} HTTP/1.1\r\n`
+    let sized = false
+    const fields = header.fields
+    for (let i = 0; i < fields.length; i += 2) {
+      const name = fields[i] as string
+      switch (name.length) {
+        case 6:
+          // The peer owes an answer (100 or a final one) before any body: wait for it with a limit.
+          if (name.toLowerCase() === 'expect') this.readTimer.arm(this.peer.options.readTimeoutMs)
+          break
+        case 7:
+          if (!upgrade && name.toLowerCase() === 'upgrade') continue
+          break
+        case 10: {
+          const lower = name.toLowerCase()
+          if (lower === 'connection' || lower === 'keep-alive') continue
+          break
+        }
+        case 14:
+          if (name.toLowerCase() === 'content-length') {
+            if (sized || contentLength < 0) continue
+            sized = true
+            if (fields[i + 1] !== `${contentLength}`) {
+              text += `${name}: ${contentLength}\r\n`
+              continue
+            }
+          }
+          break
+        case 17:
+          if (name.toLowerCase() === 'transfer-encoding') continue
+          break
+      }
+      text += `${name}: ${fields[i + 1]}\r\n`
+    }
+    if (contentLength > 0 && !sized) text += `Content-Length: ${contentLength}\r\n`
+    else if (contentLength < 0) text += 'Transfer-Encoding: chunked\r\n'
+    if (upgrade) text += 'Connection: upgrade\r\n'
+    this.text = `${text}\r\n`
+  }
+
+  writeBody(buffer: Buffer, start: number, end: number): WriteResult {
+    const size = end - start
+    if (this.state === 'closed' || size === 0) return WRITE_DONE
+    if (this.state === 'head') this.readTimer.cancel()
+    const chunked = this.requestChunked && this.state !== 'tunnel'
+    if (size <= TEXT_BODY_BYTES_MAX) {
+      const body = latin1(buffer, start, end)
+      this.text += chunked ? `${encodeChunkHead(size)}${body}\r\n` : body
+      return this.text.length > TEXT_BODY_BYTES_MAX ? this.flushText() : WRITE_DONE
+    }
+    const socket = this.socket as Duplex
+    const head = chunked ? this.text + encodeChunkHead(size) : this.text
+    this.text = ''
+    this.requestSent = true
+    const corked = head !== '' || chunked
+    if (corked) socket.cork()
+    if (head !== '') socket.write(head, 'latin1')
+    socket.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
+    if (chunked) socket.write('\r\n', 'latin1')
+    if (corked) socket.uncork()
+    return this.afterWrite()
+  }
+
+  endRequest(trailers: string[] | null): void {
+    if (this.requestEnded || this.state === 'closed') return
+    this.requestEnded = true
+    if (this.state === 'tunnel') {
+      this.flushText()
+      this.socket?.end()
+      return
+    }
+    if (this.requestChunked) this.text += `0\r\n${trailers === null ? '' : trailersToWire(trailers)}\r\n`
+    this.flushText()
+    if (!this.paused && !this.responseEnded) this.readTimer.arm(this.peer.options.readTimeoutMs)
+  }
+
+  flush(): void {
+    if (this.text !== '' && this.state !== 'closed') this.flushText()
+  }
+
+  private flushText(): WriteResult {
+    const text = this.text
+    if (text === '') return WRITE_DONE
+    this.text = ''
+    this.requestSent = true
+    ;(this.socket as Duplex).write(text, 'latin1')
+    return this.afterWrite()
+  }
+
+  private afterWrite(): WriteResult {
+    const socket = this.socket as Duplex
+    if (socket.writableLength === 0) return WRITE_DONE
+    this.armWriteTimer()
+    if (!socket.writableNeedDrain) return WRITE_RETAINED
+    this.drainWanted = true
+    return WRITE_FULL
+  }
+
+  resumeResponse(): void {
+    if (!this.paused || this.state === 'closed') return
+    this.paused = false
+    if (this.state === 'body') this.readTimer.arm(this.peer.options.readTimeoutMs)
+    this.socket?.resume()
+  }
+
+  get reusable(): boolean {
+    return (
+      this.state === 'complete' &&
+      this.requestEnded &&
+      this.keepAlive &&
+      !this.surplus &&
+      !this.ended &&
+      this.text === '' &&
+      (this.socket as Duplex).writableLength === 0
+    )
+  }
+
+  /** The exchange is over and the connection goes back to the pool. */
+  park(): void {
+    this.state = 'idle'
+    this.handler = null
+    this.method = NO_REQUEST
+    this.readTimer.cancel()
+    this.writeTimer?.cancel()
+    if (!this.paused) return
+    // The last chunk filled the client's queue: nothing would be heard of the peer's closing.
+    this.paused = false
+    this.socket?.resume()
+  }
+
+  destroy(): void {
+    this.handler = null
+    this.close()
+  }
+
+  // --- reading ---------------------------------------------------------------------------------
+
+  /** Uses what was read; false to stop reading. */
+  private process(buffer: Buffer, start: number, end: number): boolean {
+    switch (this.state) {
+      case 'head':
+        return this.processHead(buffer, start, end)
+      case 'body':
+        this.readTimer.arm(this.peer.options.readTimeoutMs)
+        this.processBody(buffer, start, end)
+        break
+      case 'tunnel':
+        this.deliver(buffer, start, end)
+        break
+      case 'idle':
+        this.owner.onUnexpectedData(this)
+        this.close()
+        return false
+      case 'complete':
+        this.surplus = true
+        return true
+      case 'closed':
+        return false
+    }
+    return this.turnOver()
+  }
+
+  /** The end of a read: lets the handler write what it coalesced, and says whether to read on. */
+  private turnOver(): boolean {
+    this.handler?.onResponseFlush()
+    return !this.paused
+  }
+
+  private processHead(buffer: Buffer, start: number, end: number): boolean {
+    this.responseStarted = true
+    let at = start
+    while (this.state === 'head' && at < end) {
+      const parser = this.parser ?? this.takeParser()
+      const after = parser.execute(buffer, at, end)
+      if (after === NEED_MORE) {
+        this.parser = parser
+        this.readTimer.arm(this.peer.options.readTimeoutMs)
+        return this.turnOver()
+      }
+      this.parser = null
+      if (after === HEAD_FAILED) {
+        const failure = parser.failure
+        parser.reset()
+        this.owner.spareParser ??= parser
+        this.fail(
+          peerError(
+            'INVALID_HTTP_HEADER',
+            'upstream',
+            `Upstream sent a malformed response head (${failure?.code ?? 'unknown'})`,
+          ),
+        )
+        return false
+      }
+      at = after
+      if (!this.acceptHead(parser, at < end)) return !this.paused && !this.closed
+    }
+    if (at < end && (this.state === 'body' || this.state === 'tunnel')) {
+      if (this.state === 'tunnel') this.deliver(buffer, at, end)
+      else this.processBody(buffer, at, end)
+    }
+    return this.turnOver()
+  }
+
+  private takeParser(): ResponseHeadParser {
+    const owner = this.owner
+    const parser = owner.spareParser ?? new ResponseHeadParser(owner.limits)
+    owner.spareParser = null
+    return parser
+  }
+
+  /** Acts on a complete head. Returns false when nothing more of this read may be used. */
+  private acceptHead(parser: ResponseHeadParser, more: boolean): boolean {
+    const { contentLength, chunked, keepAlive } = parser
+    if (parser.keepAliveTimeoutMs >= 0) this.keepAliveTimeoutMs = parser.keepAliveTimeoutMs
+    const header = parser.takeHeader()
+    this.owner.spareParser ??= parser
+    const status = header.status
+    if (status < 200 && status !== 101) {
+      if (++this.informationalCount > this.owner.limits.informationalMax) {
+        this.fail(
+          peerError(
+            'INVALID_HTTP_HEADER',
+            'upstream',
+            `Upstream sent more than ${this.owner.limits.informationalMax} informational responses`,
+          ),
+        )
+        return false
+      }
+      this.readTimer.arm(this.peer.options.readTimeoutMs)
+      this.handler?.onInformational(header)
+      return this.state === 'head'
+    }
+    if (status === 101) {
+      if (!this.upgradeWanted) {
+        this.fail(
+          peerError('INVALID_HTTP_HEADER', 'upstream', 'Upstream switched protocols without being asked to'),
+        )
+        return false
+      }
+      this.state = 'tunnel'
+      this.keepAlive = false
+      this.requestEnded = false
+      this.useOwnBuffer()
+      this.readTimer.cancel()
+      this.handler?.onResponseHead(header, -1)
+      return true
+    }
+    // An upgrade that was not granted leaves doubt about what the peer takes the next bytes for.
+    this.keepAlive = keepAlive && !this.upgradeWanted
+    if (this.method === 'HEAD' || bodylessStatus(status)) {
+      this.bodyKind = BODY_NONE
+      this.state = 'body'
+      this.handler?.onResponseHead(header, 0)
+      if (this.state === 'body') this.finish(null, more)
+      return false
+    }
+    if (chunked) this.bodyKind = BODY_CHUNKED
+    else if (contentLength >= 0) this.bodyKind = BODY_LENGTH
+    else {
+      this.bodyKind = BODY_UNTIL_CLOSE
+      this.keepAlive = false
+    }
+    this.bodyRemaining = contentLength
+    this.state = 'body'
+    this.handler?.onResponseHead(header, chunked ? -1 : contentLength)
+    if (this.bodyKind === BODY_LENGTH && contentLength === 0) {
+      if (this.state === 'body') this.finish(null, more)
+      return false
+    }
+    return true
+  }
+
+  private processBody(buffer: Buffer, start: number, end: number): void {
+    if (this.bodyKind === BODY_LENGTH) {
+      const size = end - start
+      const take = Math.min(size, this.bodyRemaining)
+      this.bodyRemaining -= take
+      this.deliver(buffer, start, start + take)
+      if (this.bodyRemaining === 0) {
+        if (this.state === 'body') this.finish(null, take < size)
+      } else this.useOwnBuffer()
+      return
+    }
+    this.useOwnBuffer()
+    if (this.bodyKind === BODY_UNTIL_CLOSE) {
+      this.deliver(buffer, start, end)
+      return
+    }
+    this.decoder ??= new ChunkedDecoder()
+    const decoder = this.decoder
+    const after = decoder.execute(buffer, start, end, this)
+    if (this.state !== 'body') return
+    if (after === HEAD_FAILED) {
+      this.fail(
+        peerError(
+          'INVALID_CHUNK',
+          'upstream',
+          `Upstream sent invalid chunked coding (${decoder.failure?.code ?? 'unknown'})`,
+        ),
+      )
+    } else if (after >= 0) {
+      const trailers = decoder.trailers
+      decoder.reset()
+      this.finish(trailers, after < end)
+    }
+  }
+
+  onChunkData(buffer: Buffer, start: number, end: number): void {
+    if (this.state === 'body') this.deliver(buffer, start, end)
+  }
+
+  private deliver(buffer: Buffer, start: number, end: number): void {
+    const size = end - start
+    const handler = this.handler
+    if (size === 0 || handler === null) return
+    this.responseBodyBytes += size
+    let result: WriteResult
+    if (buffer === sharedReadBuffer && size > TEXT_BODY_BYTES_MAX) {
+      // Every connection reads into this memory: what may stay queued has to move out of it.
+      result = handler.onResponseData(Buffer.from(buffer.subarray(start, end)), 0, size)
+    } else {
+      result = handler.onResponseData(buffer, start, end)
+      if (result !== WRITE_DONE && buffer === this.readBuffer && buffer !== sharedReadBuffer) {
+        this.readBuffer = takeReadBuffer()
+      }
+    }
+    if (result === WRITE_FULL && this.state !== 'closed') {
+      this.paused = true
+      this.readTimer.cancel()
+    }
+  }
+
+  /** A long body passes: from the next read on use memory that no other connection reads into. */
+  private useOwnBuffer(): void {
+    if (this.readBuffer !== null && this.readBuffer === sharedReadBuffer) this.readBuffer = takeReadBuffer()
+  }
+
+  private useSharedBuffer(): void {
+    const buffer = this.readBuffer
+    if (buffer === null || sharedReadBuffer === null || buffer === sharedReadBuffer) return
+    if (buffer.length === READ_BYTES) returnReadBuffer(buffer)
+    this.readBuffer = sharedReadBuffer
+  }
+
+  /** The response is complete. The handler may release or reuse this connection within the call. */
+  private finish(trailers: string[] | null, surplus: boolean): void {
+    this.state = 'complete'
+    this.responseEnded = true
+    this.surplus = surplus
+    this.readTimer.cancel()
+    this.useSharedBuffer()
+    const handler = this.handler
+    handler?.onResponseEnd(trailers)
+  }
+
+  // --- the end ---------------------------------------------------------------------------------
+
+  private onEnd(): void {
+    this.ended = true
+    if (this.state === 'body' && this.bodyKind === BODY_UNTIL_CLOSE) {
+      this.finish(null, false)
+      return
+    }
+    if (this.state === 'tunnel') {
+      this.responseEnded = true
+      this.handler?.onResponseEnd(null)
+      return
+    }
+    if (this.state === 'head') this.fail(this.closedEarly())
+    else if (this.state === 'body') {
+      this.fail(
+        peerError('PREMATURE_BODY_END', 'upstream', 'Upstream closed before its response was complete'),
+      )
+    } else this.close()
+  }
+
+  private closedEarly(): ProxyError {
+    // No byte of a response: the classic race of a reused connection that the peer closed meanwhile.
+    const retry: RetryDecision = this.responseStarted ? 'never' : 'if-reused'
+    const cause = this.error
+    if (isProxyError(cause)) return cause
+    if (cause !== null && !('code' in cause && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE'))) {
+      return fromSystemError(cause, 'upstream', 'Connection to upstream failed')
+    }
+    return peerError('CONNECTION_CLOSED', 'upstream', 'Upstream closed the connection before it answered', {
+      retry,
+      ...(cause === null ? {} : { cause }),
+    })
+  }
+
+  private onClose(): void {
+    if (this.state === 'closed') return
+    if (this.state === 'head') this.fail(this.closedEarly())
+    else if (this.state === 'body' || this.state === 'tunnel') {
+      const cause = this.error
+      this.fail(
+        peerError(
+          'CONNECTION_CLOSED',
+          'upstream',
+          'Upstream closed the connection within its response',
+          cause === null ? {} : { cause },
+        ),
+      )
+    } else this.close()
+  }
+
+  private fail(error: ProxyError): void {
+    const handler = this.handler
+    this.handler = null
+    this.close()
+    handler?.onUpstreamError(error)
+  }
+
+  private close(): void {
+    if (this.state === 'closed') return
+    this.state = 'closed'
+    this.text = ''
+    this.parser = null
+    this.readTimer.cancel()
+    this.writeTimer?.cancel()
+    this.socket?.destroy()
+    this.owner.onConnectionClosed(this)
+  }
+
+  private armWriteTimer(): void {
+    const socket = this.socket as Socket
+    this.writeTimer ??= new CoarseTimer(this, WRITE_TIMER)
+    if (this.writeTimer.armed) return
+    this.writtenAtArm = (socket.bytesWritten ?? 0) - socket.writableLength
+    this.writeTimer.arm(this.peer.options.writeTimeoutMs)
+  }
+
+  private onDrain(): void {
+    this.writeTimer?.cancel()
+    if (!this.drainWanted) return
+    this.drainWanted = false
+    this.handler?.onUpstreamDrain()
+  }
+
+  onTimer(tag: number): void {
+    if (this.state === 'closed' || this.state === 'idle') return
+    const { readTimeoutMs, writeTimeoutMs } = this.peer.options
+    if (tag === READ_TIMER) {
+      this.fail(peerError('READ_TIMEOUT', 'upstream', `Upstream sent nothing for ${readTimeoutMs} ms`))
+      return
+    }
+    const socket = this.socket as Socket
+    if (socket.writableLength === 0) return
+    if ((socket.bytesWritten ?? 0) - socket.writableLength !== this.writtenAtArm) this.armWriteTimer()
+    else this.fail(peerError('WRITE_TIMEOUT', 'upstream', `Upstream took nothing for ${writeTimeoutMs} ms`))
+  }
+}

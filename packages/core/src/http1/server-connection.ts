@@ -1,0 +1,429 @@
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { isProxyError, type ProxyError, peerError } from '@cirque/error'
+import { canonicalReason, type HeadFailure, httpDate, NEED_MORE, RequestHeadParser } from '@cirque/http'
+import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { connectionDigest } from '../connection-digest.ts'
+import type { ConnectionDigest } from '../digest.ts'
+import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
+import { Http1ServerSession } from './server-session.ts'
+
+/** What owns HTTP/1 connections: hands each request to the application and counts. */
+export interface Http1ConnectionOwner {
+  readonly options: ResolvedHttpServerOptions
+  /** True while the service drains: each response is its connection's last one. */
+  readonly draining: boolean
+  /** A parser that no connection holds a partial head in; shared by all that receive whole heads. */
+  spareParser: RequestHeadParser | null
+  /** A request head has arrived. The owner answers it, now or later, through the session. */
+  onSession(session: Http1ServerSession): void
+  /** A head was refused and answered with `status`. */
+  onHeadRefused(status: number, code: string): void
+  /** The connection is closed and holds nothing any more. */
+  onConnectionClosed(connection: Http1ServerConnection): void
+}
+
+/**
+ * The connection's life. Moves go down the list, or back from `exchange` and `discard` to `idle`.
+ * - `idle`: between messages; no byte of the next head has arrived.
+ * - `head`: part of a head has arrived.
+ * - `exchange`: a session is open.
+ * - `discard`: the response is complete; the rest of its request's body is read and dropped.
+ * - `tunnel`: 101 was sent; bytes pass both ways.
+ * - `linger`: the last response is written and our side is closed; what still comes is dropped.
+ * - `closed`: nothing moves any more.
+ */
+export type ServerConnectionState = 'idle' | 'head' | 'exchange' | 'discard' | 'tunnel' | 'linger' | 'closed'
+
+const READ_TIMER = 0
+const WRITE_TIMER = 1
+
+/** One client's HTTP/1 connection: reads heads, keeps alive, pipelines one at a time, closes without losing bytes. */
+export class Http1ServerConnection implements TimerOwner {
+  readonly socket: Socket | TLSSocket
+  readonly owner: Http1ConnectionOwner
+  readonly establishedAt: number = Date.now()
+  state: ServerConnectionState = 'idle'
+  requestCount = 0
+  /** What the application keeps for this connection between its requests. */
+  userContext: unknown = undefined
+
+  private session: Http1ServerSession | null = null
+  /** Holds a partial head; null while none is there. */
+  private parser: RequestHeadParser | null = null
+  /** Bytes that arrived before they could be used: pipelined ones, or a body that nobody reads yet. */
+  private held: Buffer | null = null
+  private consuming = false
+  /** The client has ended its sending side. */
+  private ended = false
+  private lingered = 0
+  private writtenAtArm = 0
+  private socketError: Error | null = null
+  private readonly readTimer: CoarseTimer
+  private writeTimer: CoarseTimer | null = null
+
+  constructor(socket: Socket | TLSSocket, owner: Http1ConnectionOwner) {
+    this.socket = socket
+    this.owner = owner
+    this.readTimer = new CoarseTimer(this, READ_TIMER)
+    socket.on('data', (chunk: Buffer) => this.onData(chunk))
+    socket.on('end', () => this.onEnd())
+    socket.on('drain', () => this.onDrain())
+    socket.on('error', (error: Error) => {
+      this.socketError = error
+    })
+    socket.on('close', () => this.onClose())
+    this.readTimer.arm(owner.options.idleTimeoutMs)
+  }
+
+  get closed(): boolean {
+    return this.state === 'closed'
+  }
+
+  /** True when closing the connection now loses nothing. */
+  get idle(): boolean {
+    return this.state === 'idle' && this.held === null
+  }
+
+  digest(): ConnectionDigest {
+    return connectionDigest(this.socket, this.establishedAt, this.requestCount)
+  }
+
+  /** Closes an idle connection at once; a busy one closes after its response. */
+  drain(): void {
+    if (this.state === 'idle') this.socket.destroySoon()
+  }
+
+  destroy(error?: Error): void {
+    if (this.state === 'closed') return
+    if (error !== undefined) this.socketError ??= error
+    this.socket.destroy()
+    this.onClose()
+  }
+
+  // --- reading ---------------------------------------------------------------------------------
+
+  private onData(chunk: Buffer): void {
+    if (this.held !== null || this.consuming) {
+      // A chunk that was under way when the socket was paused.
+      this.hold(chunk, 0)
+      return
+    }
+    this.consume(chunk, 0)
+  }
+
+  /** Uses up `chunk` from `offset` on, or holds the rest. Loops, so pipelined requests do not recurse. */
+  private consume(chunk: Buffer, offset: number): void {
+    this.consuming = true
+    let at = offset
+    while (at < chunk.length) {
+      switch (this.state) {
+        case 'idle':
+        case 'head':
+          at = this.readHead(chunk, at)
+          break
+        case 'exchange': {
+          const session = this.session as Http1ServerSession
+          if (session.requestEnded || !session.flowing) {
+            this.hold(chunk, at)
+            at = chunk.length
+            break
+          }
+          at = session.feed(chunk, at)
+          break
+        }
+        case 'discard':
+          at = this.discard(chunk, at)
+          break
+        case 'tunnel': {
+          const session = this.session as Http1ServerSession
+          if (!session.flowing) this.hold(chunk, at)
+          else session.feedTunnel(chunk, at)
+          at = chunk.length
+          break
+        }
+        case 'linger':
+          this.lingered += chunk.length - at
+          at = chunk.length
+          if (this.lingered > this.owner.options.lingerBytesMax) this.destroy()
+          break
+        case 'closed':
+          at = chunk.length
+          break
+      }
+    }
+    this.consuming = false
+  }
+
+  private hold(chunk: Buffer, at: number): void {
+    const rest = at === 0 ? chunk : chunk.subarray(at)
+    this.held = this.held === null ? rest : Buffer.concat([this.held, rest])
+    this.socket.pause()
+  }
+
+  /** Goes on with what is held, then lets the socket flow again if nothing is held any more. */
+  private release(): void {
+    if (this.consuming || this.state === 'closed') return
+    const held = this.held
+    if (held !== null) {
+      this.held = null
+      this.consume(held, 0)
+    }
+    if (this.held === null && this.socket.isPaused()) this.socket.resume()
+  }
+
+  private readHead(chunk: Buffer, at: number): number {
+    const owner = this.owner
+    let parser = this.parser
+    if (parser === null) {
+      parser = owner.spareParser ?? new RequestHeadParser(owner.options)
+      owner.spareParser = null
+    }
+    const after = parser.execute(chunk, at, chunk.length)
+    if (after >= 0) {
+      this.parser = null
+      const session = new Http1ServerSession(this, parser)
+      owner.spareParser = parser
+      this.startExchange(session)
+      return after
+    }
+    if (after === NEED_MORE) {
+      this.parser = parser
+      if (this.state === 'idle' && parser.started) {
+        this.state = 'head'
+        this.readTimer.arm(owner.options.headTimeoutMs)
+      } else if (!parser.started) {
+        this.parser = null
+        owner.spareParser = parser
+      }
+      return chunk.length
+    }
+    this.refuse(parser.failure as HeadFailure)
+    parser.reset()
+    this.parser = null
+    owner.spareParser ??= parser
+    // What follows a refused head has no meaning: it is dropped, like all that comes while lingering.
+    return chunk.length
+  }
+
+  private startExchange(session: Http1ServerSession): void {
+    this.readTimer.cancel()
+    this.state = 'exchange'
+    this.session = session
+    this.requestCount++
+    this.owner.onSession(session)
+  }
+
+  private refuse(failure: HeadFailure): void {
+    this.owner.onHeadRefused(failure.status, failure.code)
+    this.answerAndClose(failure.status, canonicalReason(failure.status))
+  }
+
+  /** A minimal answer to what never became a request. */
+  private answerAndClose(status: number, reason: string): void {
+    const name = this.owner.options.serverName
+    const server = name === '' ? '' : `Server: ${name}\r\n`
+    this.socket.write(
+      `HTTP/1.1 ${status} ${reason}\r\n${server}Date: ${httpDate()}\r\nContent-Length: 0\r\n` +
+        'Cache-Control: private, no-store\r\nConnection: close\r\n\r\n',
+      'latin1',
+    )
+    this.linger()
+  }
+
+  private discard(chunk: Buffer, at: number): number {
+    const session = this.session as Http1ServerSession
+    const after = session.feed(chunk, at)
+    if (session.requestEnded && this.state === 'discard') this.nextRequest()
+    return after
+  }
+
+  private onEnd(): void {
+    this.ended = true
+    switch (this.state) {
+      case 'exchange': {
+        const session = this.session as Http1ServerSession
+        if (!session.requestComplete) {
+          session.fail(
+            peerError('PREMATURE_BODY_END', 'downstream', 'Client closed before its request was complete'),
+            false,
+          )
+        } else if (this.owner.options.abortOnClose) {
+          session.fail(
+            peerError('CONNECTION_CLOSED', 'downstream', 'Client closed while it waited for the response'),
+            true,
+          )
+        } else {
+          session.disableKeepAlive()
+        }
+        break
+      }
+      case 'tunnel':
+        ;(this.session as Http1ServerSession).tunnelEnded()
+        break
+      case 'closed':
+        break
+      default:
+        this.socket.destroySoon()
+    }
+  }
+
+  // --- called by the session -------------------------------------------------------------------
+
+  /** The session wants body bytes (again). */
+  wantBody(): void {
+    this.release()
+  }
+
+  armBodyTimer(): void {
+    this.readTimer.arm(this.owner.options.bodyTimeoutMs)
+  }
+
+  cancelBodyTimer(): void {
+    if (this.state === 'exchange') this.readTimer.cancel()
+  }
+
+  /** Something is queued for the client: from now on it must make progress. */
+  armWriteTimer(): void {
+    this.writeTimer ??= new CoarseTimer(this, WRITE_TIMER)
+    if (this.writeTimer.armed) return
+    this.writtenAtArm = this.socket.bytesWritten - this.socket.writableLength
+    this.writeTimer.arm(this.owner.options.writeTimeoutMs)
+  }
+
+  /** 101 is written: from now on bytes pass untouched. */
+  startTunnel(): void {
+    this.state = 'tunnel'
+    this.readTimer.cancel()
+  }
+
+  /** Both directions of a tunnel have ended. */
+  endTunnel(): void {
+    if (this.state === 'tunnel') this.close()
+  }
+
+  /** The session's response is complete. */
+  sessionEnded(session: Http1ServerSession, keepAlive: boolean): void {
+    if (this.session !== session || this.state !== 'exchange') return
+    if (!keepAlive || this.ended) {
+      this.close()
+    } else if (session.requestComplete) {
+      this.nextRequest()
+    } else {
+      this.state = 'discard'
+      session.discardBody()
+      this.readTimer.arm(this.owner.options.bodyTimeoutMs)
+      this.release()
+    }
+  }
+
+  private nextRequest(): void {
+    this.session = null
+    this.state = 'idle'
+    if (this.owner.draining && this.held === null) {
+      this.close()
+      return
+    }
+    this.readTimer.arm(this.owner.options.idleTimeoutMs)
+    // A pipelined request waits until the one before has ended altogether, its logging included.
+    if (this.held !== null) setImmediate(() => this.release())
+  }
+
+  /** Ends our side after what is written; reads on where closing at once could destroy it on its way (RFC 9112 §9.6). */
+  private close(): void {
+    const session = this.session
+    const unread = this.held !== null || (session !== null && !session.requestComplete)
+    this.session = null
+    if (unread && !this.ended) {
+      this.linger()
+      return
+    }
+    this.state = 'linger'
+    this.readTimer.arm(this.owner.options.lingerTimeoutMs + this.owner.options.writeTimeoutMs)
+    this.socket.destroySoon()
+  }
+
+  private linger(): void {
+    this.session = null
+    this.held = null
+    this.state = 'linger'
+    this.readTimer.arm(this.owner.options.lingerTimeoutMs)
+    this.socket.end()
+    if (this.ended) this.socket.destroySoon()
+    else this.socket.resume()
+  }
+
+  // --- timers, errors, the end -----------------------------------------------------------------
+
+  onTimer(tag: number): void {
+    if (tag === WRITE_TIMER) {
+      this.onWriteStalled()
+      return
+    }
+    switch (this.state) {
+      case 'head':
+        this.owner.onHeadRefused(408, 'HEAD_TIMEOUT')
+        this.answerAndClose(408, 'Request Timeout')
+        break
+      case 'exchange':
+        ;(this.session as Http1ServerSession).fail(
+          peerError(
+            'REQUEST_TIMEOUT',
+            'downstream',
+            `Client sent nothing of its body for ${this.owner.options.bodyTimeoutMs} ms`,
+          ),
+          false,
+        )
+        break
+      case 'tunnel':
+      case 'closed':
+        break
+      default:
+        this.destroy()
+    }
+  }
+
+  private onWriteStalled(): void {
+    if (this.socket.writableLength === 0) return
+    if (this.socket.bytesWritten - this.socket.writableLength !== this.writtenAtArm) {
+      this.armWriteTimer()
+      return
+    }
+    this.destroy(
+      peerError(
+        'WRITE_TIMEOUT',
+        'downstream',
+        `Client took nothing for ${this.owner.options.writeTimeoutMs} ms`,
+      ),
+    )
+  }
+
+  private onDrain(): void {
+    this.writeTimer?.cancel()
+    this.session?.drained()
+  }
+
+  private onClose(): void {
+    if (this.state === 'closed') return
+    this.state = 'closed'
+    this.readTimer.cancel()
+    this.writeTimer?.cancel()
+    this.held = null
+    this.parser = null
+    const session = this.session
+    this.session = null
+    if (session !== null) session.fail(this.closeReason(), true)
+    this.owner.onConnectionClosed(this)
+  }
+
+  private closeReason(): ProxyError {
+    const error = this.socketError
+    if (isProxyError(error)) return error
+    return peerError(
+      'CONNECTION_CLOSED',
+      'downstream',
+      'Client closed the connection',
+      error === null ? {} : { cause: error },
+    )
+  }
+}

@@ -1,0 +1,424 @@
+import { ProxyError, peerError } from '@cirque/error'
+import {
+  bodylessStatus,
+  ChunkedDecoder,
+  type ChunkSink,
+  canonicalReason,
+  encodeChunkHead,
+  HEAD_FAILED,
+  httpDate,
+  latin1,
+  type RequestHeadParser,
+  type ResponseHeader,
+} from '@cirque/http'
+import type { ConnectionDigest } from '../digest.ts'
+import { ServerSession, WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
+import type { Http1ServerConnection } from './server-connection.ts'
+import { TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
+
+/** How the response's body is framed (RFC 9112 §6). */
+type ResponseFraming = 'unwritten' | 'none' | 'length' | 'chunked' | 'until-close' | 'tunnel'
+
+/** One HTTP/1 request and its response. */
+export class Http1ServerSession extends ServerSession implements ChunkSink {
+  /** True while the handler wants body bytes. */
+  flowing = false
+
+  private readonly connection: Http1ServerConnection
+  private readonly contentLength: number
+  private readonly chunked: boolean
+  private readonly clientKeepAlive: boolean
+  private readonly upgradeWanted: boolean
+  private readonly continueWanted: boolean
+  private bodyRemaining: number
+  private decoder: ChunkedDecoder | null = null
+  /** After an early response: body bytes are counted and dropped. */
+  private discarding = false
+  private keepAlive: boolean
+  private framing: ResponseFraming = 'unwritten'
+  private responseRemaining = 0
+  /** Text that goes out with the next write: the head, small bodies, chunk framing. */
+  private text = ''
+  private drainWanted = false
+  private continued = false
+
+  constructor(connection: Http1ServerConnection, parser: RequestHeadParser) {
+    super(parser.takeHeader())
+    this.connection = connection
+    this.contentLength = parser.contentLength
+    this.chunked = parser.chunked
+    this.clientKeepAlive = parser.keepAlive
+    this.continueWanted = parser.expectContinue
+    this.bodyRemaining = Math.max(parser.contentLength, 0)
+    // A request with a body is never switched: its body would have to be read first (RFC 9110 §7.8).
+    this.upgradeWanted = parser.upgrade && !parser.chunked && parser.contentLength <= 0
+    this.keepAlive = parser.keepAlive
+  }
+
+  digest(): ConnectionDigest {
+    return this.connection.digest()
+  }
+
+  get hasRequestBody(): boolean {
+    return this.chunked || this.contentLength > 0
+  }
+
+  /** True when the client owes nothing more of this request. */
+  get requestComplete(): boolean {
+    return this.requestEnded || !this.hasRequestBody
+  }
+
+  get requestContentLength(): number {
+    return this.chunked ? -1 : Math.max(this.contentLength, 0)
+  }
+
+  get isUpgrade(): boolean {
+    return this.upgradeWanted
+  }
+
+  get expectsContinue(): boolean {
+    return this.continueWanted
+  }
+
+  get isShuttingDown(): boolean {
+    return this.connection.owner.draining
+  }
+
+  get connectionContext(): unknown {
+    return this.connection.userContext
+  }
+
+  set connectionContext(value: unknown) {
+    this.connection.userContext = value
+  }
+
+  // --- the request's body ----------------------------------------------------------------------
+
+  resumeRequestBody(): void {
+    if (this.closed || this.flowing) return
+    this.flowing = true
+    if (!this.hasRequestBody && !this.requestEnded) {
+      this.endRequest(null)
+      return
+    }
+    if (!this.requestEnded) this.connection.armBodyTimer()
+    this.connection.wantBody()
+  }
+
+  pauseRequestBody(): void {
+    if (!this.flowing) return
+    this.flowing = false
+    this.connection.cancelBodyTimer()
+  }
+
+  /** Takes body bytes of `chunk` from `at` on; returns the offset after those that belong to this request. */
+  feed(chunk: Buffer, at: number): number {
+    if (this.chunked) return this.feedChunked(chunk, at)
+    const end = Math.min(chunk.length, at + this.bodyRemaining)
+    this.bodyRemaining -= end - at
+    if (end > at) this.onChunkData(chunk, at, end)
+    if (this.bodyRemaining === 0) this.endRequest(null)
+    else if (!this.closed && this.flowing) this.connection.armBodyTimer()
+    return end
+  }
+
+  private feedChunked(chunk: Buffer, at: number): number {
+    this.decoder ??= new ChunkedDecoder()
+    const decoder = this.decoder
+    const after = decoder.execute(chunk, at, chunk.length, this)
+    if (after === HEAD_FAILED) {
+      const code = decoder.failure?.code ?? 'INVALID_CHUNK'
+      this.fail(
+        peerError('INVALID_CHUNK', 'downstream', `Request body is not valid chunked coding (${code})`),
+        false,
+      )
+      return chunk.length
+    }
+    if (after >= 0) {
+      this.endRequest(decoder.trailers)
+      return after
+    }
+    if (!this.closed && this.flowing) this.connection.armBodyTimer()
+    return chunk.length
+  }
+
+  /** Called for each run of payload, also by the chunk decoder. */
+  onChunkData(chunk: Buffer, start: number, end: number): void {
+    if (this.closed) return
+    this.requestBodyBytes += end - start
+    const limit = this.connection.owner.options.requestBodyBytesMax
+    if (limit > 0 && this.requestBodyBytes > limit) {
+      this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
+      return
+    }
+    if (!this.discarding) this.handler?.onRequestData(chunk, start, end)
+  }
+
+  private endRequest(trailers: string[] | null): void {
+    if (this.requestEnded || this.closed) return
+    this.requestEnded = true
+    this.connection.cancelBodyTimer()
+    if (!this.discarding) this.handler?.onRequestEnd(trailers)
+  }
+
+  /** The response is complete: what is left of the body is dropped. */
+  discardBody(): void {
+    this.discarding = true
+    this.flowing = true
+  }
+
+  // --- the response ----------------------------------------------------------------------------
+
+  disableKeepAlive(): void {
+    this.keepAlive = false
+  }
+
+  writeInformational(header: ResponseHeader): void {
+    if (this.closed || this.framing !== 'unwritten' || this.request.version === 'HTTP/1.0') return
+    if (header.status === 100) {
+      if (this.continued) return
+      this.continued = true
+    }
+    let text = `HTTP/1.1 ${header.status} ${header.reason}\r\n`
+    const fields = header.fields
+    for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
+    this.connection.socket.write(`${text}\r\n`, 'latin1')
+  }
+
+  writeHead(header: ResponseHeader, contentLength: number): void {
+    if (this.closed) return
+    if (this.framing !== 'unwritten') throw new Error('The response head was already written')
+    const status = header.status
+    this.responseStatus = status
+    if (status === 101) {
+      this.writeSwitching(header)
+      return
+    }
+    const bodyless = this.request.method === 'HEAD' || bodylessStatus(status)
+    if (bodyless) this.framing = 'none'
+    else if (contentLength >= 0) this.framing = 'length'
+    else this.framing = this.request.version === 'HTTP/1.0' ? 'until-close' : 'chunked'
+    this.responseRemaining = bodyless || contentLength < 0 ? 0 : contentLength
+    this.keepAlive = this.mayKeepAlive()
+
+    let text = `HTTP/1.1 ${status} ${header.reason || canonicalReason(status)}\r\n`
+    let dated = false
+    let sized = false
+    const fields = header.fields
+    for (let i = 0; i < fields.length; i += 2) {
+      const name = fields[i] as string
+      switch (name.length) {
+        case 4:
+          if (!dated) dated = name.toLowerCase() === 'date'
+          break
+        case 10: {
+          const lower = name.toLowerCase()
+          if (lower === 'connection' || lower === 'keep-alive') continue
+          break
+        }
+        case 14:
+          if (name.toLowerCase() === 'content-length') {
+            if (sized || status === 204 || (contentLength < 0 && !bodyless)) continue
+            sized = true
+            if (!bodyless && fields[i + 1] !== `${contentLength}`) {
+              text += `${name}: ${contentLength}\r\n`
+              continue
+            }
+          }
+          break
+        case 17:
+          if (name.toLowerCase() === 'transfer-encoding') continue
+          break
+      }
+      text += `${name}: ${fields[i + 1]}\r\n`
+    }
+    if (!dated) text += `Date: ${httpDate()}\r\n`
+    if (this.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
+    else if (this.framing === 'length' && !sized) text += `Content-Length: ${contentLength}\r\n`
+    if (!this.keepAlive) text += 'Connection: close\r\n'
+    else if (this.request.version === 'HTTP/1.0') text += 'Connection: keep-alive\r\n'
+    this.text += `${text}\r\n`
+  }
+
+  /** Whether the connection can carry another request after this response (RFC 9112 §9.3). */
+  private mayKeepAlive(): boolean {
+    const { owner, requestCount } = this.connection
+    return (
+      this.keepAlive &&
+      this.clientKeepAlive &&
+      this.framing !== 'until-close' &&
+      !owner.draining &&
+      requestCount < owner.options.requestsPerConnectionMax &&
+      (this.requestComplete || this.discardable())
+    )
+  }
+
+  /** True when what is left of the body is known to be small enough to read and drop. */
+  private discardable(): boolean {
+    // A client that still waits for its 100 may or may not send the body: only closing is unambiguous.
+    if (this.continueWanted && !this.continued && this.requestBodyBytes === 0) return false
+    return !this.chunked && this.bodyRemaining <= this.connection.owner.options.discardBytesMax
+  }
+
+  private writeSwitching(header: ResponseHeader): void {
+    this.framing = 'tunnel'
+    this.keepAlive = false
+    let text = `HTTP/1.1 101 ${header.reason || 'Switching Protocols'}\r\n`
+    const fields = header.fields
+    for (let i = 0; i < fields.length; i += 2) {
+      if ((fields[i] as string).toLowerCase() !== 'connection') text += `${fields[i]}: ${fields[i + 1]}\r\n`
+    }
+    this.text += `${text}Connection: upgrade\r\n\r\n`
+    this.connection.startTunnel()
+    this.requestEnded = false
+  }
+
+  writeBody(buffer: Buffer, start: number, end: number): WriteResult {
+    let size = end - start
+    if (this.closed || size === 0 || this.framing === 'none') return WRITE_DONE
+    if (this.framing === 'length') {
+      if (size > this.responseRemaining) {
+        this.fail(
+          new ProxyError('INTERNAL_ERROR', 'internal', 'Response body exceeds its Content-Length'),
+          true,
+        )
+        return WRITE_DONE
+      }
+      this.responseRemaining -= size
+    }
+    this.responseBodyBytes += size
+    const chunked = this.framing === 'chunked'
+    if (size <= TEXT_BODY_BYTES_MAX) {
+      const body = latin1(buffer, start, end)
+      this.text += chunked ? `${encodeChunkHead(size)}${body}\r\n` : body
+      size = this.text.length
+      return size > TEXT_BODY_BYTES_MAX ? this.flushText() : WRITE_DONE
+    }
+    const socket = this.connection.socket
+    const queued = socket.writableLength > 0
+    const head = chunked ? this.text + encodeChunkHead(size) : this.text
+    this.text = ''
+    const corked = head !== '' || chunked
+    if (corked) socket.cork()
+    if (head !== '') socket.write(head, 'latin1')
+    socket.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
+    if (chunked) socket.write('\r\n', 'latin1')
+    if (corked) socket.uncork()
+    return this.afterWrite(queued || socket.writableLength > 0)
+  }
+
+  endResponse(trailers: string[] | null): void {
+    if (this.responseEnded || this.closed) return
+    if (this.framing === 'tunnel') {
+      this.endTunnelWrites()
+      return
+    }
+    this.responseEnded = true
+    if (this.framing === 'chunked') this.text += `0\r\n${this.trailersText(trailers)}\r\n`
+    if (this.framing === 'length' && this.responseRemaining > 0) {
+      // The client must see that the body is short: nothing but the end of the connection says so.
+      this.flushText()
+      this.destroy(
+        new ProxyError(
+          'PREMATURE_BODY_END',
+          'internal',
+          `Response body is ${this.responseRemaining} bytes short`,
+        ),
+      )
+      return
+    }
+    this.flushText()
+    this.closed = true
+    this.connection.sessionEnded(this, this.keepAlive)
+  }
+
+  /** Trailers go only to a client that said it takes them (RFC 9110 §6.5.1). */
+  private trailersText(trailers: string[] | null): string {
+    if (trailers === null || trailers.length === 0) return ''
+    const te = this.request.get('te')
+    return te !== undefined && /(?:^|[,\s])trailers(?:$|[,;\s])/i.test(te) ? trailersToWire(trailers) : ''
+  }
+
+  flush(): void {
+    if (this.text !== '' && !this.closed) this.flushText()
+  }
+
+  private flushText(): WriteResult {
+    const text = this.text
+    if (text === '') return WRITE_DONE
+    this.text = ''
+    const socket = this.connection.socket
+    socket.write(text, 'latin1')
+    return this.afterWrite(false)
+  }
+
+  private afterWrite(retained: boolean): WriteResult {
+    const socket = this.connection.socket
+    if (socket.writableLength === 0) return WRITE_DONE
+    this.connection.armWriteTimer()
+    if (socket.writableNeedDrain) {
+      this.drainWanted = true
+      return WRITE_FULL
+    }
+    return retained ? WRITE_RETAINED : WRITE_DONE
+  }
+
+  drained(): void {
+    if (!this.drainWanted || this.closed) return
+    this.drainWanted = false
+    this.handler?.onDownstreamDrain()
+  }
+
+  // --- the tunnel ------------------------------------------------------------------------------
+
+  feedTunnel(chunk: Buffer, at: number): void {
+    this.requestBodyBytes += chunk.length - at
+    this.handler?.onRequestData(chunk, at, chunk.length)
+  }
+
+  /** The client has ended its side of the tunnel. */
+  tunnelEnded(): void {
+    if (this.closed || this.requestEnded) return
+    this.requestEnded = true
+    this.handler?.onRequestEnd(null)
+    if (this.responseEnded) this.finishTunnel()
+  }
+
+  private endTunnelWrites(): void {
+    this.responseEnded = true
+    this.flushText()
+    this.connection.socket.end()
+    if (this.requestEnded) this.finishTunnel()
+  }
+
+  private finishTunnel(): void {
+    this.closed = true
+    this.connection.endTunnel()
+  }
+
+  // --- the end ---------------------------------------------------------------------------------
+
+  /**
+   * The client broke the exchange. `dead` says that its connection is of no use any more; otherwise a
+   * response may still be written, after which the connection closes.
+   */
+  fail(error: ProxyError, dead: boolean): void {
+    if (this.closed) return
+    this.keepAlive = false
+    this.flowing = false
+    // An exchange whose response has begun cannot be answered any more: it ends here.
+    if (dead || this.framing !== 'unwritten') {
+      this.closed = true
+      this.text = ''
+      this.connection.destroy(error)
+    }
+    this.handler?.onDownstreamAbort(error)
+  }
+
+  destroy(error?: ProxyError): void {
+    if (this.closed) return
+    this.closed = true
+    this.text = ''
+    this.connection.destroy(error)
+  }
+}

@@ -1,0 +1,99 @@
+import type { ProxyError } from '@cirque/error'
+import type { RequestHeader, ResponseHeader } from '@cirque/http'
+import type { ConnectionDigest } from './digest.ts'
+
+/** The bytes were handed to the kernel or copied: go on, the memory may be reused. */
+export const WRITE_DONE = 0
+/** The bytes are queued and their memory is still in use: go on, but read into other memory. */
+export const WRITE_RETAINED = 1
+/** The bytes are queued and the queue is full: stop producing until the drain callback. */
+export const WRITE_FULL = 2
+
+/** What a body write tells its producer; see {@link WRITE_DONE}, {@link WRITE_RETAINED}, {@link WRITE_FULL}. */
+export type WriteResult = typeof WRITE_DONE | typeof WRITE_RETAINED | typeof WRITE_FULL
+
+/**
+ * Who owns one downstream exchange. The session calls it; calls never overlap, and none comes after
+ * `onDownstreamAbort` or after the session has ended.
+ */
+export interface ServerSessionHandler {
+  /** A run of the request's body, once per read. The memory belongs to the handler from now on. */
+  onRequestData(buffer: Buffer, start: number, end: number): void
+  /** The request's body is complete; called exactly once, also for a request without a body. */
+  onRequestEnd(trailers: string[] | null): void
+  /** A write that answered {@link WRITE_FULL} has drained. */
+  onDownstreamDrain(): void
+  /** The client is gone, stalled or broke the protocol; the session is dead and its socket destroyed or about to be. */
+  onDownstreamAbort(error: ProxyError): void
+}
+
+/**
+ * One request of a client and the response to it, whatever the protocol underneath.
+ *
+ * It is the lowest layer that an application sees: callbacks, no promises. `HttpSession` wraps it for
+ * comfort. Nothing is read of the body before `resumeRequestBody()`, and nothing is written before
+ * `writeHead()`. Exactly one of `endResponse()`, `destroy()` and `onDownstreamAbort` ends it.
+ */
+export abstract class ServerSession {
+  /** The request as it came, in the sender's spelling and order. */
+  readonly request: RequestHeader
+  /** The exchange's owner; set it before the first call to `resumeRequestBody`. */
+  handler: ServerSessionHandler | null = null
+  /** Payload bytes of the request's body delivered so far. */
+  requestBodyBytes = 0
+  /** Payload bytes of the response's body accepted so far, framing excluded. */
+  responseBodyBytes = 0
+  /** The status of the final response once its head was written, else 0. */
+  responseStatus = 0
+  /** True once the request's body was delivered to its end (or had none). */
+  requestEnded = false
+  /** True once the final response is complete. */
+  responseEnded = false
+  /** True once the session can neither read nor write any more. */
+  closed = false
+
+  constructor(request: RequestHeader) {
+    this.request = request
+  }
+
+  /** What the application keeps for the connection from one request to the next; HTTP/1 only. */
+  abstract get connectionContext(): unknown
+  abstract set connectionContext(value: unknown)
+  /** Facts of the connection: addresses, TLS, how many requests it has carried. Built when asked for. */
+  abstract digest(): ConnectionDigest
+  /** False when the request's framing says that it has no body. */
+  abstract get hasRequestBody(): boolean
+  /** The declared length of the request's body in bytes, or -1. */
+  abstract get requestContentLength(): number
+  /** True for an HTTP/1.1 upgrade or an extended CONNECT. */
+  abstract get isUpgrade(): boolean
+  /** True when the client waits for a 100 before it sends the body (RFC 9110 §10.1.1). */
+  abstract get expectsContinue(): boolean
+  /** True while the server drains: the response should be the connection's last one. */
+  abstract get isShuttingDown(): boolean
+
+  /** Starts or continues delivery of the request's body. */
+  abstract resumeRequestBody(): void
+  /** Stops delivery; the client is held back by flow control. */
+  abstract pauseRequestBody(): void
+
+  /** Writes a 1xx response other than 101. HTTP/1.0 clients get none (RFC 9110 §15.2). */
+  abstract writeInformational(header: ResponseHeader): void
+  /**
+   * Writes the final response's head. The session adds what belongs to the connection (Date when it is
+   * missing, Connection, Transfer-Encoding); `header` must not carry hop-by-hop fields.
+   *
+   * @param contentLength - The body's exact length in bytes, or -1 when it is not known.
+   */
+  abstract writeHead(header: ResponseHeader, contentLength: number): void
+  /** Writes payload bytes `[start, end)`. Anything beyond the announced length fails the session. */
+  abstract writeBody(buffer: Buffer, start: number, end: number): WriteResult
+  /** Ends the response. A body shorter than announced closes the connection. */
+  abstract endResponse(trailers: string[] | null): void
+  /** Hands what was coalesced to the socket. Call it when no more writes follow in this turn. */
+  abstract flush(): void
+  /** Makes this response the connection's last one. Has effect before `writeHead` only. */
+  abstract disableKeepAlive(): void
+  /** Cuts the session (and, for HTTP/1, its connection) at once. */
+  abstract destroy(error?: ProxyError): void
+}

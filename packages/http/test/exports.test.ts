@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest'
+import * as http from '../src/index.ts'
+
+test('the names this package promises', () => {
+  expect(Object.keys(http).sort()).toMatchInlineSnapshot(`
+    [
+      "ChunkedDecoder",
+      "HEAD_FAILED",
+      "HEAD_FAILURE_CODES",
+      "HeaderFields",
+      "NEED_MORE",
+      "RequestHeadParser",
+      "RequestHeader",
+      "ResponseHeadParser",
+      "ResponseHeader",
+      "bodylessStatus",
+      "canonicalReason",
+      "encodeChunkHead",
+      "httpDate",
+      "isFieldValue",
+      "isForbiddenTrailer",
+      "isHostPort",
+      "isIdempotent",
+      "isToken",
+      "latin1",
+      "parseHostPort",
+      "parseHttpDate",
+      "removeHopByHop",
+    ]
+  `)
+})

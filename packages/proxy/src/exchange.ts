@@ -1,0 +1,604 @@
+import {
+  type ClientSession,
+  type ClientSessionHandler,
+  type ConnectHandler,
+  HttpPeer,
+  type PendingConnect,
+  type ServerSession,
+  type ServerSessionHandler,
+  WRITE_DONE,
+  type WriteResult,
+} from '@cirque/core'
+import { ProxyError, peerError, statusForError } from '@cirque/error'
+import { isIdempotent, type RequestHeader, type ResponseHeader } from '@cirque/http'
+import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { hookError, isPromise } from './hooks.ts'
+import type { HttpProxy } from './http-proxy.ts'
+import type { FailToProxy, OrNothing, ProxyHttp } from './proxy-http.ts'
+import type { Attempt } from './record.ts'
+import { RequestFlow } from './request-flow.ts'
+import { ResponseFlow, type ResponseFlowOwner } from './response-flow.ts'
+import { Session } from './session.ts'
+import { buildUpstreamRequest, wantsUpgrade } from './upstream-request.ts'
+
+const RETRY_TIMER = 0
+const TUNNEL_TIMER = 1
+
+/**
+ * One request on its way through the proxy, and the owner of both its sides: whatever happens, it ends both
+ * and calls `logging` once.
+ *
+ * The request's phases are methods that call each other in order; a hook that returns a promise suspends the
+ * chain, anything else continues it in the same turn. Attempts start from the original request, so the
+ * second equals the first.
+ */
+export class ProxyExchange<Ctx>
+  implements ServerSessionHandler, ClientSessionHandler, ConnectHandler, ResponseFlowOwner<Ctx>, TimerOwner
+{
+  readonly app: ProxyHttp<Ctx>
+  readonly session: Session
+  readonly ctx: Ctx
+  readonly downstream: ServerSession
+  upstream: ClientSession | null = null
+
+  private readonly proxy: HttpProxy<Ctx>
+  private pending: PendingConnect | null = null
+  private peer: HttpPeer | null = null
+  private attempt: Attempt | null = null
+  private readonly request: RequestFlow<Ctx> | null
+  private response: ResponseFlow<Ctx> | null = null
+  /** Peers that could not be connected to, to keep from hammering one of them. */
+  private failedPeers: string[] | null = null
+  private failing = false
+  private ended = false
+  private upgrade = false
+  private tunnel = false
+  private tunnelBytes = 0
+  private timer: CoarseTimer | null = null
+
+  constructor(proxy: HttpProxy<Ctx>, downstream: ServerSession) {
+    this.proxy = proxy
+    this.app = proxy.app
+    this.downstream = downstream
+    this.session = new Session(downstream, proxy.serverName)
+    downstream.handler = this
+    this.request = downstream.hasRequestBody ? new RequestFlow<Ctx>(this, proxy.retryBufferBytesMax) : null
+    this.ctx = (this.app.newCtx === undefined ? undefined : this.makeCtx()) as Ctx
+  }
+
+  private makeCtx(): Ctx | undefined {
+    try {
+      return this.app.newCtx?.()
+    } catch (error) {
+      this.failing = true
+      queueMicrotask(() => this.answerFailure(hookError(error, 'newCtx'), 500, false))
+      return undefined
+    }
+  }
+
+  // --- the request's phases ----------------------------------------------------------------------
+
+  start(): void {
+    if (this.failing) return
+    const { app, session, ctx } = this
+    this.proxy.budget?.deposit()
+    const previous = this.proxy.takeConnectionContext(this.downstream)
+    if (previous !== undefined && app.onConnectionReuse !== undefined) {
+      try {
+        app.onConnectionReuse(session, previous, ctx)
+      } catch (error) {
+        this.fail(hookError(error, 'onConnectionReuse'))
+        return
+      }
+    }
+    if (app.earlyRequestFilter === undefined) this.filterRequest()
+    else {
+      this.invoke(
+        'earlyRequestFilter',
+        () => app.earlyRequestFilter?.(session, ctx),
+        () => this.filterRequest(),
+      )
+    }
+  }
+
+  private filterRequest(): void {
+    const { app, session, ctx } = this
+    if (app.requestFilter === undefined) this.decideUpstream()
+    else {
+      this.invoke(
+        'requestFilter',
+        () => app.requestFilter?.(session, ctx),
+        (answered) => {
+          if (answered === true) this.endAnswered('requestFilter')
+          else this.decideUpstream()
+        },
+      )
+    }
+  }
+
+  private decideUpstream(): void {
+    const { app, session, ctx } = this
+    if (app.proxyUpstreamFilter === undefined) this.startAttempt()
+    else {
+      this.invoke(
+        'proxyUpstreamFilter',
+        () => app.proxyUpstreamFilter?.(session, ctx),
+        (goOn) => {
+          if (goOn !== false) this.startAttempt()
+          else if (this.downstream.responseStatus !== 0) this.endAnswered('proxyUpstreamFilter')
+          else this.answerFailure(undefined, 502, true)
+        },
+      )
+    }
+  }
+
+  /** A hook has answered by itself. */
+  private endAnswered(phase: string): void {
+    const { downstream } = this
+    if (downstream.responseStatus === 0 && !downstream.closed) {
+      this.fail(
+        new ProxyError(
+          'FILTER_FAILED',
+          'internal',
+          `The hook ${phase} said that it answered, but wrote nothing`,
+        ),
+      )
+      return
+    }
+    if (!downstream.responseEnded) downstream.endResponse(null)
+    this.finish(undefined)
+  }
+
+  // --- attempts ----------------------------------------------------------------------------------
+
+  private startAttempt(): void {
+    const { app, session, ctx } = this
+    if (this.downstream.responseStatus !== 0) {
+      // A hook wrote a response and said nothing of it.
+      this.endAnswered('requestFilter')
+      return
+    }
+    const attempt: Attempt = {
+      peer: undefined,
+      reused: false,
+      status: 0,
+      error: undefined,
+      startedAt: performance.now(),
+      connectedAt: 0,
+      respondedAt: 0,
+    }
+    this.attempt = attempt
+    session.record.attempts.push(attempt)
+    let peer: HttpPeer | Promise<HttpPeer>
+    try {
+      peer = app.upstreamPeer(session, ctx)
+    } catch (error) {
+      this.attemptFailed(hookError(error, 'upstreamPeer'))
+      return
+    }
+    if (isPromise(peer)) this.wait(peer, 'upstreamPeer', (chosen) => this.connect(chosen))
+    else this.connect(peer)
+  }
+
+  private connect(peer: HttpPeer): void {
+    if (!(peer instanceof HttpPeer)) {
+      this.fail(hookError(new TypeError('upstreamPeer must give an HttpPeer'), 'upstreamPeer'))
+      return
+    }
+    this.peer = peer
+    ;(this.attempt as Attempt).peer = peer
+    if (peer.address === undefined) {
+      this.attemptFailed(peerError('NO_PEER', 'internal', 'No peer to send the request to'))
+      return
+    }
+    const { connector } = this.proxy
+    const idle = connector.acquire(peer)
+    if (idle !== null) this.onConnected(idle)
+    else this.pending = connector.connect(peer, this)
+  }
+
+  onConnected(upstream: ClientSession): void {
+    this.pending = null
+    this.upstream = upstream
+    upstream.handler = this
+    const attempt = this.attempt as Attempt
+    attempt.reused = upstream.reused
+    attempt.connectedAt = performance.now()
+    const { app, session, ctx } = this
+    if (app.connectedToUpstream === undefined) this.prepareRequest()
+    else {
+      this.invoke(
+        'connectedToUpstream',
+        () => app.connectedToUpstream?.(session, this.peer as HttpPeer, upstream, ctx),
+        () => this.prepareRequest(),
+      )
+    }
+  }
+
+  onConnectError(error: ProxyError): void {
+    this.pending = null
+    const { app, session, ctx } = this
+    const peer = this.peer as HttpPeer
+    this.failedPeers ??= []
+    this.failedPeers.push(peer.reuseKey)
+    if (app.failToConnect === undefined) this.attemptFailed(error)
+    else {
+      this.invoke(
+        'failToConnect',
+        () => app.failToConnect?.(session, peer, error, ctx),
+        (judged) => this.attemptFailed(judged ?? error),
+      )
+    }
+  }
+
+  private prepareRequest(): void {
+    if (this.upstream === null) return // the connection died while a hook was waited for
+    const { app, session, ctx } = this
+    this.upgrade = wantsUpgrade(this.downstream)
+    const request = buildUpstreamRequest(this.downstream, this.peer as HttpPeer, this.upgrade)
+    try {
+      this.proxy.forwarding?.apply(request, session)
+    } catch (error) {
+      this.fail(hookError(error, 'forwarding'))
+      return
+    }
+    if (app.upstreamRequestFilter === undefined) this.sendRequest(request)
+    else {
+      this.invoke(
+        'upstreamRequestFilter',
+        () => app.upstreamRequestFilter?.(session, request, ctx),
+        () => this.sendRequest(request),
+      )
+    }
+  }
+
+  private sendRequest(request: RequestHeader): void {
+    const { upstream } = this
+    if (upstream === null) return // as above
+    this.response = new ResponseFlow<Ctx>(this)
+    if (this.request !== null) {
+      upstream.sendHead(request, this.request.contentLength, false)
+      this.request.startAttempt(upstream)
+      return
+    }
+    upstream.sendHead(request, 0, this.upgrade && request.has('upgrade'))
+    upstream.endRequest(null)
+  }
+
+  // --- from the client ---------------------------------------------------------------------------
+
+  onRequestData(buffer: Buffer, start: number, end: number): void {
+    if (this.tunnel) {
+      this.tunnelBytes += end - start
+      const { upstream } = this
+      if (upstream === null) return
+      if (upstream.writeBody(buffer, start, end) === 2) this.downstream.pauseRequestBody()
+      upstream.flush()
+    } else if (this.request?.live === true) this.request.data(buffer, start, end)
+    else this.session.onRequestData(buffer, start, end)
+  }
+
+  onRequestEnd(trailers: string[] | null): void {
+    if (this.tunnel) {
+      this.upstream?.endRequest(null)
+      this.endTunnelIfDone()
+    } else if (this.request?.live === true) this.request.end(trailers)
+    else this.session.onRequestEnd(trailers)
+  }
+
+  onDownstreamDrain(): void {
+    if (this.response !== null && this.upstream !== null) this.response.drained()
+    else this.session.onDownstreamDrain()
+  }
+
+  onDownstreamAbort(error: ProxyError): void {
+    if (this.ended) return
+    this.session.onDownstreamAbort(error)
+    if (this.downstream.closed) {
+      // The tunnel's clients just go: that is how tunnels end.
+      this.finish(this.tunnel && error.code === 'CONNECTION_CLOSED' ? undefined : error)
+    } else this.fail(error)
+  }
+
+  // --- from the upstream -------------------------------------------------------------------------
+
+  onInformational(header: ResponseHeader): void {
+    this.response?.head(header, 0)
+  }
+
+  onResponseHead(header: ResponseHeader, contentLength: number): void {
+    const attempt = this.attempt as Attempt
+    attempt.status = header.status
+    attempt.respondedAt = performance.now()
+    this.response?.head(header, contentLength)
+  }
+
+  onResponseData(buffer: Buffer, start: number, end: number): WriteResult {
+    if (this.tunnel) this.tunnelBytes += end - start
+    return this.response === null ? WRITE_DONE : this.response.data(buffer, start, end)
+  }
+
+  onResponseEnd(trailers: string[] | null): void {
+    this.response?.end(trailers)
+  }
+
+  onResponseFlush(): void {
+    this.downstream.flush()
+  }
+
+  onUpstreamDrain(): void {
+    if (this.tunnel) this.downstream.resumeRequestBody()
+    else this.request?.drained()
+  }
+
+  onUpstreamError(error: ProxyError): void {
+    const upstream = this.upstream
+    this.upstream = null
+    if (this.tunnel) {
+      this.downstream.destroy(error)
+      this.finish(error.code === 'CONNECTION_CLOSED' ? undefined : error)
+      return
+    }
+    const { app, session, ctx } = this
+    let judged = error
+    if (app.errorWhileProxy !== undefined) {
+      try {
+        judged =
+          app.errorWhileProxy(session, this.peer as HttpPeer, error, upstream?.reused === true, ctx) ?? error
+      } catch (thrown) {
+        judged = hookError(thrown, 'errorWhileProxy')
+      }
+    }
+    this.settleAttempt(judged, upstream)
+  }
+
+  // --- the response's way back -------------------------------------------------------------------
+
+  retryOnStatus(status: number): boolean {
+    if (!this.proxy.retryStatuses.has(status)) return false
+    const error = peerError('HTTP_STATUS', 'upstream', `Upstream answered ${status}`, {
+      status,
+      retry: 'allowed',
+    })
+    if (!this.mayRetry(error, this.upstream)) return false
+    this.attemptFailed(error)
+    return true
+  }
+
+  tunnelStarted(): void {
+    this.tunnel = true
+    const ms = this.peer?.options.tunnelIdleTimeoutMs ?? 0
+    if (ms > 0) {
+      this.timer = new CoarseTimer(this, TUNNEL_TIMER)
+      this.timer.arm(ms)
+    }
+    this.downstream.flush()
+    this.downstream.resumeRequestBody()
+  }
+
+  responseComplete(trailers: string[] | null): void {
+    const { downstream, upstream } = this
+    if (this.tunnel) {
+      downstream.endResponse(null)
+      this.endTunnelIfDone()
+      return
+    }
+    // First the pool, then the client: a pipelined request finds the connection already idle.
+    this.upstream = null
+    this.request?.stop()
+    if (upstream !== null) this.proxy.connector.release(upstream)
+    downstream.endResponse(trailers)
+    this.finish(undefined)
+  }
+
+  private endTunnelIfDone(): void {
+    if (this.downstream.requestEnded && this.downstream.responseEnded) this.finish(undefined)
+  }
+
+  // --- failures ----------------------------------------------------------------------------------
+
+  attemptFailed(error: ProxyError): void {
+    const upstream = this.upstream
+    this.upstream = null
+    this.settleAttempt(error, upstream)
+  }
+
+  /** The attempt is lost: another one, or the end. */
+  private settleAttempt(error: ProxyError, upstream: ClientSession | null): void {
+    const attempt = this.attempt
+    if (attempt !== null) attempt.error = error
+    const retry = this.mayRetry(error, upstream) && this.affordsRetry()
+    this.response?.stop()
+    this.response = null
+    this.request?.pause()
+    upstream?.destroy()
+    if (!retry) {
+      this.fail(error)
+      return
+    }
+    this.proxy.logger.warn('Attempt failed, trying again', {
+      attempt: this.session.record.attempts.length,
+      peer: String(this.peer),
+      error,
+    })
+    const delay = this.proxy.backoff(this.session.record.attempts.length)
+    if (delay <= 0) this.startAttempt()
+    else {
+      this.timer = new CoarseTimer(this, RETRY_TIMER)
+      this.timer.arm(delay)
+    }
+  }
+
+  /** Whether sending the request once more is provably harmless, and wanted. */
+  private mayRetry(error: ProxyError, upstream: ClientSession | null): boolean {
+    if (error.retry === 'never' || this.ended || this.failing) return false
+    if (this.downstream.responseStatus !== 0 || this.downstream.closed) return false
+    if (this.session.record.attempts.length >= this.proxy.maxRetries) return false
+    if (this.request !== null && !this.request.replayable) return false
+    if (upstream === null || !upstream.requestSent)
+      return error.retry === 'allowed' ? !this.hammering() : upstream !== null
+    if (!isIdempotent(this.session.request.method)) return false
+    return error.retry === 'allowed' || (upstream.reused && !upstream.responseStarted)
+  }
+
+  /** True when the peer that cannot be connected to has been tried twice. */
+  private hammering(): boolean {
+    const key = this.peer?.reuseKey
+    return this.failedPeers !== null && this.failedPeers.filter((failed) => failed === key).length > 1
+  }
+
+  private affordsRetry(): boolean {
+    const { budget } = this.proxy
+    // A connection from the pool that its peer closed meanwhile costs nobody anything.
+    if (budget === undefined || (this.attempt?.reused === true && this.attempt.status === 0)) return true
+    return budget.tryWithdraw()
+  }
+
+  /** The request has failed for good. */
+  fail(error: ProxyError): void {
+    if (this.ended) return
+    this.dropUpstream()
+    const { downstream, app, session, ctx } = this
+    if (downstream.closed || downstream.responseStatus !== 0) {
+      downstream.destroy(error)
+      this.finish(error)
+    } else if (this.failing || app.failToProxy === undefined) {
+      this.answerFailure(error, statusForError(error), false)
+    } else {
+      this.failing = true
+      this.invoke(
+        'failToProxy',
+        () => app.failToProxy?.(session, error, ctx),
+        (done: OrNothing<FailToProxy>) =>
+          this.answerFailure(error, done?.status ?? statusForError(error), done?.canReuseDownstream === true),
+      )
+    }
+  }
+
+  private answerFailure(error: ProxyError | undefined, status: number, canReuse: boolean): void {
+    if (this.ended) return
+    this.dropUpstream()
+    const { downstream, session } = this
+    if (downstream.closed) {
+      this.finish(error)
+      return
+    }
+    if (downstream.responseStatus === 0) {
+      if (status < 200 || status > 599) {
+        downstream.destroy(error)
+        this.finish(error)
+        return
+      }
+      if (!canReuse || session.record.attempts.length > 0) downstream.disableKeepAlive()
+      session.respondError(status)
+    } else if (!downstream.responseEnded) downstream.endResponse(null)
+    this.finish(error)
+  }
+
+  private dropUpstream(): void {
+    this.pending?.cancel()
+    this.pending = null
+    this.response?.stop()
+    this.request?.stop()
+    const upstream = this.upstream
+    this.upstream = null
+    upstream?.destroy()
+  }
+
+  // --- the end -----------------------------------------------------------------------------------
+
+  onTimer(tag: number): void {
+    if (this.ended) return
+    if (tag === RETRY_TIMER) {
+      this.startAttempt()
+      return
+    }
+    if (this.tunnelBytes > 0) {
+      this.tunnelBytes = 0
+      this.timer?.arm(this.peer?.options.tunnelIdleTimeoutMs ?? 1)
+      return
+    }
+    const error = peerError('READ_TIMEOUT', 'upstream', 'The tunnel was silent for too long')
+    this.downstream.destroy(error)
+    this.finish(error)
+  }
+
+  /** The one way out: releases everything, then accounts for the request. */
+  private finish(error: ProxyError | undefined): void {
+    if (this.ended) return
+    this.ended = true
+    this.dropUpstream()
+    this.timer?.cancel()
+    this.session.record.endedAt = performance.now()
+    this.proxy.exchangeEnded()
+    if (error !== undefined) this.logError(error)
+    const { app, session, ctx } = this
+    if (app.logging !== undefined) {
+      try {
+        const result = app.logging(session, error, ctx)
+        if (isPromise(result)) result.catch((thrown: unknown) => this.logHookFailure(thrown, 'logging'))
+      } catch (thrown) {
+        this.logHookFailure(thrown, 'logging')
+      }
+    }
+    if (app.persistConnectionContext === undefined) return
+    try {
+      this.proxy.keepConnectionContext(this.downstream, app.persistConnectionContext(session, ctx))
+    } catch (thrown) {
+      this.logHookFailure(thrown, 'persistConnectionContext')
+    }
+  }
+
+  private logError(error: ProxyError): void {
+    const { app, session, ctx, proxy } = this
+    try {
+      if (app.suppressErrorLog?.(session, error, ctx) === true) return
+      const { method, path, host } = session.request
+      const summary = app.requestSummary?.(session, ctx) ?? `${method} ${path}, Host: ${host ?? '-'}`
+      const fields = {
+        request: summary,
+        attempts: session.record.attempts.length,
+        peer: String(this.peer ?? '-'),
+        error,
+      }
+      if (error.source === 'downstream') proxy.logger.info('Client ended its request', fields)
+      else proxy.logger.error('Request failed', fields)
+    } catch (thrown) {
+      this.logHookFailure(thrown, 'suppressErrorLog or requestSummary')
+    }
+  }
+
+  private logHookFailure(thrown: unknown, phase: string): void {
+    this.proxy.logger.error('A hook failed after the request had ended', { phase, error: thrown })
+  }
+
+  // --- hooks -------------------------------------------------------------------------------------
+
+  private invoke<T>(phase: string, hook: () => T | Promise<T>, next: (value: T) => void): void {
+    let result: T | Promise<T>
+    try {
+      result = hook()
+    } catch (error) {
+      this.hookFailed(error, phase)
+      return
+    }
+    if (isPromise(result)) this.wait(result, phase, next)
+    else if (!this.ended) next(result)
+  }
+
+  private wait<T>(result: Promise<T>, phase: string, next: (value: T) => void): void {
+    result
+      .then((value) => {
+        if (!this.ended) next(value)
+      })
+      .catch((error: unknown) => this.hookFailed(error, phase))
+  }
+
+  private hookFailed(thrown: unknown, phase: string): void {
+    if (this.ended) return
+    const error = hookError(thrown, phase)
+    if (phase === 'failToProxy') this.answerFailure(error, 500, false)
+    else if (error.retry !== 'never' && this.attempt !== null) this.attemptFailed(error)
+    else this.fail(error)
+  }
+}

@@ -1,0 +1,125 @@
+import type { ProxyError } from '@cirque/error'
+import { hookError, isPromise } from './hooks.ts'
+import type { Awaitable, BodyFilterResult } from './proxy-http.ts'
+
+/** One body filter, bound to its request. */
+export interface ChunkFilter {
+  /** The phase, for errors. */
+  readonly phase: string
+  readonly run: (chunk: Buffer | null, endOfStream: boolean) => Awaitable<BodyFilterResult>
+}
+
+/** Where a filtered body goes. */
+export interface FilteredBodySink {
+  onFiltered(chunk: Buffer): void
+  /** The last chunk has passed all filters. */
+  onFilteredEnd(): void
+  onFilterFailed(error: ProxyError): void
+  /** Filters that had to be waited for have caught up: the source may go on. */
+  onFilterIdle(): void
+}
+
+/**
+ * A body on its way through filters, one chunk after another. While a filter is waited for, what arrives is
+ * queued; the source is told to stop by `busy`, so the queue holds at most what one read brought.
+ */
+export class FilteredBody {
+  /** True while a filter is waited for: push no more than what is already read. */
+  busy = false
+  readonly #filters: readonly ChunkFilter[]
+  readonly #sink: FilteredBodySink
+  /** Chunks in order; null is the end. */
+  readonly #queue: (Buffer | null)[] = []
+  #stopped = false
+
+  constructor(filters: readonly ChunkFilter[], sink: FilteredBodySink) {
+    this.#filters = filters
+    this.#sink = sink
+  }
+
+  /** Takes a chunk that is the filters' to keep. */
+  push(chunk: Buffer): void {
+    this.#queue.push(chunk)
+    if (!this.busy) this.#work()
+  }
+
+  end(): void {
+    this.#queue.push(null)
+    if (!this.busy) this.#work()
+  }
+
+  /** Nothing more reaches the sink. */
+  stop(): void {
+    this.#stopped = true
+    this.#queue.length = 0
+  }
+
+  #work(): void {
+    while (!this.busy && !this.#stopped && this.#queue.length > 0) {
+      const chunk = this.#queue.shift() as Buffer | null
+      this.#pass(chunk, chunk === null, 0)
+    }
+  }
+
+  /** Runs the filters from `from` on over one chunk. */
+  #pass(given: Buffer | null, end: boolean, from: number): void {
+    let chunk = given
+    for (let i = from; i < this.#filters.length; i++) {
+      const filter = this.#filters[i] as ChunkFilter
+      let result: Awaitable<BodyFilterResult>
+      try {
+        result = filter.run(chunk, end)
+      } catch (error) {
+        this.#fail(error, filter.phase)
+        return
+      }
+      if (isPromise(result)) {
+        this.#wait(result, chunk, end, i, filter.phase)
+        return
+      }
+      chunk = chosen(result, chunk)
+      if (chunk === null && !end) return
+    }
+    if (this.#stopped) return
+    if (chunk !== null && chunk.length > 0) this.#sink.onFiltered(chunk)
+    if (end && !this.#stopped) this.#sink.onFilteredEnd()
+  }
+
+  #wait(
+    result: Promise<BodyFilterResult>,
+    chunk: Buffer | null,
+    end: boolean,
+    index: number,
+    phase: string,
+  ): void {
+    this.busy = true
+    result
+      .then(
+        (value) => {
+          this.busy = false
+          if (this.#stopped) return
+          const next = chosen(value, chunk)
+          if (next !== null || end) this.#pass(next, end, index + 1)
+          this.#work()
+          if (!this.busy && !this.#stopped) this.#sink.onFilterIdle()
+        },
+        (error: unknown) => {
+          this.busy = false
+          this.#fail(error, phase)
+        },
+      )
+      .catch((error: unknown) => this.#fail(error, phase))
+  }
+
+  #fail(error: unknown, phase: string): void {
+    if (this.#stopped) return
+    this.stop()
+    this.#sink.onFilterFailed(hookError(error, phase))
+  }
+}
+
+function chosen(result: BodyFilterResult, chunk: Buffer | null): Buffer | null {
+  if (result === undefined) return chunk
+  if (result === null || Buffer.isBuffer(result)) return result
+  throw new TypeError(`A body filter must return a Buffer, null or undefined, not ${typeof result}`)
+}

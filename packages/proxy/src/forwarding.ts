@@ -1,0 +1,137 @@
+import { randomUUID } from 'node:crypto'
+import { BlockList, isIP } from 'node:net'
+import type { RequestHeader } from '@cirque/http'
+import type { Session } from './session.ts'
+
+/** What a proxy tells the upstream about the client. Everything is off unless it is asked for. */
+export interface ForwardingOptions {
+  /** Set `X-Forwarded-For`, `-Proto` and `-Host`. */
+  readonly xForwarded?: boolean
+  /** Set `Forwarded` (RFC 7239). */
+  readonly forwarded?: boolean
+  /** Append to `Via` (RFC 9110 §7.6.3) under this name. */
+  readonly via?: string
+  /** Set this field to a random id, or keep the id that a trusted client sent: `'X-Request-Id'`. */
+  readonly requestId?: string
+  /**
+   * Clients whose forwarding fields are believed and appended to: addresses and CIDR ranges, such as
+   * `'10.0.0.0/8'`. Of everyone else they are overwritten. Default: trust nobody.
+   */
+  readonly trustedProxies?: readonly string[]
+}
+
+/** Longest list of earlier hops that is taken over from a trusted client, in characters; beyond it starts anew. */
+const CHAIN_CHARACTERS_MAX = 2_048
+const REQUEST_ID = /^[A-Za-z0-9._~+/=-]{1,128}$/
+const PSEUDONYM = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::\d{1,5})?$/
+const KNOWN: ReadonlySet<string> = new Set(['xForwarded', 'forwarded', 'via', 'requestId', 'trustedProxies'])
+
+/** Writes the forwarding fields of each request. */
+export class Forwarding {
+  readonly #options: ForwardingOptions
+  readonly #trusted: BlockList | null
+
+  /** @throws {TypeError} For an unknown option, a malformed range, name or field. */
+  constructor(options: ForwardingOptions) {
+    for (const name of Object.keys(options)) {
+      if (!KNOWN.has(name)) throw new TypeError(`Unknown forwarding option "${name}"`)
+    }
+    if (options.via !== undefined && !PSEUDONYM.test(options.via)) {
+      throw new TypeError(`Forwarding option "via" must be a name such as "cirque", not "${options.via}"`)
+    }
+    if (options.requestId !== undefined && !/^[\w-]+$/.test(options.requestId)) {
+      throw new TypeError(`Forwarding option "requestId" must be a field name, not "${options.requestId}"`)
+    }
+    this.#options = options
+    this.#trusted = options.trustedProxies === undefined ? null : rangesOf(options.trustedProxies)
+  }
+
+  /** True when `address` may tell us about clients before it. */
+  trusts(address: string | undefined): boolean {
+    if (this.#trusted === null || address === undefined) return false
+    const plain = address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
+    return this.#trusted.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
+  }
+
+  /** The address of the client itself: the nearest one that no trusted proxy vouches against. */
+  clientAddress(session: Session): string | undefined {
+    let address = session.remoteAddress
+    const chain = session.request.getAll('x-forwarded-for').join(',').split(',')
+    while (this.trusts(address) && chain.length > 0) {
+      const earlier = (chain.pop() as string).trim()
+      if (isIP(earlier) === 0) break
+      address = earlier
+    }
+    return address
+  }
+
+  apply(request: RequestHeader, session: Session): void {
+    const { xForwarded, forwarded, via, requestId } = this.#options
+    const { remoteAddress, tls } = session.digest()
+    const trusted = this.trusts(remoteAddress)
+    const proto = tls === undefined ? 'http' : 'https'
+    if (xForwarded === true) this.#xForwarded(request, remoteAddress, proto, trusted)
+    if (forwarded === true) this.#forwarded(request, remoteAddress, proto, trusted)
+    if (via !== undefined) {
+      const version =
+        session.request.version === 'HTTP/1.0' ? '1.0' : session.request.version === 'HTTP/2' ? '2' : '1.1'
+      request.insertHeader('Via', chained(request.getAll('via').join(', '), `${version} ${via}`))
+    }
+    if (requestId !== undefined) {
+      const given = request.get(requestId)
+      if (!trusted || given === undefined || !REQUEST_ID.test(given))
+        request.insertHeader(requestId, randomUUID())
+    }
+  }
+
+  #xForwarded(
+    request: RequestHeader,
+    remoteAddress: string | undefined,
+    proto: string,
+    trusted: boolean,
+  ): void {
+    const earlier = trusted ? request.getAll('x-forwarded-for').join(', ') : ''
+    request.insertHeader('X-Forwarded-For', chained(earlier, remoteAddress ?? 'unknown'))
+    if (!trusted || !request.has('x-forwarded-proto')) request.insertHeader('X-Forwarded-Proto', proto)
+    if (!trusted || !request.has('x-forwarded-host'))
+      request.insertHeader('X-Forwarded-Host', request.host ?? '')
+  }
+
+  #forwarded(
+    request: RequestHeader,
+    remoteAddress: string | undefined,
+    proto: string,
+    trusted: boolean,
+  ): void {
+    const address = remoteAddress ?? 'unknown'
+    const node = address.includes(':') ? `"[${address}]"` : address
+    const host = request.host
+    const element = `for=${node};proto=${proto}${host === undefined ? '' : `;host="${host}"`}`
+    const earlier = trusted ? request.getAll('forwarded').join(', ') : ''
+    request.insertHeader('Forwarded', chained(earlier, element))
+  }
+}
+
+function chained(earlier: string, last: string): string {
+  return earlier === '' || earlier.length > CHAIN_CHARACTERS_MAX ? last : `${earlier}, ${last}`
+}
+
+function rangesOf(ranges: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [address = '', prefix, ...rest] = range.split('/')
+    const family = isIP(address)
+    const bits = family === 4 ? 32 : 128
+    if (
+      family === 0 ||
+      rest.length > 0 ||
+      (prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+    ) {
+      throw new TypeError(`A trusted proxy must be an address or a CIDR range, not "${range}"`)
+    }
+    const type = family === 4 ? 'ipv4' : 'ipv6'
+    if (prefix === undefined) list.addAddress(address, type)
+    else list.addSubnet(address, Number(prefix), type)
+  }
+  return list
+}

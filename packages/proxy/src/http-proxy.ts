@@ -1,0 +1,242 @@
+import {
+  Connector,
+  type ConnectorOptions,
+  HttpServerApp,
+  type HttpServerHandler,
+  type HttpServerOptions,
+  HttpSession,
+  ListeningService,
+  type ListeningServiceOptions,
+  type Logger,
+  type ServerConfiguration,
+  type ServerSession,
+  type ServiceContext,
+  silentLogger,
+} from '@cirque/core'
+import { ProxyExchange } from './exchange.ts'
+import { Forwarding, type ForwardingOptions } from './forwarding.ts'
+import type { ProxyHttp } from './proxy-http.ts'
+import { RetryBudget, type RetryPermission } from './retry-budget.ts'
+
+/** How a proxy treats its upstreams and failed attempts. */
+export interface HttpProxyOptions {
+  /** Attempts per request, the first included, 1 to 100. Default: the configuration's `maxRetries`, 16. */
+  readonly maxRetries?: number
+  /** How much of a request's body is kept for a further attempt, in bytes. Default 65,536; 0 keeps none. */
+  readonly retryBufferBytesMax?: number
+  /**
+   * Statuses of an upstream that are tried again elsewhere, while nothing was sent to the client and only for
+   * idempotent methods: `[502, 503, 504]`. Default none.
+   */
+  readonly retryStatuses?: readonly number[]
+  /** The wait before the second retry, in milliseconds; it doubles from then on, with jitter. The first is at once. Default 25. */
+  readonly retryBackoffMs?: number
+  /** The longest such wait, in milliseconds. Default 1,000. */
+  readonly retryBackoffMaxMs?: number
+  /** Keeps retries to a share of the requests; false for no such limit. Default: a {@link RetryBudget} of its own. */
+  readonly retryBudget?: RetryPermission | false
+  /** What to tell upstreams about clients. Default: nothing. */
+  readonly forwarding?: ForwardingOptions
+  /** How clients are treated: timeouts, limits, strictness. */
+  readonly server?: HttpServerOptions
+  /** How upstreams are connected to; what the configuration file says comes first. */
+  readonly connector?: ConnectorOptions
+  /** Default: the server's logger once the service has started, until then none. */
+  readonly logger?: Logger
+}
+
+const OPTION_NAMES: ReadonlySet<string> = new Set([
+  'maxRetries',
+  'retryBufferBytesMax',
+  'retryStatuses',
+  'retryBackoffMs',
+  'retryBackoffMaxMs',
+  'retryBudget',
+  'forwarding',
+  'server',
+  'connector',
+  'logger',
+])
+
+/** What a proxy has done so far. */
+export interface HttpProxyStats {
+  readonly requests: number
+  readonly active: number
+}
+
+/** What of a server's configuration a proxy reads. */
+export type ProxyConfiguration = Pick<
+  ServerConfiguration,
+  | 'maxRetries'
+  | 'caFile'
+  | 'clientBindToIpv4'
+  | 'clientBindToIpv6'
+  | 'upstreamKeepalivePoolSize'
+  | 'upstreamDebugSslKeylog'
+>
+
+/** A proxy: a {@link ProxyHttp} and what its exchanges share. An HTTP application, to be put behind listeners. */
+export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
+  readonly app: ProxyHttp<Ctx>
+  readonly connector: Connector
+  readonly maxRetries: number
+  readonly retryBufferBytesMax: number
+  readonly retryStatuses: ReadonlySet<number>
+  readonly budget: RetryPermission | undefined
+  readonly forwarding: Forwarding | undefined
+  /** The HTTP protocol's side; give it to a {@link ListeningService} of your own. */
+  readonly serverApp: HttpServerApp
+  logger: Logger
+
+  readonly #backoffMs: number
+  readonly #backoffMaxMs: number
+  #requests = 0
+  #active = 0
+
+  /** @throws {TypeError | RangeError} If an option is unknown, of the wrong type or out of bounds. */
+  constructor(configuration: ProxyConfiguration, app: ProxyHttp<Ctx>, options: HttpProxyOptions = {}) {
+    for (const name of Object.keys(options)) {
+      if (!OPTION_NAMES.has(name)) throw new TypeError(`Unknown proxy option "${name}"`)
+    }
+    if (typeof app?.upstreamPeer !== 'function') throw new TypeError('A proxy needs the method upstreamPeer')
+    this.app = app
+    this.maxRetries = integer('maxRetries', options.maxRetries ?? configuration.maxRetries, 1, 100)
+    this.retryBufferBytesMax = integer(
+      'retryBufferBytesMax',
+      options.retryBufferBytesMax ?? 65_536,
+      0,
+      1 << 30,
+    )
+    this.#backoffMs = integer('retryBackoffMs', options.retryBackoffMs ?? 25, 0, 60_000)
+    this.#backoffMaxMs = integer('retryBackoffMaxMs', options.retryBackoffMaxMs ?? 1_000, 0, 600_000)
+    this.retryStatuses = new Set(
+      options.retryStatuses?.map((status) => integer('retryStatuses', status, 200, 599)),
+    )
+    this.budget = options.retryBudget === false ? undefined : (options.retryBudget ?? new RetryBudget())
+    this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
+    this.logger = options.logger ?? silentLogger
+    this.connector = new Connector({ ...connectorOptions(configuration), ...options.connector })
+    this.serverApp = new HttpServerApp(this, options.server)
+  }
+
+  /** The `Server` field of responses that the proxy generates. */
+  get serverName(): string {
+    return this.serverApp.options.serverName
+  }
+
+  /** Called for each request. */
+  onSession(downstream: ServerSession): void {
+    if (downstream.request.method === 'CONNECT') {
+      // A tunnel to wherever the client says is no reverse proxy's business.
+      refuse(downstream, this.serverName)
+      return
+    }
+    this.#requests++
+    this.#active++
+    new ProxyExchange(this, downstream).start()
+  }
+
+  /** @internal */
+  exchangeEnded(): void {
+    this.#active--
+  }
+
+  /** The wait before attempt `attempts + 1`, in milliseconds. @internal */
+  backoff(attempts: number): number {
+    if (attempts < 2 || this.#backoffMs === 0) return 0
+    const ms = Math.min(this.#backoffMaxMs, this.#backoffMs * 2 ** (attempts - 2))
+    return Math.ceil(ms * (0.5 + Math.random() / 2))
+  }
+
+  /** @internal */
+  takeConnectionContext(downstream: ServerSession): unknown {
+    if (this.app.persistConnectionContext === undefined) return undefined
+    const context = downstream.connectionContext
+    downstream.connectionContext = undefined
+    return context
+  }
+
+  /** @internal */
+  keepConnectionContext(downstream: ServerSession, context: unknown): void {
+    downstream.connectionContext = context
+  }
+
+  stats(): HttpProxyStats {
+    return { requests: this.#requests, active: this.#active }
+  }
+}
+
+function refuse(downstream: ServerSession, serverName: string): void {
+  new HttpSession(downstream, serverName).respondError(405)
+}
+
+function connectorOptions(configuration: ProxyConfiguration): ConnectorOptions {
+  return {
+    keepalivePoolSize: configuration.upstreamKeepalivePoolSize,
+    bindToIpv4: configuration.clientBindToIpv4,
+    bindToIpv6: configuration.clientBindToIpv6,
+    debugSslKeylog: configuration.upstreamDebugSslKeylog,
+    ...(configuration.caFile === undefined ? {} : { caFile: configuration.caFile }),
+  }
+}
+
+function integer(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new RangeError(
+      `Proxy option "${name}" must be an integer from ${least} to ${most}, received ${value}`,
+    )
+  }
+  return value
+}
+
+/** A listening service around a proxy. */
+export class HttpProxyService<Ctx = undefined> extends ListeningService<HttpServerApp> {
+  readonly proxy: HttpProxy<Ctx>
+  readonly #ownLogger: boolean
+
+  constructor(name: string, proxy: HttpProxy<Ctx>, ownLogger: boolean, options?: ListeningServiceOptions) {
+    super(name, proxy.serverApp, options)
+    this.proxy = proxy
+    this.#ownLogger = ownLogger
+  }
+
+  override start(context: ServiceContext): Promise<void> {
+    if (!this.#ownLogger) this.proxy.logger = context.logger
+    return super.start(context)
+  }
+
+  override async drain(): Promise<void> {
+    await super.drain()
+    this.proxy.connector.close()
+  }
+
+  override destroy(): void {
+    super.destroy()
+    this.proxy.connector.close()
+  }
+}
+
+/** {@link HttpProxyOptions} and those of the service around it. */
+export interface HttpProxyServiceOptions extends HttpProxyOptions {
+  /** Shown in logs. Default `'HTTP proxy'`. */
+  readonly name?: string
+  readonly listening?: ListeningServiceOptions
+}
+
+/**
+ * A service that proxies HTTP as `app` says. Add listeners to it, and it to a server.
+ *
+ * @example
+ * const proxy = httpProxyService(server.configuration, { upstreamPeer: () => new HttpPeer('127.0.0.1:9000') })
+ * proxy.addTcp('127.0.0.1:8080')
+ * server.addService(proxy)
+ */
+export function httpProxyService<Ctx = undefined>(
+  configuration: ProxyConfiguration,
+  app: ProxyHttp<Ctx>,
+  options: HttpProxyServiceOptions = {},
+): HttpProxyService<Ctx> {
+  const { name = 'HTTP proxy', listening, ...proxyOptions } = options
+  const proxy = new HttpProxy<Ctx>(configuration, app, proxyOptions)
+  return new HttpProxyService<Ctx>(name, proxy, options.logger !== undefined, listening)
+}

@@ -1,0 +1,30 @@
+import type { HttpPeer } from '@cirque/core'
+import type { ProxyError } from '@cirque/error'
+
+/** One try to get a response from a peer. */
+export interface Attempt {
+  /** Undefined while `upstreamPeer` has not answered. */
+  peer: HttpPeer | undefined
+  /** Whether the connection came from the pool. */
+  reused: boolean
+  /** The status of the final response's head, or 0. */
+  status: number
+  /** Why it failed, or undefined. */
+  error: ProxyError | undefined
+  /** When it began, on the clock of `performance.now()`. */
+  readonly startedAt: number
+  /** When a connection stood, or 0. */
+  connectedAt: number
+  /** When the final response's head arrived, or 0. */
+  respondedAt: number
+}
+
+/** The whole story of a request, for `logging`. Times are in milliseconds on the clock of `performance.now()`. */
+export interface RequestRecord {
+  /** When the request's head had arrived. */
+  readonly startedAt: number
+  /** When the response was complete or the request had failed; 0 before. */
+  endedAt: number
+  /** All attempts, in order. Empty when no peer was asked. */
+  readonly attempts: Attempt[]
+}

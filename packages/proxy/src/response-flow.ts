@@ -1,0 +1,286 @@
+import {
+  type ClientSession,
+  declaredLength,
+  type ServerSession,
+  WRITE_DONE,
+  WRITE_FULL,
+  type WriteResult,
+} from '@cirque/core'
+import { ProxyError } from '@cirque/error'
+import { type ResponseHeader, removeHopByHop } from '@cirque/http'
+import { type ChunkFilter, FilteredBody, type FilteredBodySink } from './filtered-body.ts'
+import { hookError, isPromise } from './hooks.ts'
+import type { ProxyHttp } from './proxy-http.ts'
+import type { Session } from './session.ts'
+
+/** The exchange, as the response's way back sees it. */
+export interface ResponseFlowOwner<Ctx> {
+  readonly app: ProxyHttp<Ctx>
+  readonly session: Session
+  readonly ctx: Ctx
+  readonly downstream: ServerSession
+  readonly upstream: ClientSession | null
+  /** The final head is through the upstream's filters: true to drop this response and try again. */
+  retryOnStatus(status: number): boolean
+  /** The attempt is lost. */
+  attemptFailed(error: ProxyError): void
+  /** The exchange is lost. */
+  fail(error: ProxyError): void
+  /** 101 was passed on: both directions are raw from now on. */
+  tunnelStarted(): void
+  /** The response is complete and written. */
+  responseComplete(trailers: string[] | null): void
+}
+
+type ResponseEvent =
+  | { readonly kind: 'head'; readonly header: ResponseHeader; readonly contentLength: number }
+  | { readonly kind: 'data'; readonly chunk: Buffer }
+  | { readonly kind: 'end'; readonly trailers: string[] | null }
+
+const KEEP_UPGRADE = { keepUpgrade: true } as const
+
+/**
+ * A response on its way from the upstream to the client: heads through their filters, the body through its
+ * own, in order, with backpressure. One per attempt.
+ *
+ * Without filters nothing is queued or copied. While a filter is waited for, what one read brought waits in
+ * a queue and the upstream is not read.
+ */
+export class ResponseFlow<Ctx> implements FilteredBodySink {
+  readonly #owner: ResponseFlowOwner<Ctx>
+  /** What waits while a head's filter is waited for; null when nothing ever had to. */
+  #queue: ResponseEvent[] | null = null
+  #waiting = false
+  #stopped = false
+  #body: FilteredBody | null = null
+  #trailers: string[] | null = null
+  #full = false
+
+  constructor(owner: ResponseFlowOwner<Ctx>) {
+    this.#owner = owner
+  }
+
+  /** Nothing more goes to the client through this flow. */
+  stop(): void {
+    this.#stopped = true
+    this.#queue = null
+    this.#body?.stop()
+  }
+
+  // --- from the upstream -------------------------------------------------------------------------
+
+  head(header: ResponseHeader, contentLength: number): void {
+    if (this.#waiting) this.#enqueue({ kind: 'head', header, contentLength })
+    else this.#filterUpstreamHead(header, contentLength)
+  }
+
+  data(buffer: Buffer, start: number, end: number): WriteResult {
+    if (this.#stopped) return WRITE_DONE
+    const body = this.#body
+    if (!this.#waiting && body === null) return this.#owner.downstream.writeBody(buffer, start, end)
+    // The memory is read into again: what filters may keep, or what has to wait, is copied.
+    const chunk = Buffer.from(buffer.subarray(start, end))
+    if (this.#waiting) {
+      this.#enqueue({ kind: 'data', chunk })
+      return WRITE_FULL
+    }
+    this.#full = false
+    body?.push(chunk)
+    return this.#full || body?.busy === true ? WRITE_FULL : WRITE_DONE
+  }
+
+  end(trailers: string[] | null): void {
+    if (this.#stopped) return
+    if (this.#waiting) this.#enqueue({ kind: 'end', trailers })
+    else if (this.#body !== null) {
+      this.#trailers = trailers
+      this.#body.end()
+    } else this.#filterTrailers(trailers)
+  }
+
+  /** The client takes more again. */
+  drained(): void {
+    this.#full = false
+    if (!this.#waiting && this.#body?.busy !== true) this.#owner.upstream?.resumeResponse()
+  }
+
+  // --- heads -------------------------------------------------------------------------------------
+
+  #filterUpstreamHead(header: ResponseHeader, contentLength: number): void {
+    const { app, session, ctx } = this.#owner
+    removeHopByHop(header, header.status === 101 ? KEEP_UPGRADE : undefined)
+    if (app.upstreamResponseFilter === undefined) this.#filterHead(header, contentLength)
+    else {
+      this.#invoke(
+        'upstreamResponseFilter',
+        () => app.upstreamResponseFilter?.(session, header, ctx),
+        () => this.#filterHead(header, contentLength),
+      )
+    }
+  }
+
+  #filterHead(header: ResponseHeader, contentLength: number): void {
+    const owner = this.#owner
+    if (header.status >= 200 && owner.retryOnStatus(header.status)) return
+    const { app, session, ctx } = owner
+    if (app.responseFilter === undefined) this.#writeHead(header, contentLength)
+    else {
+      this.#invoke(
+        'responseFilter',
+        () => app.responseFilter?.(session, header, ctx),
+        () => this.#writeHead(header, contentLength),
+      )
+    }
+  }
+
+  #writeHead(header: ResponseHeader, contentLength: number): void {
+    const { downstream, session, app } = this.#owner
+    const status = header.status
+    if (status < 200 && status !== 101) {
+      downstream.writeInformational(header)
+      return
+    }
+    if (downstream.responseStatus !== 0 || downstream.closed) {
+      // A hook answered by itself although the exchange goes on.
+      this.#owner.fail(
+        new ProxyError('FILTER_FAILED', 'internal', 'A response was written while another is proxied'),
+      )
+      return
+    }
+    const filters = this.#bodyFilters()
+    if (filters !== null) this.#body = new FilteredBody(filters, this)
+    let length = contentLength
+    const bodyless = session.request.method === 'HEAD' || status === 204 || status === 304
+    if (!bodyless && status !== 101) {
+      if (filters !== null && !session.keepContentLength) length = -1
+      else if (filters !== null) length = declaredLength(header)
+      else if (app.responseFilter !== undefined || app.upstreamResponseFilter !== undefined) {
+        // A filter that took the field away wants a body of unknown length.
+        if (length >= 0 && !header.has('content-length')) length = -1
+      }
+    }
+    if (status !== 101 && downstream.isUpgrade) downstream.disableKeepAlive()
+    downstream.writeHead(header, length)
+    if (status === 101) this.#owner.tunnelStarted()
+  }
+
+  #bodyFilters(): ChunkFilter[] | null {
+    const { app, session, ctx } = this.#owner
+    if (app.upstreamResponseBodyFilter === undefined && app.responseBodyFilter === undefined) return null
+    const filters: ChunkFilter[] = []
+    if (app.upstreamResponseBodyFilter !== undefined) {
+      filters.push({
+        phase: 'upstreamResponseBodyFilter',
+        run: (chunk, end) => app.upstreamResponseBodyFilter?.(session, chunk, end, ctx),
+      })
+    }
+    if (app.responseBodyFilter !== undefined) {
+      filters.push({
+        phase: 'responseBodyFilter',
+        run: (chunk, end) => app.responseBodyFilter?.(session, chunk, end, ctx),
+      })
+    }
+    return filters
+  }
+
+  // --- the filtered body -------------------------------------------------------------------------
+
+  onFiltered(chunk: Buffer): void {
+    if (this.#owner.downstream.writeBody(chunk, 0, chunk.length) === WRITE_FULL) this.#full = true
+  }
+
+  onFilteredEnd(): void {
+    this.#filterTrailers(this.#trailers)
+  }
+
+  onFilterFailed(error: ProxyError): void {
+    this.#owner.fail(error)
+  }
+
+  onFilterIdle(): void {
+    this.#owner.downstream.flush()
+    if (!this.#full) this.#owner.upstream?.resumeResponse()
+  }
+
+  // --- trailers ----------------------------------------------------------------------------------
+
+  #filterTrailers(trailers: string[] | null): void {
+    const { app, session, ctx } = this.#owner
+    if (
+      trailers === null ||
+      (app.upstreamResponseTrailerFilter === undefined && app.responseTrailerFilter === undefined)
+    ) {
+      this.#owner.responseComplete(trailers)
+      return
+    }
+    this.#invoke(
+      'upstreamResponseTrailerFilter',
+      () => app.upstreamResponseTrailerFilter?.(session, trailers, ctx),
+      () =>
+        this.#invoke(
+          'responseTrailerFilter',
+          () => app.responseTrailerFilter?.(session, trailers, ctx),
+          (bytes) => {
+            if (Buffer.isBuffer(bytes)) this.#owner.downstream.writeBody(bytes, 0, bytes.length)
+            this.#owner.responseComplete(Buffer.isBuffer(bytes) ? null : trailers)
+          },
+        ),
+    )
+  }
+
+  // --- waiting -----------------------------------------------------------------------------------
+
+  #invoke<T>(phase: string, hook: () => T | Promise<T>, next: (value: T) => void): void {
+    let result: T | Promise<T>
+    try {
+      result = hook()
+    } catch (error) {
+      this.#hookFailed(error, phase)
+      return
+    }
+    if (!isPromise(result)) {
+      if (!this.#stopped) next(result)
+      return
+    }
+    this.#waiting = true
+    result
+      .then((value) => {
+        this.#waiting = false
+        if (this.#stopped) return
+        next(value)
+        this.#catchUp()
+      })
+      .catch((error: unknown) => {
+        this.#waiting = false
+        this.#hookFailed(error, phase)
+      })
+  }
+
+  #hookFailed(thrown: unknown, phase: string): void {
+    if (this.#stopped) return
+    const error = hookError(thrown, phase)
+    // A head's filter may ask for another attempt; everything later is too late for one.
+    if (error.retry !== 'never' && this.#owner.downstream.responseStatus === 0)
+      this.#owner.attemptFailed(error)
+    else this.#owner.fail(error)
+  }
+
+  #enqueue(event: ResponseEvent): void {
+    this.#queue ??= []
+    this.#queue.push(event)
+  }
+
+  /** Deals with what arrived while a filter was waited for, then reads on. */
+  #catchUp(): void {
+    while (!this.#waiting && !this.#stopped) {
+      const event = this.#queue?.shift()
+      if (event === undefined) break
+      if (event.kind === 'head') this.#filterUpstreamHead(event.header, event.contentLength)
+      else if (event.kind === 'end') this.end(event.trailers)
+      else if (this.data(event.chunk, 0, event.chunk.length) === WRITE_FULL) this.#full = true
+    }
+    if (this.#waiting || this.#stopped) return
+    this.#owner.downstream.flush()
+    if (!this.#full && this.#body?.busy !== true) this.#owner.upstream?.resumeResponse()
+  }
+}

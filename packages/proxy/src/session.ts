@@ -1,0 +1,88 @@
+import { HttpSession, type ReadBodyOptions, type RequestBody, type ServerSession } from '@cirque/core'
+import { peerError } from '@cirque/error'
+import type { Attempt, RequestRecord } from './record.ts'
+
+/** Options of {@link Session.bufferRequestBody}. */
+export interface BufferBodyOptions {
+  /** How many bytes to hold at most. Default 1 MiB. */
+  readonly maxBytes?: number
+  /** What to do with a longer body: answer 413, or hold what fits and stream the rest. Default `'reject'`. */
+  readonly overflow?: 'reject' | 'stream'
+}
+
+const BUFFER_BYTES_MAX_DEFAULT = 1_048_576
+
+/** One request as a proxy's hooks see it: the request, the ways to answer it, and its story so far. */
+export class Session extends HttpSession {
+  /** The story so far: attempts, times. */
+  readonly record: RequestRecord
+  /**
+   * Set it in `responseFilter` when your body filters keep the length as it is. Otherwise a body that filters
+   * may change is sent without a Content-Length. A body that then differs from it ends the connection.
+   */
+  keepContentLength = false
+
+  constructor(downstream: ServerSession, serverName: string) {
+    super(downstream, serverName)
+    this.record = { startedAt: performance.now(), endedAt: 0, attempts: [] }
+  }
+
+  /** The attempt under way or the last one; undefined before the first. */
+  get attempt(): Attempt | undefined {
+    return this.record.attempts.at(-1)
+  }
+
+  /** True while the server drains. */
+  get isProcessShuttingDown(): boolean {
+    return this.downstream.isShuttingDown
+  }
+
+  /**
+   * Reads the request's body ahead of the choice of a peer. It is sent on from memory, on every attempt.
+   *
+   * @returns What is held; the whole body, unless `overflow` is `'stream'` and it is longer.
+   * @throws {ProxyError} `BODY_TOO_LARGE` (413) over `maxBytes` with `overflow: 'reject'`.
+   */
+  async bufferRequestBody(options: BufferBodyOptions = {}): Promise<Buffer> {
+    const { maxBytes = BUFFER_BYTES_MAX_DEFAULT, overflow = 'reject' } = options
+    if (!Number.isInteger(maxBytes) || maxBytes < 1) {
+      throw new RangeError(`maxBytes must be a positive integer, not ${maxBytes}`)
+    }
+    this.#checkAhead()
+    await this.body.fill(maxBytes, overflow === 'reject')
+    return this.body.peek()
+  }
+
+  /**
+   * At least the first `bytes` of the request's body (fewer only if it ends before), without taking them.
+   *
+   * @throws {ProxyError} Any downstream failure.
+   */
+  async peekRequestBody(bytes: number): Promise<Buffer> {
+    if (!Number.isInteger(bytes) || bytes < 1)
+      throw new RangeError(`bytes must be a positive integer, not ${bytes}`)
+    this.#checkAhead()
+    await this.body.fill(bytes, false)
+    return this.body.peek()
+  }
+
+  /** The whole body, which is still sent upstream afterwards; the same as `bufferRequestBody`. */
+  override readRequestBody(options: ReadBodyOptions = {}): Promise<Buffer> {
+    return this.bufferRequestBody(options)
+  }
+
+  /** @internal What was read ahead, handed over to the request's way upstream. */
+  takeReadAhead(): RequestBody | null {
+    return this.bodyReadAhead
+  }
+
+  #checkAhead(): void {
+    if (this.record.attempts.length > 0) {
+      throw peerError(
+        'INTERNAL_ERROR',
+        'internal',
+        'The request body can be read ahead only before upstreamPeer',
+      )
+    }
+  }
+}

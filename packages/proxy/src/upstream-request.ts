@@ -1,0 +1,37 @@
+import type { HttpPeer, ServerSession } from '@cirque/core'
+import { type RequestHeader, removeHopByHop } from '@cirque/http'
+
+const KEEP_TE = { keepTrailersTe: true } as const
+const KEEP_TE_AND_UPGRADE = { keepTrailersTe: true, keepUpgrade: true } as const
+
+/** Whether an upgrade is passed on. Never one to h2c: it would tunnel requests past every filter. */
+export function wantsUpgrade(downstream: ServerSession): boolean {
+  if (!downstream.isUpgrade) return false
+  const protocols = downstream.request.getAll('upgrade').join(',').toLowerCase().split(',')
+  return !protocols.some((protocol) => protocol.trim() === 'h2c')
+}
+
+/** The request as it goes upstream, before the user's filter: a copy, fit for another connection. */
+export function buildUpstreamRequest(
+  downstream: ServerSession,
+  peer: HttpPeer,
+  upgrade: boolean,
+): RequestHeader {
+  const request = downstream.request.clone()
+  removeHopByHop(request, upgrade ? KEEP_TE_AND_UPGRADE : KEEP_TE)
+  // An origin is asked in origin form (RFC 9112 §3.2.1); only clients of proxies use the absolute one.
+  if (request.target.charCodeAt(0) !== 0x2f && request.target !== '*') originForm(request)
+  if (request.host === undefined) request.insertHeader('Host', defaultHost(peer))
+  return request
+}
+
+function originForm(request: RequestHeader): void {
+  const { path, query } = request
+  request.setTarget(query === undefined ? path : `${path}?${query}`)
+}
+
+/** An HTTP/1.0 client may leave `Host` out; an upstream that is asked in HTTP/1.1 must get one (RFC 9112 §3.2). */
+function defaultHost(peer: HttpPeer): string {
+  const { address } = peer
+  return address?.kind === 'tcp' ? address.text : 'localhost'
+}
