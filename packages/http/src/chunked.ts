@@ -64,7 +64,10 @@ for (let digit = 0; digit < 16; digit++) {
 export class ChunkedDecoder {
   /** True when the body and its trailer section have ended. */
   done: boolean = false
-  /** Set when the body is refused and kept until `reset`. */
+  /**
+   * Set when the body is refused and kept until `reset`. Its status is for a client's body; a fault in a
+   * response body is the upstream's, and the head has usually been sent by then.
+   */
   failure: HeadFailure | null = null
   /** Trailer fields as `[name, value, …]`, or null when there are none. */
   trailers: string[] | null = null
@@ -221,14 +224,16 @@ export class ChunkedDecoder {
     if (this.trailerBytes === 0 && index + 1 < end && chunk[index] === CR && chunk[index + 1] === LF) {
       return this.finish(index + 2)
     }
-    this.trailer ??= Buffer.allocUnsafeSlow(this.trailerBytesMax)
-    const trailer = this.trailer
+    const trailer = this.reserveTrailer(end - start)
     while (index < end) {
       if (this.trailerBytes === this.trailerBytesMax) return this.fail('INVALID_CHUNK')
       const byte = chunk[index++] as number
       const at = this.trailerBytes++
       trailer[at] = byte
-      if (byte !== LF) continue
+      if (byte !== LF) {
+        if (at > 0 && trailer[at - 1] === CR) return this.fail('BARE_CR')
+        continue
+      }
       if (at === 0 || trailer[at - 1] !== CR) return this.fail('BARE_LF')
       if (at === 1 || (at >= 3 && trailer[at - 2] === LF)) {
         if (!this.readTrailers(trailer, at - 1)) return HEAD_FAILED
@@ -236,6 +241,18 @@ export class ChunkedDecoder {
       }
     }
     return NEED_MORE
+  }
+
+  /** The buffer for the trailer section with room for `more` bytes, or for all that it may hold. */
+  private reserveTrailer(more: number): Buffer {
+    const held = this.trailer
+    const wanted = Math.min(this.trailerBytesMax, this.trailerBytes + more)
+    if (held !== null && held.length >= wanted) return held
+    const size = Math.min(this.trailerBytesMax, Math.max(wanted, held === null ? 256 : held.length * 2))
+    const grown = Buffer.allocUnsafeSlow(size)
+    if (held !== null) held.copy(grown, 0, 0, this.trailerBytes)
+    this.trailer = grown
+    return grown
   }
 
   private finish(after: number): number {
@@ -253,7 +270,7 @@ export class ChunkedDecoder {
     while (index < end) {
       const next = scanner.scan(bytes, index, end)
       if (next < 0) {
-        this.fail(next === REFUSED ? scanner.code : 'INVALID_CHUNK')
+        this.fail(next === REFUSED ? trailerCode(scanner.code, index) : 'INVALID_CHUNK')
         return false
       }
       if (++count > this.trailerFieldsMax) {
@@ -272,6 +289,10 @@ export class ChunkedDecoder {
     if (fields.length > 0) this.trailers = fields
     return true
   }
+}
+
+function trailerCode(code: HeadFailureCode, index: number): HeadFailureCode {
+  return code === 'OBSOLETE_FOLD' && index === 0 ? 'LEADING_SPACE' : code
 }
 
 /**

@@ -39,7 +39,7 @@ export function httpDate(nowMs: number = Date.now()): string {
  * and `asctime`, which recipients must still take.
  *
  * @param text - Trimmed. Anything else than the exact forms, or a day that no calendar has, is no date.
- * @param nowMs - Places a two-digit year: a date over 50 years ahead of it is of the century before.
+ * @param nowMs - Places a two-digit year: it is of the hundred years that end 50 years after `nowMs`.
  * @returns Milliseconds since 1970, or `undefined`.
  */
 export function parseHttpDate(text: string, nowMs: number = Date.now()): number | undefined {
@@ -49,10 +49,10 @@ export function parseHttpDate(text: string, nowMs: number = Date.now()): number 
   }
   match = RFC_850.exec(text)
   if (match !== null) {
-    const century = Math.floor(new Date(nowMs).getUTCFullYear() / 100) * 100
-    const year = century + Number(match[3])
+    // The one year with these two digits among the 100 that end 50 years ahead.
     const ahead = new Date(nowMs).getUTCFullYear() + 50
-    return timeOf(year > ahead ? year - 100 : year, match[2] as string, Number(match[1]), match, 4)
+    const year = ahead - ((((ahead - Number(match[3])) % 100) + 100) % 100)
+    return timeOf(year, match[2] as string, Number(match[1]), match, 4)
   }
   match = ASCTIME.exec(text)
   if (match === null) return undefined
