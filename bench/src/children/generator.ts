@@ -1,0 +1,74 @@
+// A load generator for machines without wrk, and for measurements shorter than a second:
+//   node generator.ts PORT PATH CONNECTIONS MODE SECONDS
+// Prints one line of JSON. It takes about as much CPU as the proxy under test: mind the pinning.
+import { connect, type Socket } from 'node:net'
+import type { LoadResult } from '../load.ts'
+import { Histogram } from '../statistics.ts'
+
+const [portText, path, connectionsText, mode, secondsText] = process.argv.slice(2)
+const port = Number(portText)
+const keepAlive = mode === 'keep-alive'
+const request = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${keepAlive ? '' : 'Connection: close\r\n'}\r\n`
+const latencies = new Histogram()
+const sockets = new Set<Socket>()
+const result: LoadResult = { requests: 0, bytes: 0, seconds: 0, p50Micros: 0, p99Micros: 0, errors: 0 }
+let stopped = false
+
+/** One connection: sends, counts the response's bytes, sends again. */
+function open(): void {
+  const socket = connect(port, '127.0.0.1')
+  sockets.add(socket)
+  let sentAt = performance.now()
+  let head = ''
+  let missing = 0
+  function finish(): void {
+    result.requests += 1
+    latencies.add((performance.now() - sentAt) * 1_000)
+    head = ''
+    if (!keepAlive) {
+      socket.destroy()
+    } else if (!stopped) {
+      sentAt = performance.now()
+      socket.write(request)
+    }
+  }
+  socket.setNoDelay(true)
+  socket.write(request)
+  socket.on('data', (chunk) => {
+    result.bytes += chunk.length
+    if (missing > 0) {
+      missing -= chunk.length
+    } else {
+      head += chunk.toString('latin1')
+      const end = head.indexOf('\r\n\r\n')
+      if (end < 0) return
+      if (!head.startsWith('HTTP/1.1 200')) result.errors += 1
+      const length = Number(/\r\ncontent-length:\s*(\d+)/i.exec(head.slice(0, end))?.[1] ?? 0)
+      missing = end + 4 + length - head.length
+    }
+    if (missing < 0) result.errors += 1
+    if (missing <= 0) {
+      missing = 0
+      finish()
+    }
+  })
+  socket.on('error', () => {
+    if (!stopped) result.errors += 1
+  })
+  socket.on('close', () => {
+    sockets.delete(socket)
+    // Not in the same turn: a server that refuses must not spin us.
+    if (!stopped) setImmediate(open)
+  })
+}
+
+const startedAt = performance.now()
+for (let count = Number(connectionsText); count > 0; count -= 1) open()
+setTimeout(() => {
+  stopped = true
+  result.seconds = (performance.now() - startedAt) / 1_000
+  result.p50Micros = latencies.percentile(0.5)
+  result.p99Micros = latencies.percentile(0.99)
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+  for (const socket of sockets) socket.destroy()
+}, Number(secondsText) * 1_000)

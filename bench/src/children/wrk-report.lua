@@ -1,0 +1,9 @@
+-- Prints what wrk counted as one line of JSON; wrk's own text rounds.
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    'JSON {"requests":%d,"bytes":%d,"seconds":%.6f,"p50Micros":%.1f,"p99Micros":%.1f,"errors":%d}\n',
+    summary.requests, summary.bytes, summary.duration / 1e6,
+    latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end

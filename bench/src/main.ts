@@ -1,0 +1,73 @@
+// npm run bench -- --help
+import { mkdir, writeFile } from 'node:fs/promises'
+import { availableParallelism, cpus, release } from 'node:os'
+import { dirname, join } from 'node:path'
+import { generatorName } from './load.ts'
+import { measure } from './measure.ts'
+import { type BenchOptions, HELP, parseOptions } from './options.ts'
+import { formatCase, formatIdle } from './report.ts'
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** An estimate for the reader who wonders whether to wait. */
+function minutes({
+  proxies,
+  bodies,
+  connections,
+  modes,
+  rounds,
+  seconds,
+  idleConnections,
+}: BenchOptions): number {
+  const cases = bodies.length * connections.length * modes.length * proxies.length
+  const idle = idleConnections === 0 ? 0 : proxies.length * 6
+  return (cases * (rounds * (seconds + 0.3) + 1) + idle) / 60
+}
+
+async function run(options: BenchOptions): Promise<void> {
+  const machine = {
+    date: new Date().toISOString(),
+    node: process.version,
+    cpu: cpus()[0]?.model ?? '?',
+    cores: cpus().length,
+    system: `${process.platform} ${release()} ${process.arch}`,
+    generator: generatorName(options),
+  }
+  const pinned =
+    options.cores.length === 0
+      ? 'not pinned'
+      : `load on core ${options.cores[0]}, proxy on ${options.cores[1]}`
+  say(`Node.js ${machine.node}, ${machine.cpu}, ${machine.cores} cores, ${machine.system}`)
+  say(
+    `${machine.generator} as load, ${pinned}, ${options.rounds} rounds of ${options.seconds} s, about ${Math.ceil(minutes(options))} min`,
+  )
+
+  const measurements = await measure(options, say)
+  const versions = Object.entries(measurements.versions).map(([name, version]) => `${name} ${version}`)
+  say(`\norigin: ${measurements.origin}; ${versions.join(', ')}\n`)
+  for (const current of measurements.cases) say(`${formatCase(current)}\n`)
+  if (measurements.idle.length > 0) say(`${formatIdle(measurements.idle)}\n`)
+  for (const [name, reason] of Object.entries(measurements.skipped)) say(`SKIPPED ${name}: ${reason}`)
+
+  const name = `${machine.date.slice(0, 19).replaceAll(':', '')}.json`
+  const file = options.output || join(import.meta.dirname, '../results', name)
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(file, `${JSON.stringify({ machine, options, ...measurements }, null, 2)}\n`)
+  say(`written: ${file}`)
+}
+
+// The exit handler in child.ts ends what still runs.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => process.exit(signal === 'SIGINT' ? 130 : 143))
+}
+
+try {
+  const options = parseOptions(process.argv.slice(2), availableParallelism())
+  if (options === 'help') process.stdout.write(HELP)
+  else await run(options)
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}
