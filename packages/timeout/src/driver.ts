@@ -1,12 +1,20 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
+/** What a driver drives. */
+export interface Driven {
+  /** Reads the clock. */
+  refresh(): void
+  /** Reads the clock and fires what is due. */
+  advance(): void
+}
+
 /** The one Node timer behind a wheel. It is off while the wheel is empty, and sleeps while nothing is due. */
 export class Driver {
   /** True while it comes back within a tick. */
   isTicking: boolean = false
 
   readonly #tickMs: number
-  readonly #wake: () => void
+  readonly #driven: Driven
   // Without it the timer would keep, and run its owners in, the context of whichever request happened to arm first.
   readonly #outside: <R>(run: () => R) => R = AsyncLocalStorage.snapshot()
   #timeout: NodeJS.Timeout | undefined = undefined
@@ -14,9 +22,9 @@ export class Driver {
   #expectedMs: number = 0
   #isRef: boolean = false
 
-  constructor(tickMs: number, wake: () => void) {
+  constructor(tickMs: number, driven: Driven) {
     this.#tickMs = tickMs
-    this.#wake = wake
+    this.#driven = driven
   }
 
   /** Comes back in a tick, whatever was asked before. */
@@ -57,10 +65,14 @@ export class Driver {
 
   /**
    * After a stall the data that arrived meanwhile is still unread, since timers come before reads in the event loop.
-   * The wheel waits for one round of reads, so that nobody is timed out for our own delay.
+   * The wheel waits for one round of reads, so that nobody is timed out for our own delay; only its clock is set.
    */
   #onTimeout(): void {
-    if (performance.now() - this.#expectedMs > this.#tickMs) setImmediate(this.#wake)
-    else this.#wake()
+    if (performance.now() - this.#expectedMs <= this.#tickMs) {
+      this.#driven.advance()
+      return
+    }
+    this.#driven.refresh()
+    setImmediate(() => this.#driven.advance())
   }
 }

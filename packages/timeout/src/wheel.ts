@@ -61,7 +61,7 @@ export class TimerWheel {
     this.#clock = options?.now ?? monotonicMs
     this.#originMs = this.#clock()
     this.#nowMs = this.#originMs
-    this.#driver = options?.now === undefined ? new Driver(tickMs, () => this.advance()) : undefined
+    this.#driver = options?.now === undefined ? new Driver(tickMs, this) : undefined
     for (let index = 0; index < SLOT_COUNT * LEVEL_COUNT; index++) this.#slots.push(new TimerList())
   }
 
@@ -105,6 +105,11 @@ export class TimerWheel {
     this.#fireDue()
     this.#isAdvancing = false
     this.#sleep()
+  }
+
+  /** Reads the clock without firing anything: the driver's, after a stall. @internal */
+  refresh(): void {
+    this.#nowMs = this.#clock()
   }
 
   /** @internal */
@@ -179,11 +184,12 @@ export class TimerWheel {
   /** Moves a timer to the list where its due time belongs. */
   #place(timer: CoarseTimer): void {
     timer.list?.remove(timer)
-    if (timer.due <= this.#nowMs) {
+    const exact = Math.ceil((timer.due - this.#originMs) / this.tickMs)
+    // By its tick and not by the time alone: while ticks are caught up, this keeps them in order.
+    if (timer.due <= this.#nowMs && (exact <= this.#tick || timer.ms === 0)) {
       this.#due.append(timer)
       return
     }
-    const exact = Math.ceil((timer.due - this.#originMs) / this.tickMs)
     const tick = exact > this.#tick ? exact : this.#tick + 1
     let delta = tick - this.#tick
     let level = 0
