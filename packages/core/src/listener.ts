@@ -80,7 +80,7 @@ export class Listener {
     server.on('connection', onConnection)
     const bound =
       plan.address.kind === 'tcp' ? await this.#bindTcp(server) : await this.#bindUnix(server, plan.address)
-    // Accept errors such as ENFILE come here; the server goes on accepting after each of them.
+    // Errors of accept(2) come here; the server goes on accepting after each of them.
     server.on('error', onError)
     if (this.#isClosed) {
       server.close()

@@ -14,6 +14,7 @@ import {
 } from './listener-options.ts'
 import { createTlsAcceptor } from './listener-tls.ts'
 import { type Logger, silentLogger } from './logger.ts'
+import { readFileDescriptorsMax } from './server-runtime.ts'
 import type { ConnectionInfo, ServerApp, Service, ServiceContext } from './service.ts'
 
 /** Decides about a connection before TLS and before any byte of it is sent to the app. */
@@ -52,7 +53,7 @@ export interface ConnectionCounters {
   readonly openCount: number
   /** TLS handshakes that failed or took too long. */
   readonly handshakeFailedCount: number
-  /** Errors of accept(2), such as running out of file descriptors. */
+  /** Errors of accept(2) that the runtime reports. Running out of file descriptors is not among them. */
   readonly acceptErrorCount: number
 }
 
@@ -187,6 +188,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (this.#endpoints.length === 0) throw new Error(`Service "${this.name}" has no listener`)
     this.#isStarted = true
     this.#logger = context.logger
+    this.#warnOfFileLimit()
     try {
       for (const endpoint of this.#endpoints) await this.#open(endpoint, context)
     } catch (error) {
@@ -208,6 +210,20 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   destroy(): void {
     this.#closeListeners()
     for (const socket of this.#sockets.keys()) socket.destroy()
+  }
+
+  /** Out of descriptors, libuv accepts and closes without telling anybody; a cap below that is counted. */
+  #warnOfFileLimit(): void {
+    const openFilesMax = readFileDescriptorsMax()
+    if (openFilesMax === undefined || openFilesMax > this.connectionsMax) return
+    this.#logger.warn(
+      'connectionsMax is more than the limit of open files, beyond which connections are lost',
+      {
+        service: this.name,
+        connectionsMax: this.connectionsMax,
+        openFilesMax,
+      },
+    )
   }
 
   #closeListeners(): void {

@@ -56,7 +56,8 @@ function adviseVersion(version: string): string | undefined {
     : `Node.js ${version} has known remote defects: use ${major}.${fixed.join('.')} or later`
 }
 
-function readFileDescriptorsMax(): number | undefined {
+/** The soft limit of open files, where `/proc` tells it. */
+export function readFileDescriptorsMax(): number | undefined {
   try {
     const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]
     return soft === undefined ? undefined : Number(soft)

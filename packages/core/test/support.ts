@@ -18,13 +18,13 @@ export function testContext(): ServiceContext & { readonly controller: AbortCont
 /** A client socket; destroyed at the end of its scope. */
 export class Client implements AsyncDisposable {
   readonly socket: Socket
-  readonly closed: Promise<unknown>
+  readonly closed: Promise<void>
   received = ''
 
   constructor(options: NetConnectOpts) {
     this.socket = createConnection(options)
     this.socket.on('error', () => undefined)
-    this.closed = once(this.socket, 'close')
+    this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()))
     this.socket.on('data', (data) => {
       this.received += String(data)
     })

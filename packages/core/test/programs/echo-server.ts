@@ -30,4 +30,3 @@ server.onPhase((phase) => {
   process.stdout.write(`phase ${phase}\n`)
 })
 await server.runForever()
-process.stdout.write(`accept errors ${service.counters.acceptErrorCount}\n`)
