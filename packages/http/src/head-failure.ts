@@ -28,6 +28,7 @@ export type HeadFailureCode =
   | 'OBSOLETE_FOLD'
   | 'SPACE_BEFORE_COLON'
   | 'TARGET_TOO_LONG'
+  | 'TOO_MANY_CONNECTION_OPTIONS'
   | 'TOO_MANY_FIELDS'
   | 'TRANSFER_ENCODING_ON_HTTP_1_0'
   | 'UNSUPPORTED_EXPECTATION'
@@ -71,6 +72,7 @@ const MESSAGES: Readonly<Record<HeadFailureCode, string>> = {
   OBSOLETE_FOLD: 'Field value continues on the next line',
   SPACE_BEFORE_COLON: 'White space between field name and colon',
   TARGET_TOO_LONG: 'Target is longer than allowed',
+  TOO_MANY_CONNECTION_OPTIONS: 'Connection lists more options than allowed',
   TOO_MANY_FIELDS: 'More fields than allowed',
   TRANSFER_ENCODING_ON_HTTP_1_0: 'Transfer-Encoding in an HTTP/1.0 message',
   UNSUPPORTED_EXPECTATION: 'Expect asks for something else than 100-continue',
@@ -82,6 +84,7 @@ const REQUEST_STATUS: Readonly<Partial<Record<HeadFailureCode, HeadFailure['stat
   HTTP2_PREFACE: 505,
   METHOD_TOO_LONG: 501,
   TARGET_TOO_LONG: 414,
+  TOO_MANY_CONNECTION_OPTIONS: 431,
   TOO_MANY_FIELDS: 431,
   UNSUPPORTED_EXPECTATION: 417,
   UNSUPPORTED_VERSION: 505,

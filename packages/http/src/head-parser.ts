@@ -1,4 +1,4 @@
-import { equalsIgnoreCase, TOKEN } from './characters.ts'
+import { equalsIgnoreCase, trimOws } from './characters.ts'
 import { isName, RAN_OUT, REFUSED, scanner } from './field-scanner.ts'
 import type { HeadFailure, HeadFailureCode } from './head-failure.ts'
 import { connectionOptions, isForbiddenConnectionOption } from './hop-by-hop.ts'
@@ -19,8 +19,13 @@ export interface HeadLimits {
   readonly headBytesMax?: number
   /** Fields. Default 256; at most 4,096. Beyond it 431. */
   readonly fieldsMax?: number
-  /** Bytes of the request target. Default 8,192. Beyond it 414. Responses have none. */
+  /** Bytes of the request target. Default 8,192; at most 1 MiB. Beyond it 414. Responses have none. */
   readonly targetBytesMax?: number
+  /**
+   * Members of all `Connection` lists together, empty ones too. Default 32; at most 256. Beyond it 431.
+   * Each is compared with each field by `removeHopByHop`, so this bounds what a head may cost.
+   */
+  readonly connectionOptionsMax?: number
 }
 
 /** What a head parser takes. */
@@ -33,6 +38,7 @@ export interface HeadParserOptions extends HeadLimits {
 const WHOLE_CHUNK_BYTES_MAX = 2048
 const HEAD_BYTES_CEILING = 1_048_576
 const FIELDS_CEILING = 4096
+const CONNECTION_OPTIONS_CEILING = 256
 
 const HTAB = 0x09
 const LF = 0x0a
@@ -65,6 +71,9 @@ const SEEN_UPGRADE = 8
  * which lives until the head is complete: an idle parser holds none. A verdict on the content falls when
  * the head is complete, so it is the same for every split; what falls earlier depends on one position only:
  * a first byte that starts no message, a line feed without a carriage return, and the size limit.
+ *
+ * The strings of a header are parts of one string of the head, or of its chunk when that is below 2 KiB: who
+ * keeps one keeps that.
  */
 export abstract class HeadParser {
   /** Set when a head is refused and kept until `reset`. */
@@ -85,6 +94,7 @@ export abstract class HeadParser {
   protected readonly lenient: boolean
   protected readonly headBytesMax: number
   protected readonly fieldsMax: number
+  protected readonly connectionOptionsMax: number
   /** Why the last `parse` refused. */
   protected code: HeadFailureCode = 'INVALID_FIELD_NAME'
   /** True for HTTP/1.0. */
@@ -93,6 +103,7 @@ export abstract class HeadParser {
   protected leadingBytes: number = 0
   private seen: number = 0
   private transferEncodings: number = 0
+  private connectionOptions: number = 0
   private repeatedContentLength: boolean = false
   private pending: Buffer | null = null
   private pendingBytes: number = 0
@@ -105,6 +116,13 @@ export abstract class HeadParser {
     this.lenient = profile === 'lenient'
     this.headBytesMax = bounded('headBytesMax', options.headBytesMax ?? 65_536, 32, HEAD_BYTES_CEILING)
     this.fieldsMax = bounded('fieldsMax', options.fieldsMax ?? 256, 1, FIELDS_CEILING)
+    const connectionOptionsMax = options.connectionOptionsMax ?? 32
+    this.connectionOptionsMax = bounded(
+      'connectionOptionsMax',
+      connectionOptionsMax,
+      1,
+      CONNECTION_OPTIONS_CEILING,
+    )
   }
 
   /**
@@ -147,7 +165,7 @@ export abstract class HeadParser {
   /** True when empty lines before the start line are skipped. */
   protected abstract skipsEmptyLines(): boolean
   /** Takes a field whose name only one kind of message gives a meaning; false refuses the head. */
-  protected abstract takeSpecialField(bytes: Buffer, start: number, length: number, value: string): boolean
+  protected abstract takeSpecialField(nameLength: number, value: string): boolean
   /** Checks the whole and makes the header; false refuses the head. */
   protected abstract finish(fields: string[]): boolean
   protected abstract dropHeader(): void
@@ -261,6 +279,7 @@ export abstract class HeadParser {
     this.hopByHop = false
     this.seen = 0
     this.transferEncodings = 0
+    this.connectionOptions = 0
     this.repeatedContentLength = false
     let index = this.parseStartLine(bytes, start, end, text, base)
     if (index < 0) return index
@@ -277,7 +296,7 @@ export abstract class HeadParser {
         if (next === REFUSED) this.code = fields.length === 0 ? firstFieldCode(scanner.code) : scanner.code
         return next
       }
-      // Told before the first part of the value is judged, so that a folded field gets the code of its fault.
+      // Before the value is judged, of which this is the first part only.
       if (next < end && (bytes[next] === SP || bytes[next] === HTAB)) return this.refuse('OBSOLETE_FOLD')
       if (room-- === 0) return this.refuse('TOO_MANY_FIELDS')
       const length = scanner.nameEnd - index
@@ -297,9 +316,9 @@ export abstract class HeadParser {
         if (isName(bytes, start, TE)) this.hopByHop = true
         return true
       case 4:
-        return isName(bytes, start, HOST) ? this.takeSpecialField(bytes, start, length, value) : true
+        return isName(bytes, start, HOST) ? this.takeSpecialField(length, value) : true
       case 6:
-        return isName(bytes, start, EXPECT) ? this.takeSpecialField(bytes, start, length, value) : true
+        return isName(bytes, start, EXPECT) ? this.takeSpecialField(length, value) : true
       case 7:
         if (isName(bytes, start, UPGRADE)) {
           this.hopByHop = true
@@ -310,7 +329,7 @@ export abstract class HeadParser {
         if (isName(bytes, start, CONNECTION)) return this.takeConnection(value)
         if (isName(bytes, start, KEEP_ALIVE)) {
           this.hopByHop = true
-          return this.takeSpecialField(bytes, start, length, value)
+          return this.takeSpecialField(length, value)
         }
         return true
       case 14:
@@ -329,9 +348,19 @@ export abstract class HeadParser {
 
   private takeConnection(value: string): boolean {
     this.hopByHop = true
+    // Repeated without end these two cost no more than any other field.
     if (equalsIgnoreCase(value, 'keep-alive')) {
       this.seen |= SEEN_KEEP_ALIVE
       return true
+    }
+    if (equalsIgnoreCase(value, 'close')) {
+      this.seen |= SEEN_CLOSE
+      return true
+    }
+    this.connectionOptions += memberCount(value)
+    if (this.connectionOptions > this.connectionOptionsMax) {
+      this.code = 'TOO_MANY_CONNECTION_OPTIONS'
+      return false
     }
     for (const option of connectionOptions(value)) {
       if (equalsIgnoreCase(option, 'close')) this.seen |= SEEN_CLOSE
@@ -350,7 +379,7 @@ export abstract class HeadParser {
     if (this.lenient && value.includes(',')) {
       this.repeatedContentLength = true
       for (const member of value.split(',')) {
-        if (!this.takeOneContentLength(member.trim())) return false
+        if (!this.takeOneContentLength(trimOws(member))) return false
       }
       return true
     }
@@ -419,7 +448,7 @@ export function collapse(fields: string[], name: string, value: string): void {
 }
 
 /** The number that `value` is in decimal digits, or -1: empty, signed, or above 2^53 - 1. */
-export function decimal(value: string): number {
+function decimal(value: string): number {
   const length = value.length
   if (length === 0) return -1
   let number = 0
@@ -444,6 +473,13 @@ function firstFieldCode(code: HeadFailureCode): HeadFailureCode {
   return code === 'OBSOLETE_FOLD' ? 'LEADING_SPACE' : code
 }
 
+/** How many members a list has, the empty ones counted. */
+function memberCount(value: string): number {
+  let count = 1
+  for (let comma = value.indexOf(','); comma >= 0; comma = value.indexOf(',', comma + 1)) count++
+  return count
+}
+
 /** Where the head in `bytes` ends, looking from `old` on; a bare LF before that is `REFUSED`. */
 function strictHeadEnd(bytes: Buffer, old: number, total: number): number {
   const at = bytes.subarray(0, total).indexOf(HEAD_END, Math.max(0, old - 3))
@@ -461,9 +497,4 @@ function lenientHeadEnd(bytes: Buffer, old: number, total: number): number {
     if (lf >= 2 && bytes[lf - 1] === CR && bytes[lf - 2] === LF) return lf + 1
   }
   return RAN_OUT
-}
-
-/** True when `byte` may begin a method. */
-export function isTokenByte(byte: number): boolean {
-  return TOKEN[byte] === 1
 }

@@ -1,4 +1,4 @@
-import { equalsIgnoreCase } from './characters.ts'
+import { equalsIgnoreCase, trimOws } from './characters.ts'
 import type { HeaderFields } from './header-fields.ts'
 
 /** What `removeHopByHop` leaves in place. */
@@ -61,7 +61,7 @@ export function isForbiddenConnectionOption(option: string): boolean {
 export function connectionOptions(value: string): string[] {
   const options: string[] = []
   for (const member of value.split(',')) {
-    const option = member.trim()
+    const option = trimOws(member)
     if (option !== '') options.push(option)
   }
   return options
@@ -141,5 +141,5 @@ function includesName(names: readonly string[], name: string): boolean {
 }
 
 function listsTrailers(value: string): boolean {
-  return value.split(',').some((member) => equalsIgnoreCase(member.trim(), 'trailers'))
+  return value.split(',').some((member) => equalsIgnoreCase(trimOws(member), 'trailers'))
 }

@@ -93,13 +93,8 @@ export class RequestHeadParser extends HeadParser {
     return after
   }
 
-  protected override takeSpecialField(
-    _bytes: Buffer,
-    _start: number,
-    length: number,
-    value: string,
-  ): boolean {
-    if (length === 4) {
+  protected override takeSpecialField(nameLength: number, value: string): boolean {
+    if (nameLength === 4) {
       if (this.host !== null) {
         this.code = 'DUPLICATE_HOST'
         return false
@@ -109,7 +104,7 @@ export class RequestHeadParser extends HeadParser {
       this.code = 'INVALID_HOST'
       return false
     }
-    if (length === 6) {
+    if (nameLength === 6) {
       if (this.oldVersion) return true
       this.expectContinue = equalsIgnoreCase(value, '100-continue')
       if (this.expectContinue) return true
@@ -135,8 +130,7 @@ export class RequestHeadParser extends HeadParser {
       this.oldVersion ? 'HTTP/1.0' : 'HTTP/1.1',
       fields,
     )
-    this.target = ''
-    this.host = null
+    this.forget()
     return true
   }
 
@@ -150,12 +144,18 @@ export class RequestHeadParser extends HeadParser {
 
   protected override dropHeader(): void {
     this.header = null
-    this.target = ''
-    this.host = null
+    this.forget()
   }
 
   protected override failureOf(code: HeadFailureCode): HeadFailure {
     return REQUEST_FAILURES[code]
+  }
+
+  /** The parts of a head are parts of its text, which an idle parser must not keep. */
+  private forget(): void {
+    this.method = ''
+    this.target = ''
+    this.host = null
   }
 
   /** RFC 9110 §15.5.15: when the request line alone is too long, 414 says so better than 431. */

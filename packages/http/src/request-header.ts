@@ -100,7 +100,7 @@ export class RequestHeader extends HeaderFields {
 }
 
 /** Where the authority of an absolute-form target starts, or -1 for the other forms. */
-export function authorityStart(target: string): number {
+function authorityStart(target: string): number {
   const first = target.charCodeAt(0)
   if (first === 0x2f || first === 0x2a) return -1
   const colon = target.indexOf('://')

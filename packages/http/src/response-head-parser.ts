@@ -58,7 +58,7 @@ export class ResponseHeadParser extends HeadParser {
     if (text.startsWith(VERSION_11, start - base)) this.oldVersion = false
     else if (text.startsWith(VERSION_10, start - base)) this.oldVersion = true
     else {
-      const wellFormed = WELL_FORMED_VERSION.test(text.substr(start - base, 9))
+      const wellFormed = WELL_FORMED_VERSION.test(text.substring(start - base, start - base + 9))
       return this.refuse(wellFormed ? 'UNSUPPORTED_VERSION' : 'INVALID_STATUS_LINE')
     }
     let status = 0
@@ -83,13 +83,8 @@ export class ResponseHeadParser extends HeadParser {
     return index + 2
   }
 
-  protected override takeSpecialField(
-    _bytes: Buffer,
-    _start: number,
-    length: number,
-    value: string,
-  ): boolean {
-    if (length !== 10) return true
+  protected override takeSpecialField(nameLength: number, value: string): boolean {
+    if (nameLength !== 10) return true
     for (const match of value.matchAll(KEEP_ALIVE_PARAMETER)) {
       const number = Number(match[2])
       if ((match[1] as string).toLowerCase() === 'max') this.keepAliveUses = number
@@ -105,6 +100,7 @@ export class ResponseHeadParser extends HeadParser {
       this.oldVersion ? 'HTTP/1.0' : 'HTTP/1.1',
       fields,
     )
+    this.reason = ''
     return true
   }
 

@@ -55,6 +55,14 @@ describe('limits, at n - 1, n and n + 1', () => {
     }
   })
 
+  test('connectionOptionsMax', () => {
+    const raw = (count: number): string =>
+      `GET / HTTP/1.1\r\nHost: a\r\nConnection: ${Array.from({ length: count }, () => 'x').join(', ')}\r\n\r\n`
+    const options = { connectionOptionsMax: 5 }
+    for (const count of [4, 5]) expect(codesOf(raw(count), options)).toEqual(new Set([raw(count).length]))
+    expect(codesOf(raw(6), options)).toEqual(new Set(['TOO_MANY_CONNECTION_OPTIONS']))
+  })
+
   test('targetBytesMax', () => {
     const raw = (size: number): string => `GET /${'a'.repeat(size - 1)} HTTP/1.1\r\nHost: a\r\n\r\n`
     for (const targetBytesMax of [2, 50]) {
@@ -94,6 +102,8 @@ describe('limits, at n - 1, n and n + 1', () => {
     { fieldsMax: 0 },
     { fieldsMax: 4097 },
     { targetBytesMax: 0 },
+    { connectionOptionsMax: 0 },
+    { connectionOptionsMax: 257 },
     { targetBytesMax: 1.5 },
     { headBytesMax: Number.NaN },
   ])('refuses %o at construction', (options) => {
