@@ -1,1 +1,10 @@
-export {}
+export type { CacheAnswer, CacheStatus } from './answer.ts'
+export { isHit } from './answer.ts'
+export type { EvictionPolicyName, MemoryCacheOptions } from './entry-store.ts'
+export type { CacheLoadErrorCode } from './load-error.ts'
+export { CacheLoadError } from './load-error.ts'
+export type { MemoryCacheStats } from './memory-cache.ts'
+export { MemoryCache } from './memory-cache.ts'
+export { ReadThroughCache } from './read-through-cache.ts'
+export type { LoadContext, Loaded, ReadOptions, ReadThroughOptions } from './read-through-options.ts'
+export type { ReadThroughStats } from './read-through-stats.ts'
