@@ -69,12 +69,12 @@ test('after a stall, what has arrived is read before anyone is timed out', async
     const done = new Promise<void>((resolve) => {
       const timer = new CoarseTimer({ onTimer: () => resolve(void order.push('timer')) })
       timer.ref()
-      timer.arm(30)
+      timer.arm(500)
       client.on('data', () => order.push('data'))
     })
-    await sleep(15)
+    await sleep(20) // its time has begun, and is over only within the stall
     socket.write('x')
-    block(300)
+    block(700)
     await done
     expect(order).toEqual(['data', 'timer'])
   } finally {
