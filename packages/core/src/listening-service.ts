@@ -88,7 +88,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   readonly #clients: ClientCounts | undefined
   readonly #filterTimeoutMs: number
   readonly #onClose: (this: Socket) => void
-  readonly #drained: PromiseWithResolvers<void> = Promise.withResolvers()
+  readonly #lastClosed: PromiseWithResolvers<void> = Promise.withResolvers()
   #filter: ConnectionFilter | undefined
   #logger: Logger = silentLogger
   #acceptedCount = 0
@@ -97,7 +97,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   #acceptErrorCount = 0
   #lastLogAt = -LOG_INTERVAL_MS
   #isStarted = false
-  #isDraining = false
+  #drained: Promise<void> | undefined
 
   /**
    * @throws {TypeError} If the name is empty, the app lacks a method, or an option is unknown.
@@ -198,13 +198,18 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   }
 
   drain(): Promise<void> {
-    if (!this.#isDraining) {
-      this.#isDraining = true
-      this.#closeListeners()
+    this.#drained ??= this.#drain()
+    return this.#drained
+  }
+
+  async #drain(): Promise<void> {
+    this.#closeListeners()
+    try {
       this.app.startDraining()
-      if (this.#sockets.size === 0) this.#drained.resolve()
+    } finally {
+      if (this.#sockets.size > 0) await this.#lastClosed.promise
+      await this.app.cleanup?.()
     }
-    return this.#drained.promise.then(() => this.app.cleanup?.())
   }
 
   destroy(): void {
@@ -346,7 +351,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (client === undefined) return
     this.#sockets.delete(socket)
     if (client !== '') this.#clients?.release(client)
-    if (this.#isDraining && this.#sockets.size === 0) this.#drained.resolve()
+    if (this.#drained !== undefined && this.#sockets.size === 0) this.#lastClosed.resolve()
   }
 
   #acceptFailed(error: Error, address: Address): void {
