@@ -88,7 +88,10 @@ export abstract class HeadParser {
   upgrade: boolean = false
   /** True when there is a field that `removeHopByHop` would remove. */
   hopByHop: boolean = false
-  /** True while bytes of a head have been taken and its end has not: the header timeout runs. */
+  /**
+   * True while bytes have been taken, an empty line before a request among them, and the head is not complete:
+   * the header timeout runs. While it is false the parser holds nothing and may serve another connection.
+   */
   started: boolean = false
 
   protected readonly lenient: boolean
@@ -135,12 +138,12 @@ export abstract class HeadParser {
     if (this.failure !== null) return HEAD_FAILED
     if (start >= end) return NEED_MORE
     if (this.pending !== null) return this.takePending(chunk, start, end)
+    this.started = true
     let from = start
     if (this.leadingBytes !== 0 || chunk[from] === CR || chunk[from] === LF) {
       from = this.skipEmptyLines(chunk, start, end)
       if (from < 0) return from
     }
-    this.started = true
     const after = this.parseInPlace(chunk, from, end)
     return after >= 0 ? after : this.takePending(chunk, from, end)
   }

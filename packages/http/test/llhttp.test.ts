@@ -1,6 +1,8 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { createServer, type IncomingMessage, METHODS, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { RequestHeadParser } from '../src/index.ts'
 import { type Entry, expectedOf, readCorpus } from './corpus.ts'
 
 /** What node:http's parser made of a head: its parts, or the refusal. */
@@ -81,5 +83,67 @@ describe('node:http in strict mode', () => {
       unknown
     >
     expect(seen).toEqual({ method, target, fields, version })
+  })
+
+  test('a damaged head that we accept it reads the same', async () => {
+    const base =
+      'POST http://a/b?c HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\nX: y\r\n\r\n'
+    const odd = fc.constantFrom(
+      ...[
+        '\r',
+        '\n',
+        '\r\n',
+        '\0',
+        ' ',
+        '\t',
+        ':',
+        ',',
+        '\x0b',
+        '\x80',
+        '/',
+        '@',
+        '5',
+        '\r\nHost: a',
+        '\r\nExpect: 100-continue',
+      ],
+      ...[
+        '\r\nTransfer-Encoding: chunked',
+        '\r\nTransfer-Encoding:',
+        ';',
+        '"',
+        '\\',
+        '%',
+        '[',
+        '#',
+        '?',
+        '*',
+        '',
+      ],
+    )
+    const edit = fc.tuple(fc.integer({ min: 4, max: base.length }), fc.nat({ max: 3 }), odd)
+    const parser = new RequestHeadParser()
+    let compared = 0
+    await fc.assert(
+      fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), async (edits) => {
+        let raw = base
+        for (const [place, removed, put] of edits)
+          raw = raw.slice(0, place) + put + raw.slice(place + removed)
+        parser.reset()
+        const bytes = Buffer.from(raw, 'latin1')
+        const after = parser.execute(bytes, 0, bytes.length)
+        if (after < 0) return
+        const { method, target, version, fields } = parser.takeHeader()
+        if (!METHODS.includes(method)) return
+        compared++
+        expect(await ask(raw.slice(0, after)), JSON.stringify(raw)).toEqual({
+          method,
+          target,
+          version,
+          fields,
+        })
+      }),
+      { seed: 17, numRuns: 2000 },
+    )
+    expect(compared).toBeGreaterThan(100)
   })
 })
