@@ -60,7 +60,7 @@ export class ProxyExchange<Ctx>
     this.proxy = proxy
     this.app = proxy.app
     this.downstream = downstream
-    this.session = new Session(downstream, proxy.serverName)
+    this.session = new Session(downstream, proxy.serverName, proxy.timed)
     downstream.handler = this
     this.request = downstream.hasRequestBody ? new RequestFlow<Ctx>(this, proxy.retryBufferBytesMax) : null
     this.ctx = (this.app.newCtx === undefined ? undefined : this.makeCtx()) as Ctx
@@ -163,7 +163,7 @@ export class ProxyExchange<Ctx>
       reused: false,
       status: 0,
       error: undefined,
-      startedAt: performance.now(),
+      startedAt: this.now(),
       connectedAt: 0,
       respondedAt: 0,
     }
@@ -203,7 +203,7 @@ export class ProxyExchange<Ctx>
     upstream.handler = this
     const attempt = this.attempt as Attempt
     attempt.reused = upstream.reused
-    attempt.connectedAt = performance.now()
+    attempt.connectedAt = this.now()
     const { app, session, ctx } = this
     if (app.connectedToUpstream === undefined) this.prepareRequest()
     else {
@@ -309,7 +309,7 @@ export class ProxyExchange<Ctx>
   onResponseHead(header: ResponseHeader, contentLength: number): void {
     const attempt = this.attempt as Attempt
     attempt.status = header.status
-    attempt.respondedAt = performance.now()
+    attempt.respondedAt = this.now()
     this.response?.head(header, contentLength)
   }
 
@@ -529,7 +529,7 @@ export class ProxyExchange<Ctx>
     this.ended = true
     this.dropUpstream()
     this.timer?.cancel()
-    this.session.record.endedAt = performance.now()
+    this.session.record.endedAt = this.now()
     this.proxy.exchangeEnded()
     if (error !== undefined) this.logError(error)
     const { app, session, ctx } = this
@@ -570,6 +570,11 @@ export class ProxyExchange<Ctx>
 
   private logHookFailure(thrown: unknown, phase: string): void {
     this.proxy.logger.error('A hook failed after the request had ended', { phase, error: thrown })
+  }
+
+  /** The time, where somebody will look at it. */
+  private now(): number {
+    return this.proxy.timed ? performance.now() : 0
   }
 
   // --- hooks -------------------------------------------------------------------------------------

@@ -19,7 +19,10 @@ export interface Attempt {
   respondedAt: number
 }
 
-/** The whole story of a request, for `logging`. Times are in milliseconds on the clock of `performance.now()`. */
+/**
+ * The whole story of a request, for `logging`. Times are in milliseconds on the clock of `performance.now()`;
+ * all are 0 in a proxy without `logging`, unless its option `recordTimes` is set.
+ */
 export interface RequestRecord {
   /** When the request's head had arrived. */
   readonly startedAt: number

@@ -22,9 +22,9 @@ export class Session extends HttpSession {
    */
   keepContentLength = false
 
-  constructor(downstream: ServerSession, serverName: string) {
+  constructor(downstream: ServerSession, serverName: string, timed: boolean) {
     super(downstream, serverName)
-    this.record = { startedAt: performance.now(), endedAt: 0, attempts: [] }
+    this.record = { startedAt: timed ? performance.now() : 0, endedAt: 0, attempts: [] }
   }
 
   /** The attempt under way or the last one; undefined before the first. */
