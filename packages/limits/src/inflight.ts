@@ -18,6 +18,7 @@ const BASE_WORD = HEADER_BYTES / 4
 
 // A guard releases by hash; nobody else should.
 let addByHash: (inflight: Inflight, low: number, high: number, amount: number) => number
+let subtractByHash: (inflight: Inflight, low: number, high: number, amount: number) => void
 let getByHash: (inflight: Inflight, low: number, high: number) => number
 
 /**
@@ -80,7 +81,7 @@ export class Inflight {
     const { low, high } = this.#sketch.hash(key)
     const count = this.#add(low, high, units)
     if (count > unitsMax) {
-      this.#add(low, high, -units)
+      this.#subtract(low, high, units)
       return undefined
     }
     return new InflightGuard(this, low, high, units, count)
@@ -100,12 +101,18 @@ export class Inflight {
 
   static {
     addByHash = (inflight, low, high, amount) => inflight.#add(low, high, amount)
+    subtractByHash = (inflight, low, high, amount) => inflight.#subtract(low, high, amount)
     getByHash = (inflight, low, high) => inflight.#get(low, high)
   }
 
   #add(low: number, high: number, amount: number): number {
-    const count = this.#sketch.add(this.#base, low, high, amount)
-    return this.#lanes === 1 ? count : this.#get(low, high)
+    if (this.#lanes === 1) return this.#sketch.add(this.#base, low, high, amount)
+    this.#sketch.addOnly(this.#base, low, high, amount)
+    return this.#get(low, high)
+  }
+
+  #subtract(low: number, high: number, amount: number): void {
+    this.#sketch.addOnly(this.#base, low, high, -amount)
   }
 
   #get(low: number, high: number): number {
@@ -149,7 +156,7 @@ export class InflightGuard {
   release(): void {
     if (!this.#held) return
     this.#held = false
-    addByHash(this.#inflight, this.#low, this.#high, -this.#units)
+    subtractByHash(this.#inflight, this.#low, this.#high, this.#units)
   }
 
   [Symbol.dispose](): void {

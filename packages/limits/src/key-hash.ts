@@ -172,7 +172,9 @@ export class KeyHasher {
     this.#absorb(filled)
     const state = this.#state
     state[2] = (state[2] as number) ^ 0xee
-    block.fill(0, 0, 3)
+    block[0] = 0
+    block[1] = 0
+    block[2] = 0
     this.#absorb(3)
     this.low = (state[1] as number) ^ (state[3] as number)
     state[1] = (state[1] as number) ^ 0xdd

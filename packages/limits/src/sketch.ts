@@ -56,8 +56,20 @@ export class Sketch {
     return this.hasher
   }
 
-  /** Adds `amount`, which may be negative, and returns the smallest of the new counts. */
+  /**
+   * Adds `amount`, which may be negative, and returns the key's new count.
+   *
+   * Threads may add to the rows in turns, and then each would see one row without the other. So with shared memory
+   * the rows are read once more: the thread whose addition ends last counts all, which `tryAcquire` and `take`
+   * rely on.
+   */
   add(base: number, low: number, high: number, amount: number): number {
+    const count = this.addOnly(base, low, high, amount)
+    return this.#shared ? this.get(base, low, high) : count
+  }
+
+  /** As `add`, for a caller that needs no count; the result is one only while no other thread adds. */
+  addOnly(base: number, low: number, high: number, amount: number): number {
     const cells = this.#cells
     let least = Number.POSITIVE_INFINITY
     let row = base

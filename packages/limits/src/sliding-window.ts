@@ -73,7 +73,7 @@ export class SlidingWindow {
     const current = sketch.add(currentBase, low, high, units)
     const allowed = previous * (1 - fraction) + current <= limit
     if (allowed) return this.#decide(previous, current, fraction, units, true)
-    sketch.add(currentBase, low, high, -units)
+    sketch.addOnly(currentBase, low, high, -units)
     return this.#decide(previous, current - units, fraction, units, false)
   }
 

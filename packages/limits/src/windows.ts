@@ -19,7 +19,8 @@ export function windowsByteLength(rows: number, columns: number): number {
  * There are three sketches: the current, the previous, and a spare that is already empty. So a new window begins
  * with one compare-and-swap of a word that holds its number and its slot, nobody adds to a sketch that is being
  * cleared, and no thread waits for another. The winner of the swap then clears the sketch that becomes the next
- * spare. A thread that ends amid that clearing leaves counts behind: too high for one window, never too low.
+ * spare. A thread that ends amid that clearing leaves counts behind, too high for one window. Only one that the
+ * system stops there for a whole window can erase counts, the first of the window after.
  */
 export class Windows {
   readonly sketch: Sketch
@@ -44,7 +45,7 @@ export class Windows {
   enter(): void {
     const { words } = this.#memory
     const window = this.#readClock()
-    let state = Atomics.load(words, STATE_WORD)
+    let state = this.#load(STATE_WORD)
     while (ahead(window, state >>> 2) > 0) {
       const slot = ((state & 3) + 1) % SLOTS
       const next = (window << 2) | slot
@@ -61,7 +62,7 @@ export class Windows {
   /** Turns to the current window without opening it, to read only. */
   look(): void {
     const window = this.#readClock()
-    this.#turnTo(window, Atomics.load(this.#memory.words, STATE_WORD))
+    this.#turnTo(window, this.#load(STATE_WORD))
   }
 
   /** Empties all windows. What other threads add meanwhile may stay or go. */
@@ -78,7 +79,6 @@ export class Windows {
   }
 
   #turnTo(window: number, state: number): void {
-    const { words } = this.#memory
     const slot = state & 3
     const opened = state >>> 2
     const behind = ahead(window, opened)
@@ -90,12 +90,18 @@ export class Windows {
     // Another thread's clock is a little ahead: its window has just begun.
     if (behind < 0) this.fraction = 0
     // The thread that opened the window may not have noted its number yet.
-    const noted = Atomics.load(words, STATE_WORD + 1 + slot)
-    if (noted !== opened) Atomics.compareExchange(words, STATE_WORD + 1 + slot, noted, opened)
+    const noted = this.#load(STATE_WORD + 1 + slot)
+    if (noted !== opened) Atomics.compareExchange(this.#memory.words, STATE_WORD + 1 + slot, noted, opened)
     const before = (slot + 2) % SLOTS
     this.currentBase = this.#base(slot)
-    const isPrevious = ahead(opened, Atomics.load(words, STATE_WORD + 1 + before)) === 1
+    const isPrevious = ahead(opened, this.#load(STATE_WORD + 1 + before)) === 1
     this.previousBase = isPrevious ? this.#base(before) : -1
+  }
+
+  /** Atomic only where threads share: a plain read costs a tenth (bench/limits.bench.ts). */
+  #load(word: number): number {
+    const { words, shared } = this.#memory
+    return shared ? Atomics.load(words, word) : (words[word] as number)
   }
 
   #base(slot: number): number {

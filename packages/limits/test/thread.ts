@@ -10,8 +10,19 @@ import {
   TokenBucket,
 } from '../src/index.ts'
 
+type Task =
+  | 'estimator'
+  | 'rate'
+  | 'windows'
+  | 'inflight'
+  | 'oneLane'
+  | 'bucket'
+  | 'gcra'
+  | 'window'
+  | 'concurrency'
+
 export interface Job {
-  readonly task: keyof typeof tasks
+  readonly task: Task
   readonly memory: SharedArrayBuffer
   readonly gate: SharedArrayBuffer
   readonly threads: number
@@ -21,7 +32,7 @@ export interface Job {
 
 export const frozen: () => number = () => 1_000
 
-const tasks = {
+const tasks: Record<Task, (job: Job) => number | Promise<number>> = {
   estimator({ memory, rounds }: Job) {
     const estimator = new Estimator({ memory })
     for (let round = 0; round < rounds; round++) estimator.incr(`key ${round % 16}`, 3)
@@ -33,7 +44,7 @@ const tasks = {
     for (let round = 0; round < rounds; round++) rate.observe(round % 16)
     return rounds
   },
-  /** Real time, many windows: what all windows counted must be what all threads added. */
+  /** Real time, with windows that turn all the while. */
   windows({ memory, rounds }: Job) {
     const rate = new Rate({ intervalMs: 5, memory })
     let last = 0
@@ -49,6 +60,13 @@ const tasks = {
     }
     inflight.acquire('kept', 5)
     return most
+  },
+  /** How many of its units one thread got; none is given back. */
+  oneLane({ memory, rounds }: Job) {
+    const inflight = new Inflight({ memory, rows: 4, columns: 64 })
+    let taken = 0
+    for (let round = 0; round < rounds; round++) if (inflight.tryAcquire('key', 20_000) !== undefined) taken++
+    return taken
   },
   bucket({ memory, rounds }: Job) {
     const bucket = new TokenBucket({ capacity: 20_000, tokensPerSecond: 1, memory, now: frozen })
@@ -82,7 +100,7 @@ const tasks = {
     for (let round = 0; round < rounds; round++) await Promise.all([once(), once(), once()])
     return most
   },
-} as const
+}
 
 if (parentPort !== null) {
   const job = workerData as Job

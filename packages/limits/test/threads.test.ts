@@ -62,6 +62,12 @@ test('Inflight never lets in more than its maximum, and all of it comes back', a
   expect(inflight.get('kept')).toBe(0)
 })
 
+test('Inflight in one lane never lets in more than its maximum', async () => {
+  const { sum } = await run('oneLane', Inflight.byteLength({ rows: 4, columns: 64 }), 10_000)
+  expect(sum).toBeLessThanOrEqual(20_000)
+  expect(sum).toBeGreaterThan(20_000 - THREADS)
+})
+
 test('TokenBucket gives four threads exactly its tokens', async () => {
   const { memory, sum } = await run('bucket', TokenBucket.byteLength(), 10_000)
   expect(sum).toBe(20_000)
