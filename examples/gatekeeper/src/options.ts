@@ -1,0 +1,64 @@
+import { parseArgs } from 'node:util'
+import { type ParsedServerArguments, parseServerArguments, type ServerArguments } from '@cirque/core'
+
+/** What the gatekeeper's command line says. */
+export interface GatekeeperOptions {
+  /** Where to listen. */
+  readonly bindAddress: string
+  /** Where requests go. */
+  readonly peerAddress: string
+  /** Only requests under this path pass; the rest gets 404. */
+  readonly contextPath: string
+  /** Speak TLS with the peer. */
+  readonly tls: boolean
+  /** The server name to ask the peer for, and to verify. */
+  readonly sni: string | undefined
+  /** The server's own: `-c -u -d -t`. */
+  readonly server: ServerArguments
+}
+
+export const USAGE: string = `Usage: gatekeeper --pa ADDRESS [options] [server options]
+
+  --ba ADDRESS   where to listen (127.0.0.1:6188; [::1]:6188; unix:/run/gatekeeper.sock)
+  --pa ADDRESS   where requests go: host:port, [v6]:port or unix:/path
+  --cp PATH      only paths under PATH pass, anything else gets 404 (/)
+  --tls          speak TLS with the peer
+  --sni NAME     the name to ask the peer for, and to verify (the host of --pa)
+  -h, --help     print this
+
+  -c, --conf FILE   configuration file      -t, --test   check it and leave
+  -d, --daemon      run in the background   -u, --upgrade   take over from a running process
+`
+
+/**
+ * Reads the command line.
+ *
+ * @throws {TypeError} For an option that is unknown, incomplete or wrong.
+ */
+export function parseOptions(argv: readonly string[]): GatekeeperOptions | 'help' {
+  const parsed: ParsedServerArguments = parseServerArguments(argv, { allowUnknown: true })
+  const { values } = parseArgs({
+    args: [...parsed.rest],
+    strict: true,
+    options: {
+      ba: { type: 'string', default: '127.0.0.1:6188' },
+      pa: { type: 'string' },
+      cp: { type: 'string', default: '/' },
+      tls: { type: 'boolean', default: false },
+      sni: { type: 'string' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  })
+  if (values.help) return 'help'
+  if (values.pa === undefined) throw new TypeError('--pa is missing: where shall requests go?')
+  if (!values.cp.startsWith('/')) throw new TypeError(`--cp must begin with "/", not "${values.cp}"`)
+  if (values.sni !== undefined && !values.tls) throw new TypeError('--sni needs --tls')
+  return {
+    bindAddress: values.ba,
+    peerAddress: values.pa,
+    contextPath: values.cp,
+    tls: values.tls,
+    sni: values.sni,
+    server: parsed.options,
+  }
+}

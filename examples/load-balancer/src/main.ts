@@ -1,0 +1,57 @@
+import { Server } from '@cirque/core'
+import { LoadBalancer, roundRobin, TcpHealthCheck } from '@cirque/load-balancing'
+import { httpProxyService } from '@cirque/proxy'
+import { Balancer } from './balancer.ts'
+import { DemoUpstreams } from './demo-upstreams.ts'
+import { type Options, parseOptions, USAGE } from './options.ts'
+
+const DEMO_UPSTREAMS = 3
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+async function run(options: Options): Promise<void> {
+  const server = new Server({ argv: options.server })
+  if (server.arguments.test) return server.runForever()
+
+  const demo =
+    options.upstreams.length === 0 ? new DemoUpstreams(DEMO_UPSTREAMS, options.switchSeconds, say) : undefined
+  const addresses = (await demo?.open()) ?? options.upstreams
+  const upstreams = LoadBalancer.fromAddresses(addresses, roundRobin())
+  upstreams.setHealthCheck(new TcpHealthCheck(), { intervalMs: 1_000 })
+
+  const balancer = new Balancer(upstreams, (address) => demo?.nameOf(address) ?? address, say)
+  const proxy = httpProxyService(server.configuration, balancer, { name: 'load balancer' })
+  proxy.addTcp(options.bindAddress)
+
+  const checks = server.addService(upstreams.backgroundService())
+  server.addService(proxy).addDependency(checks)
+  if (demo !== undefined) server.addService(demo)
+  server.onPhase((phase) => {
+    if (phase === 'running') announce(proxy.endpoints()[0]?.text ?? options.bindAddress, addresses)
+  })
+  await server.runForever()
+}
+
+function announce(address: string, upstreams: readonly string[]): void {
+  say(`
+The load balancer listens on ${address} and goes round ${upstreams.length} upstreams: ${upstreams.join(', ')}
+
+  curl http://${address}/                  one request
+  for i in 1 2 3 4 5 6; do curl -s http://${address}/; done
+
+Each request gets a line below. Ctrl-C ends it.
+`)
+}
+
+try {
+  const options = parseOptions(process.argv.slice(2))
+  if (options === 'help') process.stdout.write(USAGE)
+  else await run(options)
+} catch (error) {
+  const message = error instanceof Error ? error.message : String(error)
+  const taken = message.includes('EADDRINUSE') ? '\nChoose another with --ba 127.0.0.1:PORT.' : ''
+  process.stderr.write(`load-balancer: ${message}${taken}\n`)
+  process.exitCode = 1
+}
