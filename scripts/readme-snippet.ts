@@ -25,15 +25,20 @@ const SNIPPET_TIMEOUT_MS = 30_000
  * by self-reference and siblings through the package's own dependencies, all to their `src`. Other fences
  * (`sh`, `json`, `ts no-run`) are left alone.
  *
- * @param readme - The README's path, or its `file:` URL.
+ * @param readme - Path or `file:` URL of the README, or of a page of the user guide.
+ * @param packageFolder - Path or URL of the package whose `test` folder is used. Default: the README's own.
  * @throws {Error} If the README has no `ts` block: a package without a snippet should not pass.
  */
-export async function runReadmeSnippets(readme: string | URL): Promise<SnippetResult[]> {
-  const path = typeof readme === 'string' ? readme : fileURLToPath(readme)
+export async function runReadmeSnippets(
+  readme: string | URL,
+  packageFolder?: string | URL,
+): Promise<SnippetResult[]> {
+  const path = pathOf(readme)
+  const packagePath = packageFolder === undefined ? dirname(path) : pathOf(packageFolder)
   const snippets = extractSnippets(await readFile(path, 'utf8'))
   if (snippets.length === 0) throw new Error(`No ts block in "${path}"`)
 
-  const folder = await mkdtemp(join(dirname(path), 'test', '.tmp-'))
+  const folder = await mkdtemp(join(packagePath, 'test', '.tmp-'))
   try {
     const results: SnippetResult[] = []
     for (const { code, line } of snippets) {
@@ -47,8 +52,12 @@ export async function runReadmeSnippets(readme: string | URL): Promise<SnippetRe
   }
 }
 
+function pathOf(location: string | URL): string {
+  return typeof location === 'string' ? location : fileURLToPath(location)
+}
+
 /** The `ts` blocks of a Markdown text. Only a fence that says exactly `ts` counts. */
-export function extractSnippets(markdown: string): { code: string; line: number }[] {
+function extractSnippets(markdown: string): { code: string; line: number }[] {
   const snippets: { code: string; line: number }[] = []
   const lines = markdown.split(/\r?\n/)
   for (let index = 0; index < lines.length; index++) {

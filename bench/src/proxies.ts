@@ -61,6 +61,7 @@ const HAPROXY: Contender = {
     const config = `global
   nbthread 1
   maxconn 16000
+  no strict-limits
 defaults
   mode http
   timeout connect 5s
