@@ -2,6 +2,8 @@ import { isProxyError } from './proxy-error.ts'
 
 /** More links of a chain than this are cut off: nobody reads them, and a chain may be a circle. */
 const DEPTH_MAX = 8
+/** The same for the search of the root, which only has to end: a getter may make up a new cause each time. */
+const ROOT_DEPTH_MAX = 1_000
 /** Characters of a whole line, and of one message in it. Longer ones end in an ellipsis. */
 const LINE_CHARS_MAX = 2_048
 const TEXT_CHARS_MAX = 512
@@ -24,23 +26,25 @@ export function displayError(error: unknown): string {
   let link = error
   let outer: Link | undefined
   for (let depth = 0; depth < DEPTH_MAX && link !== undefined && link !== null; depth++) {
-    const seen = describe(link)
+    const seen = tryDescribe(link)
     const text = render(seen, outer)
     if (text !== '') parts.push(parts.length === 0 ? text : `cause: ${text}`)
     outer = seen
     link = seen.cause
   }
   if (link !== undefined && link !== null && parts.length > 0) parts.push('cause: …')
-  return cut(parts.length === 0 ? sanitize(String(error)) : parts.join('; '), LINE_CHARS_MAX)
+  // The cut may fall between the halves of a character.
+  return cut(parts.length === 0 ? text(String(error)) : parts.join('; '), LINE_CHARS_MAX).toWellFormed()
 }
 
 /**
- * The innermost cause of `error`, or `error` itself when it has none. Stops where a chain runs into a circle.
+ * The innermost cause of `error`, or `error` itself when it has none. Stops where a chain runs into a circle, and
+ * after 1,000 links.
  */
 export function rootCause(error: unknown): unknown {
   const seen = new Set<unknown>()
   let link = error
-  while (!seen.has(link)) {
+  while (seen.size < ROOT_DEPTH_MAX) {
     seen.add(link)
     const cause = read(link, 'cause')
     if (cause === undefined || cause === null || seen.has(cause)) return link
@@ -57,6 +61,15 @@ interface Link {
   readonly cause: unknown
 }
 
+/** An error may be a proxy or have getters, and any of them may throw; the log line is written all the same. */
+function tryDescribe(error: unknown): Link {
+  try {
+    return describe(error)
+  } catch {
+    return { label: '', message: 'unreadable error', context: '', cause: undefined }
+  }
+}
+
 function describe(error: unknown): Link {
   if (typeof error !== 'object' || error === null) {
     return { label: '', message: text(error), context: '', cause: undefined }
@@ -64,7 +77,7 @@ function describe(error: unknown): Link {
   const code = text(read(error, 'code'))
   const cause = read(error, 'cause')
   const message = text(read(error, 'message'))
-  if (isBranded(error)) {
+  if (isProxyError(error)) {
     return {
       label: `${text(read(error, 'source'))} ${code}`,
       message,
@@ -100,14 +113,6 @@ function read(value: unknown, key: string): unknown {
     return (value as Record<string, unknown>)[key]
   } catch {
     return undefined
-  }
-}
-
-function isBranded(value: unknown): boolean {
-  try {
-    return isProxyError(value)
-  } catch {
-    return false
   }
 }
 

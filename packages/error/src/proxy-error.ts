@@ -66,8 +66,9 @@ export function isProxyError(value: unknown): value is ProxyError {
 }
 
 function validate(error: ProxyError, message: string): void {
-  const { code, source, retry, context, status } = error
-  if (!isErrorCode(code)) {
+  const { code, source, retry, context, status, cause } = error
+  // A newer copy of this package may know more codes: its errors can still be wrapped.
+  if (!isErrorCode(code) && !(isProxyError(cause) && cause.code === code)) {
     throw new RangeError(`code must be a known error code or begin with "CUSTOM_", got ${received(code)}`)
   }
   if (source !== 'downstream' && source !== 'upstream' && source !== 'internal') {

@@ -60,17 +60,13 @@ describe('displayError', () => {
   })
 
   test('does not throw, whatever it is given', () => {
-    const hostile = new Proxy(
-      {},
-      {
-        get() {
-          throw new Error('no')
-        },
-        has() {
-          throw new Error('no')
-        },
+    const hostileTraps: ProxyHandler<object> = {
+      get() {
+        throw new Error('no')
       },
-    )
+    }
+    const hostile = new Proxy({}, hostileTraps)
+    const errors = new Proxy([new Error('x')], hostileTraps)
     const { proxy, revoke } = Proxy.revocable({}, {})
     revoke()
     for (const value of [
@@ -81,6 +77,7 @@ describe('displayError', () => {
       5n,
       () => {},
       new Error('x', { cause: hostile }),
+      { message: 'x', errors },
     ]) {
       expect(typeof displayError(value)).toBe('string')
       expect(displayError(value)).not.toBe('')
@@ -100,6 +97,7 @@ describe('displayError', () => {
         const line = displayError(error)
         expect(line).not.toMatch(/[\p{Cc}\u2028\u2029]/u)
         expect(line.length).toBeLessThanOrEqual(2_048)
+        expect(line.isWellFormed()).toBe(true)
       }),
       { numRuns: 60 },
     )
@@ -114,6 +112,16 @@ describe('rootCause', () => {
     expect(rootCause(root)).toBe(root)
     expect(rootCause(new Error('x', { cause: 'text' }))).toBe('text')
     expect(rootCause(undefined)).toBeUndefined()
+  })
+
+  test('ends although each cause makes up another', () => {
+    class Endless extends Error {
+      override get cause(): unknown {
+        return new Endless()
+      }
+    }
+    expect(rootCause(new Endless())).toBeInstanceOf(Endless)
+    expect(displayError(new Endless('x'))).toMatch(/^Error: x/)
   })
 
   test('stops in a circle', () => {

@@ -87,6 +87,13 @@ describe('peerError', () => {
   })
 })
 
+test('an error of a newer copy, with a code unknown here, can be wrapped', () => {
+  const newer = Object.assign(peerError('NO_PEER', 'internal', 'x'), {
+    code: 'CODE_OF_TOMORROW' as ErrorCode,
+  })
+  expect(withContext(newer, 'today')).toMatchObject({ code: 'CODE_OF_TOMORROW', cause: newer })
+})
+
 test('withContext wraps the error and leaves it unchanged', () => {
   const inner = peerError('HTTP_STATUS', 'upstream', 'Refused', { status: 503, retry: 'allowed' })
   const outer = withContext(inner, 'attempt 2')

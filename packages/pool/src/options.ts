@@ -39,7 +39,7 @@ export interface PoolOptions<C> extends EntryOptions {
   readonly wheel?: TimerWheel | undefined
 }
 
-/** The options with their defaults, checked. @internal */
+/** The options with their defaults, checked. */
 export interface Limits {
   readonly idleMax: number
   readonly idlePerKeyMax: number

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /** What a driver drives. */
-export interface Driven {
+interface Driven {
   /** Reads the clock. */
   refresh(): void
   /** Reads the clock and fires what is due. */
