@@ -20,7 +20,8 @@ export const architecture: ReadonlyMap<string, Allowed> = new Map<string, Allowe
   ['timeout', leaf],
   ['ketama', leaf],
   ['limits', leaf],
-  ['pool', leaf],
+  // Idle connections end on the shared coarse timers: one timer for thousands of them.
+  ['pool', { siblings: ['error', 'timeout'], npm: [] }],
   ['tinyufo', leaf],
   ['memory-cache', { siblings: ['error', 'timeout', 'tinyufo'], npm: ['lru-cache'] }],
   ['http', leaf],
