@@ -167,8 +167,11 @@ export abstract class HeadParser {
   protected abstract canStart(byte: number): boolean
   /** True when empty lines before the start line are skipped. */
   protected abstract skipsEmptyLines(): boolean
-  /** Takes a field whose name only one kind of message gives a meaning; false refuses the head. */
-  protected abstract takeSpecialField(nameLength: number, value: string): boolean
+  /**
+   * Takes a field whose name only one kind of message gives a meaning; false refuses the head. The scanner's
+   * marks are still those of this field in `bytes`.
+   */
+  protected abstract takeSpecialField(bytes: Buffer, nameLength: number, value: string): boolean
   /** Checks the whole and makes the header; false refuses the head. */
   protected abstract finish(fields: string[]): boolean
   protected abstract dropHeader(): void
@@ -319,9 +322,9 @@ export abstract class HeadParser {
         if (isName(bytes, start, TE)) this.hopByHop = true
         return true
       case 4:
-        return isName(bytes, start, HOST) ? this.takeSpecialField(length, value) : true
+        return isName(bytes, start, HOST) ? this.takeSpecialField(bytes, length, value) : true
       case 6:
-        return isName(bytes, start, EXPECT) ? this.takeSpecialField(length, value) : true
+        return isName(bytes, start, EXPECT) ? this.takeSpecialField(bytes, length, value) : true
       case 7:
         if (isName(bytes, start, UPGRADE)) {
           this.hopByHop = true
@@ -332,7 +335,7 @@ export abstract class HeadParser {
         if (isName(bytes, start, CONNECTION)) return this.takeConnection(value)
         if (isName(bytes, start, KEEP_ALIVE)) {
           this.hopByHop = true
-          return this.takeSpecialField(length, value)
+          return this.takeSpecialField(bytes, length, value)
         }
         return true
       case 14:

@@ -24,6 +24,23 @@ export function isHostPort(text: string): boolean {
   return end === text.length || (text.charCodeAt(end) === COLON && portOf(text, end + 1) !== -2)
 }
 
+/**
+ * `isHostPort` on bytes, for a name or an IPv4 address with no percent sign and at most four digits of port:
+ * the common case, without a pass over a string. False says nothing: ask `isHostPort`.
+ */
+export function isPlainHost(bytes: Uint8Array, start: number, end: number): boolean {
+  let index = start
+  while (index < end && HOST_NAME[bytes[index] as number] === 1) index++
+  if (index === start) return false
+  if (index === end) return true
+  if (bytes[index] !== COLON || end - index > 5) return false
+  for (index++; index < end; index++) {
+    const digit = (bytes[index] as number) - 0x30
+    if (digit < 0 || digit > 9) return false
+  }
+  return true
+}
+
 /** Splits `uri-host [":" port]`, or gives `undefined` where `isHostPort` says no. */
 export function parseHostPort(text: string): HostPort | undefined {
   if (!isHostPort(text)) return undefined

@@ -1,8 +1,8 @@
 import { equalsIgnoreCase, TARGET_LENIENT, TARGET_PATH, TARGET_QUERY, TOKEN } from './characters.ts'
-import { RAN_OUT } from './field-scanner.ts'
+import { RAN_OUT, scanner } from './field-scanner.ts'
 import { type HeadFailure, type HeadFailureCode, REQUEST_FAILURES } from './head-failure.ts'
 import { bounded, collapse, HeadParser, type HeadParserOptions } from './head-parser.ts'
-import { isHostPort, parseHostPort, sameAuthority } from './host.ts'
+import { isHostPort, isPlainHost, parseHostPort, sameAuthority } from './host.ts'
 import { RequestHeader } from './request-header.ts'
 
 const CR = 0x0d
@@ -93,14 +93,15 @@ export class RequestHeadParser extends HeadParser {
     return after
   }
 
-  protected override takeSpecialField(nameLength: number, value: string): boolean {
+  protected override takeSpecialField(bytes: Buffer, nameLength: number, value: string): boolean {
     if (nameLength === 4) {
       if (this.host !== null) {
         this.code = 'DUPLICATE_HOST'
         return false
       }
       this.host = value
-      if (isHostPort(value) || (this.lenient && value === '')) return true
+      if (isPlainHost(bytes, scanner.valueStart, scanner.valueEnd) || isHostPort(value)) return true
+      if (this.lenient && value === '') return true
       this.code = 'INVALID_HOST'
       return false
     }

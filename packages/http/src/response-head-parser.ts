@@ -83,7 +83,7 @@ export class ResponseHeadParser extends HeadParser {
     return index + 2
   }
 
-  protected override takeSpecialField(nameLength: number, value: string): boolean {
+  protected override takeSpecialField(_bytes: Buffer, nameLength: number, value: string): boolean {
     if (nameLength !== 10) return true
     for (const match of value.matchAll(KEEP_ALIVE_PARAMETER)) {
       const number = Number(match[2])

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { isPlainHost } from '../src/host.ts'
 import {
   bodylessStatus,
   canonicalReason,
@@ -106,6 +107,19 @@ describe('hosts, RFC 9110 §7.2', () => {
     expect(parseHostPort(text)).toBeUndefined()
     expect(isHostPort(text)).toBe(false)
   })
+})
+
+test('the host check on bytes takes nothing that the one on strings refuses', () => {
+  const unit = fc.constantFrom(...'aZ0-._~:[]%@/,;\\ 9\u00e4')
+  fc.assert(
+    fc.property(fc.string({ unit, maxLength: 12 }), (text) => {
+      const bytes = Buffer.from(`x${text}x`, 'latin1')
+      if (isPlainHost(bytes, 1, bytes.length - 1)) expect(isHostPort(text), text).toBe(true)
+    }),
+    { seed: 2, numRuns: 3000 },
+  )
+  expect(isPlainHost(Buffer.from('a.example:8080'), 0, 14)).toBe(true)
+  expect(isPlainHost(Buffer.from('a:65536'), 0, 7)).toBe(false)
 })
 
 test('tokens and values', () => {
