@@ -36,7 +36,8 @@ export class Entry<V> implements CacheAnswer<V> {
   readonly staleMs: number = 0
   /** Private, so that an answer shows and compares as value, status and staleMs alone. */
   readonly #expiresAtMs: number
-  #retryAtMs = Number.NEGATIVE_INFINITY
+  /** `undefined` takes no memory of its own, as a number with a fraction would. */
+  #retryAtMs: number | undefined = undefined
 
   constructor(value: V, expiresAtMs: number) {
     this.value = value
@@ -50,7 +51,7 @@ export class Entry<V> implements CacheAnswer<V> {
 
   /** After a failed load: when to try the next one. */
   get retryAtMs(): number {
-    return this.#retryAtMs
+    return this.#retryAtMs ?? Number.NEGATIVE_INFINITY
   }
 
   postpone(retryAtMs: number): void {
