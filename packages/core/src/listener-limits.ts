@@ -24,11 +24,6 @@ export class ClientCounts {
     if (count > 1) this.#counts.set(client, count - 1)
     else this.#counts.delete(client)
   }
-
-  /** Clients with an open connection. */
-  get size(): number {
-    return this.#counts.size
-  }
 }
 
 /**

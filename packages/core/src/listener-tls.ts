@@ -82,10 +82,12 @@ function guardCallbacks(tls: TlsOptions): void {
   const { SNICallback, ALPNCallback, pskCallback } = tls
   if (SNICallback !== undefined) {
     tls.SNICallback = (servername, callback) => {
+      const fail = (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)))
       try {
-        SNICallback(servername, callback)
+        const result: unknown = SNICallback(servername, callback)
+        if (result instanceof Promise) result.catch(fail) // an async function is a void one to TypeScript
       } catch (error) {
-        callback(error as Error)
+        fail(error)
       }
     }
   }

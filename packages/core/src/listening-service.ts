@@ -192,7 +192,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     try {
       for (const endpoint of this.#endpoints) await this.#open(endpoint, context)
     } catch (error) {
-      this.#closeListeners()
+      this.destroy()
       throw error
     }
   }

@@ -80,6 +80,7 @@ export function parseServerArguments(
       if (value === undefined) {
         index += 1
         value = argv[index]
+        if (value?.startsWith('-') === true) value = undefined // a forgotten path, not one named "-t"
       }
       if (value === undefined || value === '')
         throw new ServerArgumentsError(`${argument} needs a path. ${USAGE}`)

@@ -23,9 +23,11 @@ export function isDaemonChild(): boolean {
 /** Calls back if the launcher goes away before it had its report: nobody would know of this daemon then. */
 export function onLauncherGone(callback: () => void): void {
   if (!isDaemonChild()) return
-  process.once('disconnect', () => {
+  const onGone = () => {
     if (!hasReported) callback()
-  })
+  }
+  if (process.connected) process.once('disconnect', onGone)
+  else onGone()
 }
 
 /** Tells the launcher, if there is one, and hangs up. */
@@ -66,6 +68,7 @@ export async function launchDaemon(configuration: ServerConfiguration): Promise<
   } finally {
     if (child.connected) child.disconnect()
     child.removeAllListeners()
+    child.on('error', () => undefined) // what happens to it from here on is its own affair
     child.unref()
   }
 }

@@ -1,10 +1,11 @@
-import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { ServerConfiguration } from './configuration.ts'
 
 /** Writes the process id under a temporary name and renames it: a reader sees all of it or none. */
 export function writePidFile(path: string): void {
   const temporary = `${path}.${process.pid}.tmp`
-  writeFileSync(temporary, `${process.pid}\n`, { mode: 0o644 })
+  rmSync(temporary, { force: true })
+  writeFileSync(temporary, `${process.pid}\n`, { mode: 0o644, flag: 'wx' }) // follows nobody's symlink
   try {
     renameSync(temporary, path)
   } catch (error) {

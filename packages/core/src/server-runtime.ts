@@ -49,7 +49,7 @@ function adviseVersion(version: string): string | undefined {
   const [major = 0, minor = 0, patch = 0] = version.split('.').map((part) => Number.parseInt(part, 10))
   if (major > MAJOR_NEWEST) return undefined
   const fixed = FIXED_VERSIONS[major]
-  if (fixed === undefined) return `Node.js ${version} gets no security fixes: use 24 or 26`
+  if (fixed === undefined) return `Node.js ${version} is not supported: use 24 or 26`
   const isFixed = minor > fixed[0] || (minor === fixed[0] && patch >= fixed[1])
   return isFixed
     ? undefined

@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { extractSnippets } from '../../../scripts/readme-snippet.ts'
 
 const GUIDE = join(import.meta.dirname, '../../../docs/user-guide')
 
@@ -11,10 +10,11 @@ test.each(['configuration.md', 'server-and-services.md'])(
   (page) => {
     const folder = mkdtempSync(join(import.meta.dirname, '.tmp-'))
     try {
-      const snippets = extractSnippets(readFileSync(join(GUIDE, page), 'utf8'))
+      const text = readFileSync(join(GUIDE, page), 'utf8')
+      const snippets = [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => match[1] ?? '')
       expect(snippets.length).toBeGreaterThan(0)
-      for (const { code, line } of snippets) {
-        const file = join(folder, `line-${line}.ts`)
+      for (const [index, code] of snippets.entries()) {
+        const file = join(folder, `snippet-${index}.ts`)
         writeFileSync(file, code)
         const output = execFileSync(process.execPath, ['--conditions=@cirque/source', file], {
           encoding: 'utf8',
@@ -24,7 +24,7 @@ test.each(['configuration.md', 'server-and-services.md'])(
           (match) => match[1] ?? '',
         )
         expect(promised.length).toBeGreaterThan(0)
-        for (const text of promised) expect(output).toContain(text)
+        for (const line of promised) expect(output).toContain(line)
       }
     } finally {
       rmSync(folder, { recursive: true })

@@ -217,14 +217,51 @@ test('TLS: a handshake that takes too long is cut', async () => {
   await halfClosed.closed
 })
 
-test('TLS: a callback that throws fails its handshake, not the process', async () => {
-  await using echo = new Echo()
+test('TLS: a callback that throws or rejects fails its handshake, not the process', async () => {
   const fail = () => {
     throw new Error('broken callback')
   }
-  echo.service.addTls('127.0.0.1:0', { certFile: CERT_FILE, keyFile: KEY_FILE, SNICallback: fail })
+  const reject = async () => fail()
+  const broken: TlsListenerOptions[] = [
+    { SNICallback: fail },
+    { SNICallback: reject },
+    { ALPNCallback: fail },
+  ]
+  for (const options of broken) {
+    await using echo = new Echo()
+    echo.service.addTls('127.0.0.1:0', { certFile: CERT_FILE, keyFile: KEY_FILE, ...options })
+    await echo.start()
+    expect((await handshake(echo, { ALPNProtocols: ['h2'] })).destroyed).toBe(true)
+  }
+})
+
+test('TLS: a client certificate can be demanded', async () => {
+  await using echo = new Echo()
+  const cert = readFileSync(CERT_FILE)
+  const key = readFileSync(KEY_FILE)
+  echo.service.addTls('127.0.0.1:0', { cert, key, ca: cert, requestCert: true, maxVersion: 'TLSv1.2' })
   await echo.start()
   expect((await handshake(echo)).destroyed).toBe(true)
+  expect(echo.app.sockets).toHaveLength(0)
+  const socket = await handshake(echo, { cert, key })
+  expect(socket.destroyed).toBe(false)
+  await vi.waitFor(() => expect((echo.app.sockets[0] as TLSSocket).authorized).toBe(true))
+  socket.destroy()
+})
+
+test('TLS: a pre-shared key callback that throws fails its handshake', async () => {
+  await using echo = new Echo()
+  const pskCallback = () => {
+    throw new Error('broken callback')
+  }
+  echo.service.addTls('127.0.0.1:0', { pskCallback, ciphers: 'PSK', maxVersion: 'TLSv1.2' })
+  await echo.start()
+  const client = { ciphers: 'PSK', maxVersion: 'TLSv1.2', checkServerIdentity: () => undefined }
+  const socket = await handshake(echo, {
+    ...client,
+    pskCallback: () => ({ psk: Buffer.alloc(16), identity: 'x' }),
+  })
+  expect(socket.destroyed).toBe(true)
 })
 
 test('a Unix socket has its mode from the first moment, and is removed by its owner only', async () => {

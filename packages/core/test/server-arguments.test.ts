@@ -22,6 +22,7 @@ test.each([
   [['-ctx'], 'Unknown flag "-ctx"'],
   [['file'], 'Unknown argument "file"'],
   [['-c'], '-c needs a path'],
+  [['-c', '-t'], '-c needs a path'],
   [['--conf='], '--conf= needs a path'],
   [['--test=yes'], 'takes no value'],
   [['-c', 'a', '--conf=b'], 'Two configuration files'],

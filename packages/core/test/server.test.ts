@@ -288,7 +288,7 @@ test.each([
   ['24.30.0', undefined],
   ['26.12.0', 'use 26.12.1 or later'],
   ['26.12.1', undefined],
-  ['25.9.0', 'gets no security fixes'],
+  ['25.9.0', 'is not supported'],
   ['28.0.0', undefined],
 ])('checkRuntime on Node.js %s says %s', (nodeVersion, advice) => {
   const findings = checkRuntime({ nodeVersion, fileDescriptorsMax: 4096, environment: {} })
