@@ -3,7 +3,10 @@ import type { HeaderFields } from './header-fields.ts'
 
 /** What `removeHopByHop` leaves in place. */
 export interface HopByHopOptions {
-  /** Leaves `Upgrade`, and `Connection: upgrade` in place of the whole `Connection`. Default false. */
+  /**
+   * When `Connection` lists `upgrade`: leaves `Upgrade`, and `Connection: upgrade` in place of the whole
+   * `Connection`. Default false.
+   */
   readonly keepUpgrade?: boolean
   /** Leaves `TE: trailers` if TE lists `trailers` (gRPC needs it), without other codings. Default false. */
   readonly keepTrailersTe?: boolean
@@ -78,7 +81,6 @@ export function connectionOptions(value: string): string[] {
  */
 export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions): void {
   const fields = header.fields
-  const keepUpgrade = options?.keepUpgrade === true
   const keepTrailersTe = options?.keepTrailersTe === true
   let listed: string[] | null = null
   for (let index = 0; index < fields.length; index += 2) {
@@ -91,6 +93,7 @@ export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions):
       else listed.push(option)
     }
   }
+  const keepUpgrade = options?.keepUpgrade === true && listed !== null && includesName(listed, 'upgrade')
   let kept = 0
   let connectionKept = false
   for (let index = 0; index < fields.length; index += 2) {
@@ -99,7 +102,7 @@ export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions):
     if (isHopByHop(name) || (listed !== null && includesName(listed, name))) {
       if (keepUpgrade && equalsIgnoreCase(name, 'upgrade')) {
         // Kept as it is.
-      } else if (keepUpgrade && !connectionKept && listed !== null && isUpgradeConnection(name, listed)) {
+      } else if (keepUpgrade && !connectionKept && equalsIgnoreCase(name, 'connection')) {
         connectionKept = true
         value = 'upgrade'
       } else if (keepTrailersTe && equalsIgnoreCase(name, 'te') && listsTrailers(value)) {
@@ -113,10 +116,6 @@ export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions):
     kept += 2
   }
   if (kept !== fields.length) fields.length = kept
-}
-
-function isUpgradeConnection(name: string, listed: readonly string[]): boolean {
-  return equalsIgnoreCase(name, 'connection') && includesName(listed, 'upgrade')
 }
 
 function isHopByHop(name: string): boolean {

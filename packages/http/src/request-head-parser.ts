@@ -66,6 +66,7 @@ export class RequestHeadParser extends HeadParser {
     text: string,
     base: number,
   ): number {
+    this.header = null
     this.host = null
     this.expectContinue = false
     let index = start

@@ -52,6 +52,7 @@ export class ResponseHeadParser extends HeadParser {
     text: string,
     base: number,
   ): number {
+    this.header = null
     this.keepAliveTimeoutMs = -1
     this.keepAliveUses = -1
     if (end - start < 14) return this.shortStatusLine(start, end, text, base)

@@ -151,6 +151,13 @@ describe('the parser object', () => {
     expect(() => new ResponseHeadParser().takeHeader()).toThrow('No response head is complete')
   })
 
+  test('a header that nobody took is not taken for the next one', () => {
+    const parser = new RequestHeadParser()
+    parser.execute(HEAD, 0, HEAD.length)
+    expect(parser.execute(HEAD, 0, 10)).toBe(NEED_MORE)
+    expect(parser.header).toBeNull()
+  })
+
   test('a failure stays until reset, is one frozen object and holds nothing of the peer', () => {
     const one = new RequestHeadParser()
     const two = new RequestHeadParser()
