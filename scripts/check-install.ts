@@ -96,7 +96,9 @@ async function faults(tarball: string): Promise<string[]> {
   }
   if (/"(?:workspace|catalog):/.test(manifest))
     problems.push('package.json speaks of the workspace or its catalog')
-  if (manifest.includes('@cirque/source')) problems.push('package.json still offers the source condition')
+  const { exports } = JSON.parse(manifest) as Manifest
+  if (JSON.stringify(exports).includes('@cirque/source'))
+    problems.push('package.json still offers the source condition')
   return problems
 }
 
