@@ -282,7 +282,10 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
 
   /** Counts the connection, or returns false if a cap is reached. */
   #admit(socket: Socket, isTcp: boolean): boolean {
-    if (this.#sockets.size >= this.connectionsMax) return false
+    if (this.#sockets.size >= this.connectionsMax) {
+      this.#logSeldom('Connections are refused: connectionsMax is reached', undefined)
+      return false
+    }
     let client = ''
     if (isTcp && this.#clients !== undefined) {
       const ip = socket.remoteAddress
