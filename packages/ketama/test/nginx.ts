@@ -16,9 +16,12 @@ export interface Nginx {
 
 const BATCH = 256
 
-/** The version of the nginx on the PATH, or null without one. */
+/** Debian keeps nginx in a folder that is not on every user's PATH. */
+const PROGRAM: string = existsSync('/usr/sbin/nginx') ? '/usr/sbin/nginx' : 'nginx'
+
+/** The version of the installed nginx, or null without one. */
 export function nginxVersion(): string | null {
-  const { stderr } = spawnSync('nginx', ['-v'], { encoding: 'utf8' })
+  const { stderr } = spawnSync(PROGRAM, ['-v'], { encoding: 'utf8' })
   return /nginx\/([\d.]+)/.exec(stderr ?? '')?.[1] ?? null
 }
 
@@ -35,12 +38,12 @@ export function upstreamAddress(address: string): string {
 /** Starts nginx on a Unix socket in a folder of its own. */
 export async function startNginx(sets: readonly (readonly Bucket[])[]): Promise<Nginx> {
   const version = nginxVersion()
-  if (version === null) throw new Error('No nginx on the PATH')
+  if (version === null) throw new Error('nginx is not installed')
   const folder = mkdtempSync(join(tmpdir(), 'ketama-nginx-'))
   const socketPath = join(folder, 'front.sock')
   writeFileSync(join(folder, 'nginx.conf'), configuration(sets, folder, socketPath))
   const child = spawn(
-    'nginx',
+    PROGRAM,
     ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log')],
     {
       stdio: 'ignore',

@@ -63,7 +63,7 @@ export function openMemory(layout: string, byteLength: number, options: TimedMem
     throw new RangeError(`memory must hold ${byteLength} bytes, received ${memory.byteLength}`)
   }
   const buffer = memory ?? new ArrayBuffer(byteLength)
-  const words = new Int32Array(buffer, 0, byteLength >>> 2)
+  const words = new Int32Array(buffer, 0, Math.floor(byteLength / 4))
   const cells = new BigInt64Array(buffer, 0, HEADER_BYTES >>> 3)
 
   const fingerprint = fingerprintOf(layout)

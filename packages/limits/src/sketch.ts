@@ -10,7 +10,7 @@ export interface SketchOptions {
   readonly columns?: number
 }
 
-export const ROWS_DEFAULT = 4
+const ROWS_DEFAULT = 4
 
 /** An addition up to this may overshoot for a moment: a thousand threads at once would still not overflow 32 bits. */
 const SMALL_ADDITION = 2 ** 20
