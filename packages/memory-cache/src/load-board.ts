@@ -4,6 +4,9 @@ import { type CacheLoadError, loadError } from './load-error.ts'
 import type { Loaded, ReadOptions, ReadThroughOptions, ReadThroughSettings } from './read-through-options.ts'
 import type { ReadThroughCounters } from './read-through-stats.ts'
 
+/** One for all loads: clients that leave cause it at will. */
+const ABANDONED: DOMException = new DOMException('No call waits for this load any more', 'AbortError')
+
 /** What the board asks of the cache's store. */
 export interface LoadKeeper<K, V, X> {
   /** Keeps what a load found. May throw: then the load of this key has failed. */
@@ -91,7 +94,8 @@ export class LoadBoard<K, V, X> {
     }
     const load = new Load<K, V, X>(kind, extra, this.#now())
     for (const [index, key] of keys.entries()) {
-      const flight = new Flight(key, load, kind !== 'bypass')
+      // A key can have been locked since the caller looked: a loader may ask this cache for other keys.
+      const flight = new Flight(key, load, kind !== 'bypass' && !this.#locks.has(key))
       load.flights.push(flight)
       if (flight.isKept) this.#locks.set(key, flight)
       const waiter = waiters[index]
@@ -135,29 +139,46 @@ export class LoadBoard<K, V, X> {
     const flight = this.#locks.get(waiter.key)
     if (flight === undefined) {
       this.#lead('single', waiter)
-    } else if (this.#now() - flight.load.startedAtMs > lockAgeMs) {
-      this.#counters.lockAgeouts += 1
-      this.#lead('bypass', waiter)
-    } else if (lockTimeoutMs === 0) {
-      this.#counters.lockTimeouts += 1
-      this.#lead('bypass', waiter)
-    } else {
-      flight.add(waiter)
-      // A waiter that comes from a failed load keeps its timer: the two waits count as one.
-      if (lockTimeoutMs === Number.POSITIVE_INFINITY || waiter.lockTimer !== null) return
-      waiter.lockTimer = setTimeout(() => this.#onLockTimeout(waiter), lockTimeoutMs)
+      return
     }
+    const isAged = this.#now() - flight.load.startedAtMs > lockAgeMs
+    if ((isAged || lockTimeoutMs === 0) && this.#mayBypass(flight)) {
+      if (isAged) this.#counters.lockAgeouts += 1
+      else this.#counters.lockTimeouts += 1
+      this.#bypass(flight, waiter)
+      return
+    }
+    flight.add(waiter)
+    // Now somebody waits, also if the load was started in the background.
+    flight.load.timer?.ref()
+    // A waiter that comes from a failed load keeps its timer: the two waits count as one.
+    if (lockTimeoutMs === 0 || lockTimeoutMs === Number.POSITIVE_INFINITY || waiter.lockTimer !== null) return
+    waiter.lockTimer = setTimeout(() => this.#onLockTimeout(waiter), lockTimeoutMs)
+  }
+
+  #onLockTimeout(waiter: Waiter<K, V, X>): void {
+    waiter.lockTimer = null
+    const { flight } = waiter
+    // One that may not bypass the lock goes on waiting, at most until the load times out.
+    if (flight === null || !this.#mayBypass(flight)) return
+    this.#counters.lockTimeouts += 1
+    this.#leave(waiter)
+    this.#bypass(flight, waiter)
+  }
+
+  /** Without this bound, the crowd behind one slow key would take all of `loadsMax` and shut out every other key. */
+  #mayBypass(flight: Flight<K, V, X>): boolean {
+    return flight.bypassCount < this.#settings.lockBypassesMax && this.loadCount < this.#settings.loadsMax
+  }
+
+  #bypass(flight: Flight<K, V, X>, waiter: Waiter<K, V, X>): void {
+    flight.bypassCount += 1
+    this.#lead('bypass', waiter)
   }
 
   #lead(kind: 'single' | 'bypass', waiter: Waiter<K, V, X>): void {
     waiter.stopLockTimer()
     this.start(kind, [waiter.key], [waiter], waiter.options.extra)
-  }
-
-  #onLockTimeout(waiter: Waiter<K, V, X>): void {
-    this.#counters.lockTimeouts += 1
-    this.#leave(waiter)
-    this.#lead('bypass', waiter)
   }
 
   #onLoadTimeout(load: Load<K, V, X>): void {
@@ -191,9 +212,11 @@ export class LoadBoard<K, V, X> {
     this.#end(load)
     let failure: CacheLoadError | undefined
     for (const [index, flight] of load.flights.entries()) {
-      const result = results[index] as Loaded<V> | undefined
+      let value: V | undefined
       try {
+        const result = results[index] as Loaded<V> | undefined
         checkResult(result)
+        value = result?.value
         if (flight.isKept) this.#keeper.keep(flight.key, result)
       } catch (cause) {
         failure = loadFailure(cause)
@@ -201,7 +224,7 @@ export class LoadBoard<K, V, X> {
         continue
       }
       this.#unlock(flight)
-      this.#answer(flight, result?.value)
+      this.#answer(flight, value)
     }
     if (failure !== undefined) this.#counters.loadErrors += 1
   }
@@ -258,11 +281,8 @@ export class LoadBoard<K, V, X> {
   }
 
   #report(error: CacheLoadError, key: K): void {
-    try {
-      this.#options.onRefreshError?.(error, key)
-    } catch {
-      // The listener's failure has nobody to go to: the documented contract is to ignore it.
-    }
+    // What the listener throws has nobody to go to: its contract is to ignore it, also when it is async.
+    attempt(() => this.#options.onRefreshError?.(error, key)).catch(ignore)
   }
 
   /** Takes a waiter off its load, and ends the load if nobody is left to want it. */
@@ -275,7 +295,7 @@ export class LoadBoard<K, V, X> {
     this.#counters.loadsAbandoned += 1
     this.#end(load)
     for (const each of load.flights) this.#unlock(each)
-    load.abort(new DOMException('No call waits for this load any more', 'AbortError'))
+    load.abort(ABANDONED)
   }
 
   #end(load: Load<K, V, X>): void {
@@ -301,9 +321,19 @@ function attempt<T>(call: () => T | PromiseLike<T>): Promise<T> {
 }
 
 function loadFailure(cause: unknown): CacheLoadError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return loadError('CACHE_LOAD_FAILED', `Loader failed: ${reason}`, cause)
+  return loadError('CACHE_LOAD_FAILED', `Loader failed: ${describe(cause)}`, cause)
 }
+
+function describe(cause: unknown): string {
+  try {
+    return cause instanceof Error ? `${cause.message}` : String(cause)
+  } catch {
+    // Anything can be thrown, also what cannot be turned into a string. The load must end all the same.
+    return `threw a value of type ${typeof cause}`
+  }
+}
+
+function ignore(): void {}
 
 /** A loader in plain JavaScript may return the bare value by mistake; that must not be cached as "nothing". */
 function checkResult(result: unknown): void {

@@ -57,6 +57,8 @@ export class Flight<K, V, X> {
   readonly waiters: Set<Waiter<K, V, X>> = new Set()
   /** False for a load that bypasses the lock, and once the key was put or removed meanwhile: the result is dated. */
   isKept: boolean
+  /** Calls that loaded by themselves rather than wait for this. */
+  bypassCount = 0
 
   constructor(key: K, load: Load<K, V, X>, isKept: boolean) {
     this.key = key

@@ -23,7 +23,7 @@ type Stored<V> = V | typeof NOT_FOUND
  * A memory cache that loads what it does not hold, one load per key at a time.
  *
  * Calls that come while a key is being loaded wait for that load. One that waited `lockTimeoutMs`, or finds the load
- * older than `lockAgeMs`, loads by itself, and its result is not kept. When the load of another call fails, a waiting
+ * older than `lockAgeMs`, loads by itself, and its result is not kept; at most `lockBypassesMax` calls do. When the load of another call fails, a waiting
  * call tries once more, again with one load for all of them; the second failure is its answer.
  *
  * A loaded value is always let in, whatever the policy thinks of it. All waits end: by the load, by `loadTimeoutMs`,

@@ -58,6 +58,8 @@ export interface ReadThroughOptions<K, V, X> extends MemoryCacheOptions<K, V> {
   readonly lockTimeoutMs?: number
   /** How old a load may be for a new call to wait for it; past that the call loads by itself, uncached. Default: 10,000. */
   readonly lockAgeMs?: number
+  /** How many calls may go past one load in these two ways; the others go on waiting. `Infinity`: all. Default: 10. */
+  readonly lockBypassesMax?: number
   /** The longest a load may take: 1 to 2,147,483,647. Default: 30,000. */
   readonly loadTimeoutMs?: number
   /** How many loads, background ones included, may be under way; past that they are refused. Default: 1,000. */
@@ -77,6 +79,7 @@ export interface ReadThroughSettings {
   readonly retryAfterErrorMs: number
   readonly lockTimeoutMs: number
   readonly lockAgeMs: number
+  readonly lockBypassesMax: number
   readonly loadTimeoutMs: number
   readonly loadsMax: number
   readonly waitersMax: number
@@ -92,6 +95,7 @@ export function readSettings<K, V, X>(options: ReadThroughOptions<K, V, X>): Rea
     retryAfterErrorMs: options.retryAfterErrorMs ?? 1_000,
     lockTimeoutMs: options.lockTimeoutMs ?? 10_000,
     lockAgeMs: options.lockAgeMs ?? 10_000,
+    lockBypassesMax: options.lockBypassesMax ?? 10,
     loadTimeoutMs: options.loadTimeoutMs ?? 30_000,
     loadsMax: options.loadsMax ?? 1_000,
     waitersMax: options.waitersMax ?? 10_000,
@@ -110,6 +114,9 @@ export function readSettings<K, V, X>(options: ReadThroughOptions<K, V, X>): Rea
   checkInteger('loadTimeoutMs', settings.loadTimeoutMs, 1, TIMEOUT_MS_MOST)
   if (settings.lockTimeoutMs !== Number.POSITIVE_INFINITY) {
     checkInteger('lockTimeoutMs', settings.lockTimeoutMs, 0, TIMEOUT_MS_MOST)
+  }
+  if (settings.lockBypassesMax !== Number.POSITIVE_INFINITY) {
+    checkInteger('lockBypassesMax', settings.lockBypassesMax, 0, Number.MAX_SAFE_INTEGER)
   }
   checkInteger('loadsMax', settings.loadsMax, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('waitersMax', settings.waitersMax, 1, Number.MAX_SAFE_INTEGER)

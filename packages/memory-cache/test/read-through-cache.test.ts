@@ -167,6 +167,32 @@ describe('the lock', () => {
     expect(cache.stats().lockAgeouts).toBe(1)
   })
 
+  test.each([
+    ['by timeout', { lockTimeoutMs: 100 }],
+    ['by age', { lockAgeMs: 0, lockTimeoutMs: Number.POSITIVE_INFINITY }],
+    ['at once', { lockTimeoutMs: 0 }],
+  ])('lockBypassesMax: n calls go past a load %s, the others wait on for it', async (_name, options) => {
+    const { cache, loader } = create({ ...options, lockBypassesMax: 2 })
+    const leader = cache.get('a')
+    await tick(1)
+    const followers = [cache.get('a'), cache.get('a'), cache.get('a'), cache.get('a')]
+    await tick(100)
+    expect(loader.calls).toHaveLength(3)
+    loader.call(0).resolve({ value: 'first' })
+    for (const call of loader.calls.slice(1)) call.resolve({ value: 'own' })
+    const answers = await Promise.all([leader, ...followers])
+    expect(answers.map(({ value }) => value)).toEqual(['first', 'own', 'own', 'first', 'first'])
+  })
+
+  test('when all loads are taken, a call whose lock timed out waits on', async () => {
+    const { cache, loader } = create({ lockTimeoutMs: 100, loadsMax: 1 })
+    const replies = Promise.all([cache.get('a'), cache.get('a')])
+    await tick(150)
+    loader.call(0).resolve({ value: 'A' })
+    expect((await replies).map(({ status }) => status)).toEqual(['miss', 'lock-hit'])
+    expect(cache.stats()).toMatchObject({ lockTimeouts: 0, loadsRefused: 0 })
+  })
+
   test('when the leader fails, the others try once more together, and what they load is kept', async () => {
     const { cache, loader } = create()
     const leader = cache.get('a')
@@ -256,6 +282,30 @@ describe('failures', () => {
     },
   )
 
+  test.each([
+    ['no prototype', Object.create(null)],
+    [
+      'a message that throws',
+      Object.defineProperty(new Error(), 'message', { get: () => ({ toString: 1, valueOf: 1 }) }),
+    ],
+    ['undefined', undefined],
+  ])('whatever is thrown ends the load: %s', async (_name, thrown) => {
+    const { cache } = create({ load: () => Promise.reject(thrown) })
+    await expect(cache.get('a')).rejects.toMatchObject({ code: 'CACHE_LOAD_FAILED' })
+    expect(cache.stats().loading).toBe(0)
+  })
+
+  test('a result whose value cannot be read fails the load', async () => {
+    const result = {
+      get value(): string {
+        throw new Error('no value')
+      },
+    }
+    const { cache } = create({ load: () => result })
+    await expect(cache.get('a')).rejects.toThrow('no value')
+    expect(cache.stats()).toMatchObject({ loading: 0, waiting: 0, loadErrors: 1 })
+  })
+
   test('a ttl or a weight out of range fails the load', async () => {
     const { cache } = create({ load: () => ({ value: 'A', ttlMs: -1 }) })
     await expect(cache.get('a')).rejects.toThrow('ttlMs')
@@ -332,6 +382,17 @@ describe('stale while revalidate', () => {
     loader.call(2).resolve({ value: 'new' })
     await tick(0)
     expect(cache.peek('a').value).toBe('new')
+  })
+
+  test('a listener that rejects is ignored', async () => {
+    const onRefreshError = (): Promise<never> => Promise.reject(new Error('from the listener'))
+    const { cache, loader } = create({ ttlMs: 10, staleWhileRevalidateMs: 10, onRefreshError })
+    await prime(cache, loader, { value: 'old' })
+    await tick(15)
+    cache.get('a')
+    loader.call(1).reject(new Error('refused'))
+    await tick(0)
+    expect(cache.stats()).toMatchObject({ refreshes: 1, loadErrors: 1, loading: 0 })
   })
 
   test('can be chosen per call', async () => {
@@ -447,6 +508,25 @@ describe('signals', () => {
     loader.call(0).reject(new Error('late'))
     loader.call(1).resolve({ value: 'A' })
     expect(await next).toMatchObject({ value: 'A', status: 'miss' })
+  })
+
+  test('a loader that reads its signal only after the load was given up finds it aborted', async () => {
+    let wasAborted: boolean | undefined
+    const { promise: gate, resolve: open } = Promise.withResolvers<void>()
+    const { cache } = create({
+      load: async (_key, context) => {
+        await gate
+        wasAborted = context.signal.aborted
+        return undefined
+      },
+    })
+    const controller = new AbortController()
+    const reply = cache.get('a', controller)
+    controller.abort()
+    await expect(reply).rejects.toMatchObject({ name: 'AbortError' })
+    open()
+    await tick(0)
+    expect(wasAborted).toBe(true)
   })
 
   test('an aborted signal refuses to wait, but not what is at hand', async () => {
@@ -599,6 +679,7 @@ test('wrong arguments are refused with the value received', () => {
   }
   expect(make({ lockAgeMs: Number.NaN })).toThrow('lockAgeMs')
   expect(make({ lockTimeoutMs: 2 ** 31 })).toThrow('lockTimeoutMs')
+  expect(make({ lockBypassesMax: -1 })).toThrow('lockBypassesMax')
   expect(make({ loadTimeoutMs: 0 })).toThrow('loadTimeoutMs')
   expect(make({ loadTimeoutMs: Number.POSITIVE_INFINITY })).toThrow('loadTimeoutMs')
   expect(make({ loadsMax: 0 })).toThrow('loadsMax')

@@ -58,6 +58,7 @@ test('every call is answered, no limit is passed, and nobody gets what was out o
           ttlMs: 50,
           lockTimeoutMs: 30,
           lockAgeMs: 25,
+          lockBypassesMax: 2,
           loadTimeoutMs: 80,
           loadsMax: LOADS_MAX,
           waitersMax: WAITERS_MAX,
