@@ -1,3 +1,4 @@
+import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import type { Lease } from './lease.ts'
 import type { SelectOptions } from './pick.ts'
 import type { SelectionKey } from './selection/selection.ts'
@@ -57,11 +58,12 @@ export interface WaiterRequest {
   readonly options: WaitOptions | undefined
 }
 
-class Waiter implements WaiterRequest {
+class Waiter implements TimerOwner, WaiterRequest {
   readonly key: SelectionKey | undefined
   readonly options: WaitOptions | undefined
   readonly promise: Promise<Lease | Refusal>
-  readonly #timer: NodeJS.Timeout
+  /** Coarse: a burst of waiting requests costs no timer each. */
+  readonly #timer: CoarseTimer = new CoarseTimer(this)
   readonly #queue: Set<Waiter>
   readonly #resolve: (result: Lease | Refusal) => void
   readonly #onAbort: () => void
@@ -78,14 +80,19 @@ class Waiter implements WaiterRequest {
     this.promise = promise
     this.#queue = queue
     this.#resolve = resolve
-    this.#timer = setTimeout(() => this.settle('queue-timeout'), timeoutMs)
+    this.#timer.arm(timeoutMs)
+    this.#timer.ref()
     this.#onAbort = () => this.settle('aborted')
     options?.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
+  onTimer(): void {
+    this.settle('queue-timeout')
+  }
+
   settle(result: Lease | Refusal): void {
     this.#queue.delete(this)
-    clearTimeout(this.#timer)
+    this.#timer.cancel()
     this.options?.signal?.removeEventListener('abort', this.#onAbort)
     this.#resolve(result)
   }

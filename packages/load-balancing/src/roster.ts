@@ -5,7 +5,7 @@ import type { LoadBalancerSettings } from './options.ts'
 import { CircuitBreaker } from './resilience/circuit-breaker.ts'
 import { OutlierState } from './resilience/outlier.ts'
 import type { Picker, Selection, SelectionInput } from './selection/selection.ts'
-import { runAtOnce, runInSlices, STEP_ITEMS, type Steps } from './steps.ts'
+import { letOthersRun, runAtOnce, runInSlices, STEP_ITEMS, type Steps } from './steps.ts'
 
 /** A set that is ready to be built and published. */
 interface Plan {
@@ -65,7 +65,11 @@ export class Roster {
   ): Promise<RosterChange> {
     const plan = await runInSlices(this.#prepare(backends), signal)
     if (!plan.unchanged) {
-      for (const group of plan.groups) group.picker = await this.#build(group, signal)
+      for (const group of plan.groups) {
+        await letOthersRun()
+        group.picker = await this.#build(group, signal)
+      }
+      await letOthersRun()
     }
     signal.throwIfAborted()
     return this.#publish(plan, disabled)

@@ -2,7 +2,7 @@
 export type Steps<T> = Generator<void, T, void>
 
 /** How long a sliced piece of work may hold the event loop at a time. */
-const SLICE_MS = 3
+const SLICE_MS = 2
 
 /** Does all steps now. */
 export function runAtOnce<T>(steps: Steps<T>): T {
@@ -11,20 +11,25 @@ export function runAtOnce<T>(steps: Steps<T>): T {
   return step.value
 }
 
-/** Does the steps and lets the event loop run every 3 ms. Rejects with the signal's reason once it is aborted. */
+/** Does the steps and lets the event loop run every 2 ms. Rejects with the signal's reason once it is aborted. */
 export async function runInSlices<T>(steps: Steps<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   let pauseAt = performance.now() + SLICE_MS
   let step = steps.next()
   while (step.done !== true) {
     if (performance.now() >= pauseAt) {
-      await new Promise<void>((resolve) => setImmediate(resolve))
+      await letOthersRun()
       signal.throwIfAborted()
       pauseAt = performance.now() + SLICE_MS
     }
     step = steps.next()
   }
   return step.value
+}
+
+/** One round of the event loop. */
+export function letOthersRun(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Items handled between two yields. */

@@ -1,4 +1,4 @@
-import { Fnv64, hash32, mix } from './hash.ts'
+import { hash32, mix } from './hash.ts'
 import type { BackendStatus, Picker, Selection, SelectionInput, SelectionKey } from './selection.ts'
 import { isUniform, weightsOf } from './weights.ts'
 
@@ -19,7 +19,6 @@ export function rendezvous(): Selection {
 }
 
 class RendezvousPicker implements Picker {
-  readonly #hash: Fnv64 = new Fnv64()
   readonly #statuses: readonly BackendStatus[]
   readonly #seeds: Uint32Array
   /** Null for equal weights: then the hash itself is the score. */
@@ -39,11 +38,7 @@ class RendezvousPicker implements Picker {
   }
 
   begin(key: SelectionKey | undefined): number {
-    if (key === undefined) this.#key = Math.floor(this.#random() * 0x1_0000_0000)
-    else {
-      this.#hash.hash(key)
-      this.#key = this.#hash.folded()
-    }
+    this.#key = key === undefined ? Math.floor(this.#random() * 0x1_0000_0000) : hash32(key)
     this.#step = 0
     this.#lastScore = Number.POSITIVE_INFINITY
     this.#lastIndex = -1
