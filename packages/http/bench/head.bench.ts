@@ -11,6 +11,7 @@ import {
   RequestHeadParser,
   ResponseHeader,
   ResponseHeadParser,
+  removeHopByHop,
 } from '../src/index.ts'
 
 const WRK = 'GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: */*\r\nX-Trace: 0123456789\r\n\r\n'
@@ -101,6 +102,11 @@ for (const [name, text] of Object.entries({ wrk: WRK, browser: BROWSER })) {
       (header.has('expect') ? 1 : 0) +
       (header.get('X-None')?.length ?? 0)
     )
+  })
+  measure(`clone, remove hop-by-hop fields, ${name}`, () => {
+    const copy = header.clone()
+    removeHopByHop(copy)
+    return copy.fields.length
   })
   measure(`clone, insert two fields, ${name}`, () => {
     const copy = header.clone()
