@@ -23,6 +23,7 @@ const home = process.env.TOOLCHAIN_DIR || path.join(root, '.toolchain')
 const byHand = 'install Node.js 24.20+ or 26.6+ and pnpm ' + pnpmVersion + ' yourself'
 // Downloads are large only once per checkout; between two signs of life at most this long.
 const progressEveryMs = 5000
+const outputCharactersMax = 1024 * 1024
 
 class Failure extends Error {}
 
@@ -52,21 +53,23 @@ function newEnough(version) {
   return (major === 24 && Number(m[2]) >= 20) || (major === 26 && Number(m[2]) >= 6) || major > 26
 }
 
-// Runs a program to its end. Resolves to its status, its error, and its stderr, which is shown as well.
+// Runs a program to its end. Resolves to its status, its error, and what it said on the streams that are pipes,
+// which is shown as well unless it is to be quiet.
 function run(file, args, options) {
   return new Promise((resolve) => {
-    let stderr = ''
+    let output = ''
     const child = spawn(file, args, Object.assign({ cwd: root, stdio: ['ignore', 2, 'pipe'] }, options))
     currentTool = child
-    if (child.stderr) {
-      child.stderr.on('data', (chunk) => {
-        if (stderr.length < 65536) stderr += chunk
-        process.stderr.write(chunk)
+    for (const stream of [child.stdout, child.stderr]) {
+      if (!stream) continue
+      stream.on('data', (chunk) => {
+        if (output.length < outputCharactersMax) output += chunk
+        if (!options || !options.quiet) process.stderr.write(chunk)
       })
     }
     const end = (status, error) => {
       currentTool = null
-      resolve({ status: status, error: error, stderr: stderr })
+      resolve({ status: status, error: error, output: output })
     }
     child.on('error', (error) => end(1, error))
     child.on('close', (status) => end(status, null))
@@ -97,19 +100,19 @@ function npm(args, cwd) {
 function fetchFailure(id, result) {
   const what = 'cannot fetch ' + id + ': '
   if (result.error && result.error.code === 'ENOENT') return what + 'npm is not on PATH. Or ' + byHand + '.'
-  if (/\b(E404|ETARGET|EBADPLATFORM)\b/.test(result.stderr)) {
+  if (/\b(E404|ETARGET|EBADPLATFORM)\b/.test(result.output)) {
     return what + 'the npm registry has no such package for this platform. Please ' + byHand + '.'
   }
   if (
     /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR|ENOTCACHED|UND_ERR\w*)\b|network/i.test(
-      result.stderr,
+      result.output,
     )
   ) {
     return (
       what + 'the npm registry cannot be reached. Check the network or the proxy settings, or ' + byHand + '.'
     )
   }
-  if (/\bENOSPC\b/.test(result.stderr)) return what + 'the disk is full.'
+  if (/\bENOSPC\b/.test(result.output)) return what + 'the disk is full.'
   const reason = result.error ? result.error.message : 'npm ended with status ' + result.status
   return what + reason + '. Try again, or ' + byHand + '.'
 }
@@ -271,11 +274,17 @@ async function install(env) {
   }
 }
 
+// Turbo tells at length what it did; that is worth reading only when something broke.
 async function build(env) {
-  const args = ['run', 'build', '--output-logs=errors-only']
-  // Turbo's own account of cache hits goes to stderr, so that stdout is the command's alone.
-  const result = await run('turbo', args, { env: env, stdio: ['ignore', 2, 2], shell: windows })
-  if (result.error || result.status !== 0) throw new Failure('the build failed, see above.')
+  const done = progress('building')
+  const options = { env: env, stdio: ['ignore', 'pipe', 'pipe'], shell: windows, quiet: true }
+  const result = await run('turbo', ['run', 'build', '--output-logs=errors-only'], options)
+  const seconds = done()
+  if (result.error || result.status !== 0) {
+    process.stderr.write(result.output)
+    throw new Failure('the build failed' + (result.error ? ': ' + result.error.message : ', see above.'))
+  }
+  say('built in ' + seconds)
 }
 
 async function main() {

@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const gatekeeper = join(root, 'examples/gatekeeper')
 
 /** What a contender needs to know to start. */
-export interface StartContext {
+interface StartContext {
   port: number
   originPort: number
   /** A folder of its own for configuration and temporary files. */

@@ -3,7 +3,7 @@ import { formatSize } from './options.ts'
 import { median } from './statistics.ts'
 
 /** The proxy that all others are compared with. */
-export const REFERENCE: string = 'nginx'
+const REFERENCE = 'nginx'
 
 /** A proxy's CPU cost as a multiple of the reference's, from the rounds that both took part in. */
 export interface Ratio {
