@@ -11,8 +11,8 @@ const BASE_WORD = HEADER_BYTES / 4
 /**
  * Counts per key in fixed memory: a count-min sketch, after Pingora's `Estimator`.
  *
- * An estimate is never below the true count, as long as no key is taken down more than it was counted up. It is
- * above by at most e ÷ columns × (sum of all counts), except with a probability of e^−rows. Memory is
+ * An estimate is never below the true count, as long as no key is taken down more than it was counted up and no
+ * count has reached 2^30. It is above by at most e ÷ columns × (sum of all counts), except with a probability of e^−rows. Memory is
  * 64 + rows × columns × 4 bytes, 16 KiB by default. Counts stop at ± 2^30 instead of wrapping around.
  */
 export class Estimator {
@@ -28,7 +28,7 @@ export class Estimator {
   constructor(options: EstimatorOptions = {}) {
     const { rows, columns } = checkSketch(options, COLUMNS_DEFAULT)
     const memory = openMemory(`Estimator ${rows} ${columns}`, HEADER_BYTES + rows * columns * 4, options)
-    this.#sketch = new Sketch(memory, rows, columns)
+    this.#sketch = new Sketch(memory, rows, columns, true)
   }
 
   /**

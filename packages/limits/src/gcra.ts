@@ -34,7 +34,8 @@ const CLAIM_TRIES = 8
  * key finds all eight in use, it takes over the one with the most quota, **with** what that one has used up, so an
  * overfull table refuses too much and never too little: no key ever gets more than its quota, and under a flood of
  * keys new ones get less. Give `keysMax` twice the keys that are active within a window. Two keys of one set are
- * taken for the same with a probability of 2^−32.
+ * taken for the same with a probability of 2^−32. On shared memory a request can go uncounted at the very moment in
+ * which another thread hands its key's entry on; nothing else is ever lost.
  *
  * @example
  * const limit = new Gcra({ limit: 100, windowMs: 60_000 })
@@ -117,10 +118,7 @@ export class Gcra {
     return decide(shape, nextMs, nowMs, units, true)
   }
 
-  /**
-   * The time of an entry moves by compare-and-swap, so nothing taken is lost, but for one request at the very
-   * moment in which another thread gives the entry of that key, full again or the fullest of its set, to a new key.
-   */
+  /** The time of an entry moves by compare-and-swap, so what several threads take from one entry adds up. */
   #takeShared(set: number, tag: number, nowMs: number, units: number): Decision {
     const shape = this.#shape
     const bits = this.#timeBits

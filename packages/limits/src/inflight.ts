@@ -1,4 +1,4 @@
-import { checkCount, checkInteger } from './check.ts'
+import { COUNT_MAX, checkCount, checkInteger } from './check.ts'
 import type { LimitKey } from './key-hash.ts'
 import { HEADER_BYTES, type MemoryOptions, openMemory } from './memory.ts'
 import { checkSketch, Sketch, type SketchOptions } from './sketch.ts'
@@ -15,6 +15,9 @@ export interface InflightOptions extends SketchOptions, MemoryOptions {
 
 const COLUMNS_DEFAULT = 8192
 const BASE_WORD = HEADER_BYTES / 4
+
+/** With this the additions of a thousand threads at once cannot take a count from 2^30 over 2^31. */
+const UNITS_MAX = 2 ** 20
 
 // A guard releases by hash; nobody else should.
 let addByHash: (inflight: Inflight, low: number, high: number, amount: number) => number
@@ -55,18 +58,19 @@ export class Inflight {
       HEADER_BYTES + this.#lanes * rows * columns * 4,
       options,
     )
-    this.#sketch = new Sketch(memory, rows, columns)
+    this.#sketch = new Sketch(memory, rows, columns, false)
   }
 
   /**
    * Counts `key` up until the guard is released.
    *
-   * @param units - An integer from 0, 1 by default.
+   * @param units - An integer from 0 to 2^20, 1 by default.
+   * @throws {RangeError} If `units` is no such integer, or more than 2^30 units would be under way.
    */
   acquire(key: LimitKey, units: number = 1): InflightGuard {
-    checkCount('units', units)
+    checkInteger('units', units, 0, UNITS_MAX)
     const { low, high } = this.#sketch.hash(key)
-    return new InflightGuard(this, low, high, units, this.#add(low, high, units))
+    return new InflightGuard(this, low, high, units, this.#addOrThrow(low, high, units))
   }
 
   /**
@@ -74,10 +78,15 @@ export class Inflight {
    *
    * Threads that ask at the same moment may refuse each other where one would have fitted; they never let in
    * more than `unitsMax`.
+   *
+   * @param unitsMax - An integer from 0 to 2^30.
+   * @param units - An integer from 0, 1 by default; more than 2^20 never fit.
+   * @throws {RangeError} If one of them is no such integer.
    */
   tryAcquire(key: LimitKey, unitsMax: number, units: number = 1): InflightGuard | undefined {
-    checkCount('unitsMax', unitsMax)
+    checkInteger('unitsMax', unitsMax, 0, COUNT_MAX)
     checkCount('units', units)
+    if (units > unitsMax || units > UNITS_MAX) return undefined
     const { low, high } = this.#sketch.hash(key)
     const count = this.#add(low, high, units)
     if (count > unitsMax) {
@@ -100,9 +109,16 @@ export class Inflight {
   }
 
   static {
-    addByHash = (inflight, low, high, amount) => inflight.#add(low, high, amount)
+    addByHash = (inflight, low, high, amount) => inflight.#addOrThrow(low, high, amount)
     subtractByHash = (inflight, low, high, amount) => inflight.#subtract(low, high, amount)
     getByHash = (inflight, low, high) => inflight.#get(low, high)
+  }
+
+  #addOrThrow(low: number, high: number, units: number): number {
+    const count = this.#add(low, high, units)
+    if (count <= COUNT_MAX) return count
+    this.#subtract(low, high, units)
+    throw new RangeError(`Cannot have ${count} units under way, at most ${COUNT_MAX}`)
   }
 
   #add(low: number, high: number, amount: number): number {
@@ -139,12 +155,18 @@ export class InflightGuard {
     this.#units = units
   }
 
-  /** Counts up by more units, to be released together, and returns the new count. Refused after `release`. */
+  /**
+   * Counts up by more units, to be released together, and returns the new count.
+   *
+   * @throws {RangeError} As `acquire` does.
+   * @throws {TypeError} After `release`.
+   */
   incr(units: number = 1): number {
-    checkCount('units', units)
+    checkInteger('units', units, 0, UNITS_MAX)
     if (!this.#held) throw new TypeError('Cannot add to a guard that was released')
+    const count = addByHash(this.#inflight, this.#low, this.#high, units)
     this.#units += units
-    return addByHash(this.#inflight, this.#low, this.#high, units)
+    return count
   }
 
   /** What is under way for the key now. */

@@ -51,7 +51,7 @@ export class Rate {
     this.#intervalMs = checkInteger('intervalMs', options.intervalMs, 1, INTERVAL_MS_MAX)
     const layout = `Rate ${rows} ${columns} ${this.#intervalMs}`
     const memory = openMemory(layout, windowsByteLength(rows, columns), options)
-    this.#windows = new Windows(memory, rows, columns, this.#intervalMs)
+    this.#windows = new Windows(memory, rows, columns, this.#intervalMs, true)
   }
 
   /**

@@ -41,14 +41,20 @@ export class Sketch {
   readonly #columns: number
   readonly #shift: number
   readonly #shared: boolean
+  readonly #saturates: boolean
 
-  constructor(memory: Memory, rows: number, columns: number) {
+  /**
+   * @param saturates - True: counts stop at ± 2^30. False: they do not, so that every addition can be taken back
+   * exactly; the caller then keeps them below 2^31.
+   */
+  constructor(memory: Memory, rows: number, columns: number, saturates: boolean) {
     this.hasher = new KeyHasher(memory.seedLow, memory.seedHigh)
     this.#cells = memory.words
     this.#rows = rows
     this.#columns = columns
     this.#shift = 32 - Math.log2(columns)
     this.#shared = memory.shared
+    this.#saturates = saturates
   }
 
   hash(key: LimitKey): KeyHasher {
@@ -70,7 +76,6 @@ export class Sketch {
 
   /** As `add`, for a caller that needs no count; the result is one only while no other thread adds. */
   addOnly(base: number, low: number, high: number, amount: number): number {
-    const cells = this.#cells
     let least = Number.POSITIVE_INFINITY
     let row = base
     for (let index = 0; index < this.#rows; index++) {
@@ -78,9 +83,9 @@ export class Sketch {
         (Math.imul(low, MULTIPLIERS[2 * index] as number) +
           Math.imul(high, MULTIPLIERS[2 * index + 1] as number)) >>>
         this.#shift
-      const count = this.#shared
-        ? addShared(cells, row + column, amount)
-        : addPrivate(cells, row + column, amount)
+      const count = this.#saturates
+        ? this.#addSaturating(row + column, amount)
+        : this.#addExactly(row + column, amount)
       if (count < least) least = count
       row += this.#columns
     }
@@ -115,25 +120,33 @@ export class Sketch {
   clear(base: number): void {
     this.#cells.fill(0, base, base + this.#rows * this.#columns)
   }
-}
 
-function addPrivate(cells: Int32Array, index: number, amount: number): number {
-  const count = clamp((cells[index] as number) + amount)
-  cells[index] = count
-  return count
-}
-
-function addShared(cells: Int32Array, index: number, amount: number): number {
-  if (amount <= SMALL_ADDITION && amount >= -SMALL_ADDITION) {
-    const count = Atomics.add(cells, index, amount) + amount
-    if (count <= COUNT_MAX && count >= -COUNT_MAX) return count
-    Atomics.store(cells, index, clamp(count))
-    return clamp(count)
+  #addExactly(cell: number, amount: number): number {
+    const cells = this.#cells
+    if (this.#shared) return Atomics.add(cells, cell, amount) + amount
+    const count = (cells[cell] as number) + amount
+    cells[cell] = count
+    return count
   }
-  for (;;) {
-    const before = Atomics.load(cells, index)
-    const count = clamp(before + amount)
-    if (Atomics.compareExchange(cells, index, before, count) === before) return count
+
+  #addSaturating(cell: number, amount: number): number {
+    const cells = this.#cells
+    if (!this.#shared) {
+      const count = clamp((cells[cell] as number) + amount)
+      cells[cell] = count
+      return count
+    }
+    if (amount <= SMALL_ADDITION && amount >= -SMALL_ADDITION) {
+      const count = Atomics.add(cells, cell, amount) + amount
+      if (count <= COUNT_MAX && count >= -COUNT_MAX) return count
+      Atomics.store(cells, cell, clamp(count))
+      return clamp(count)
+    }
+    for (;;) {
+      const before = Atomics.load(cells, cell)
+      const count = clamp(before + amount)
+      if (Atomics.compareExchange(cells, cell, before, count) === before) return count
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { COUNT_MAX, checkCount, checkInteger } from './check.ts'
+import { checkCount, checkInteger } from './check.ts'
 import { checkName, Decision, type LimitPolicy } from './decision.ts'
 import type { LimitKey } from './key-hash.ts'
 import { openMemory, type TimedMemoryOptions } from './memory.ts'
@@ -6,7 +6,7 @@ import { checkSketch, type SketchOptions } from './sketch.ts'
 import { Windows, windowsByteLength } from './windows.ts'
 
 export interface SlidingWindowOptions extends SketchOptions, TimedMemoryOptions {
-  /** Units per window, an integer from 1 to 2^29. */
+  /** Units per window, an integer from 1 to 2^24. */
   readonly limit: number
   /** Length of the window in milliseconds, an integer from 1 to 2^31. */
   readonly windowMs: number
@@ -16,6 +16,9 @@ export interface SlidingWindowOptions extends SketchOptions, TimedMemoryOptions 
 
 const COLUMNS_DEFAULT = 4096
 const WINDOW_MS_MAX = 2 ** 31
+
+/** With this the additions of a hundred threads at once, taken back or not, stay below 2^31. */
+const LIMIT_MAX = 2 ** 24
 
 /**
  * A rate limit per key over a window that slides: at most `limit` units in the last `windowMs`, estimated from the
@@ -42,12 +45,12 @@ export class SlidingWindow {
    */
   constructor(options: SlidingWindowOptions) {
     const { rows, columns } = checkSketch(options, COLUMNS_DEFAULT)
-    const limit = checkInteger('limit', options.limit, 1, COUNT_MAX / 2)
+    const limit = checkInteger('limit', options.limit, 1, LIMIT_MAX)
     const windowMs = checkInteger('windowMs', options.windowMs, 1, WINDOW_MS_MAX)
     this.#policy = { name: checkName(options.name ?? 'default'), limit, windowMs }
     const layout = `SlidingWindow ${rows} ${columns} ${limit} ${windowMs}`
     const memory = openMemory(layout, windowsByteLength(rows, columns), options)
-    this.#windows = new Windows(memory, rows, columns, windowMs)
+    this.#windows = new Windows(memory, rows, columns, windowMs, false)
   }
 
   /**

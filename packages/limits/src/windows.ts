@@ -34,8 +34,8 @@ export class Windows {
   /** The same for the window before. */
   previousBase: number = -1
 
-  constructor(memory: Memory, rows: number, columns: number, intervalMs: number) {
-    this.sketch = new Sketch(memory, rows, columns)
+  constructor(memory: Memory, rows: number, columns: number, intervalMs: number, saturates: boolean) {
+    this.sketch = new Sketch(memory, rows, columns, saturates)
     this.#memory = memory
     this.#intervalMs = intervalMs
     this.#slotWords = rows * columns

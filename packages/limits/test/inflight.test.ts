@@ -78,3 +78,24 @@ test('lanes count together, and a dead lane can be cleared', () => {
   expect(() => one.releaseLane(3)).toThrow(RangeError)
   expect(Inflight.byteLength()).toBe(64 + 4 * 8192 * 4)
 })
+
+test.each([false, true])('huge numbers of units change nothing (shared: %s)', (shared) => {
+  const inflight = new Inflight(shared ? { memory: new SharedArrayBuffer(Inflight.byteLength()) } : {})
+  using kept = inflight.acquire('a', 3)
+  expect(inflight.tryAcquire('a', 2 ** 30, 2 ** 40)).toBeUndefined()
+  expect(inflight.tryAcquire('a', 100, 101)).toBeUndefined()
+  expect(() => inflight.acquire('a', 2 ** 20 + 1)).toThrow(RangeError)
+  expect(() => kept.incr(2 ** 20 + 1)).toThrow(RangeError)
+  expect(() => inflight.tryAcquire('a', 2 ** 30 + 1)).toThrow(RangeError)
+  expect(inflight.get('a')).toBe(3)
+})
+
+test('the count holds at 2^30, refuses more, and comes back exactly', () => {
+  const inflight = new Inflight()
+  const guards = Array.from({ length: 1_024 }, () => inflight.acquire('a', 2 ** 20))
+  expect(inflight.get('a')).toBe(2 ** 30)
+  expect(() => inflight.acquire('a')).toThrow('Cannot have 1073741825 units under way')
+  expect(() => guards[0]?.incr()).toThrow(RangeError)
+  for (const guard of guards) guard.release()
+  expect(inflight.get('a')).toBe(0)
+})
