@@ -1,9 +1,18 @@
 import { equalsIgnoreCase, trimOws } from './characters.ts'
 import { isName, RAN_OUT, REFUSED, scanner } from './field-scanner.ts'
 import type { HeadFailure, HeadFailureCode } from './head-failure.ts'
+import { fieldsOfBlock } from './header-fields.ts'
 import { connectionOptions, isForbiddenConnectionOption } from './hop-by-hop.ts'
 import { latin1 } from './latin1.ts'
 import { unfold } from './lenient.ts'
+import {
+  TRAIT_DATE,
+  TRAIT_EXPECT,
+  TRAIT_HOP_BY_HOP,
+  TRAIT_SCATTERED,
+  TRAIT_TE,
+  TRAIT_UPGRADE,
+} from './traits.ts'
 
 /** All bytes were taken and the message part is not complete. */
 export const NEED_MORE: number = -1
@@ -47,6 +56,7 @@ const SP = 0x20
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
 
 const TE = Buffer.from('te', 'latin1')
+const DATE = Buffer.from('date', 'latin1')
 const HOST = Buffer.from('host', 'latin1')
 const EXPECT = Buffer.from('expect', 'latin1')
 const UPGRADE = Buffer.from('upgrade', 'latin1')
@@ -104,6 +114,9 @@ export abstract class HeadParser {
   protected oldVersion: boolean = false
   /** Empty lines before a request, in bytes: 0 to 4, odd between CR and LF. */
   protected leadingBytes: number = 0
+  protected traits: number = 0
+  protected cutStart: number = -1
+  protected cutEnd: number = -1
   private seen: number = 0
   private transferEncodings: number = 0
   private connectionOptions: number = 0
@@ -173,7 +186,9 @@ export abstract class HeadParser {
    */
   protected abstract takeSpecialField(bytes: Buffer, nameLength: number, value: string): boolean
   /** Checks the whole and makes the header; false refuses the head. */
-  protected abstract finish(fields: string[]): boolean
+  protected abstract finish(fields: string[] | null): boolean
+  /** Gives the header that `finish` made its lines. */
+  protected abstract adopt(block: string): void
   protected abstract dropHeader(): void
   protected abstract failureOf(code: HeadFailureCode): HeadFailure
   /** What the size limit means for the bytes held: they are what came before it. */
@@ -287,9 +302,12 @@ export abstract class HeadParser {
     this.transferEncodings = 0
     this.connectionOptions = 0
     this.repeatedContentLength = false
+    this.traits = 0
+    this.cutStart = -1
+    this.cutEnd = -1
     let index = this.parseStartLine(bytes, start, end, text, base)
     if (index < 0) return index
-    const fields: string[] = []
+    const first = index
     let room = this.fieldsMax
     for (;;) {
       if (index + 1 >= end) return RAN_OUT
@@ -299,54 +317,89 @@ export abstract class HeadParser {
       }
       const next = scanner.scan(bytes, index, end)
       if (next < 0) {
-        if (next === REFUSED) this.code = fields.length === 0 ? firstFieldCode(scanner.code) : scanner.code
+        if (next === REFUSED) this.code = index === first ? firstFieldCode(scanner.code) : scanner.code
         return next
       }
       // Before the value is judged, of which this is the first part only.
       if (next < end && (bytes[next] === SP || bytes[next] === HTAB)) return this.refuse('OBSOLETE_FOLD')
       if (room-- === 0) return this.refuse('TOO_MANY_FIELDS')
       const length = scanner.nameEnd - index
-      const value = text.substring(scanner.valueStart - base, scanner.valueEnd - base)
-      fields.push(text.substring(index - base, scanner.nameEnd - base), value)
-      if (length <= 17 && !this.takeField(bytes, index, length, value)) return REFUSED
+      if (length <= 17) {
+        const wasHopByHop = this.lineIsHopByHop(bytes, index, length, text, base)
+        if (wasHopByHop < 0) return REFUSED
+        if (wasHopByHop > 0) this.markCut(index - first, next - first)
+      }
       index = next
     }
+    const block = text.substring(first - base, index - base)
+    // Only lenient edits what it received, and so it takes it apart.
+    const fields = this.lenient ? fieldsOfBlock(block) : null
     if (!this.finishFraming(fields) || !this.finish(fields)) return REFUSED
+    if (fields === null) this.adopt(block)
     return index + 2
   }
 
+  /** 1 for a hop-by-hop field, 0 for any other, -1 when the field refuses the head. */
+  private lineIsHopByHop(bytes: Buffer, start: number, length: number, text: string, base: number): number {
+    const had = this.hopByHop
+    this.hopByHop = false
+    const taken = this.takeField(bytes, start, length, text, base)
+    const is = this.hopByHop
+    this.hopByHop = had || is
+    return taken ? (is ? 1 : 0) : -1
+  }
+
+  /** Hop-by-hop lines that stand together are cut out in one piece. */
+  private markCut(start: number, end: number): void {
+    this.traits |= TRAIT_HOP_BY_HOP
+    if (this.cutStart < 0) this.cutStart = start
+    else if (this.cutEnd !== start) this.traits |= TRAIT_SCATTERED
+    this.cutEnd = end
+  }
+
   /** Takes what a field says about framing and connection, told apart by length and then by name. */
-  private takeField(bytes: Buffer, start: number, length: number, value: string): boolean {
+  private takeField(bytes: Buffer, start: number, length: number, text: string, base: number): boolean {
     switch (length) {
       case 2:
-        if (isName(bytes, start, TE)) this.hopByHop = true
+        if (isName(bytes, start, TE)) {
+          this.hopByHop = true
+          this.traits |= TRAIT_TE
+        }
         return true
       case 4:
-        return isName(bytes, start, HOST) ? this.takeSpecialField(bytes, length, value) : true
+        if (isName(bytes, start, DATE)) this.traits |= TRAIT_DATE
+        else if (isName(bytes, start, HOST))
+          return this.takeSpecialField(bytes, length, scannedValue(text, base))
+        return true
       case 6:
-        return isName(bytes, start, EXPECT) ? this.takeSpecialField(bytes, length, value) : true
+        if (!isName(bytes, start, EXPECT)) return true
+        this.traits |= TRAIT_EXPECT
+        return this.takeSpecialField(bytes, length, scannedValue(text, base))
       case 7:
         if (isName(bytes, start, UPGRADE)) {
           this.hopByHop = true
           this.seen |= SEEN_UPGRADE
+          this.traits |= TRAIT_UPGRADE
         }
         return true
       case 10:
-        if (isName(bytes, start, CONNECTION)) return this.takeConnection(value)
+        if (isName(bytes, start, CONNECTION)) return this.takeConnection(scannedValue(text, base))
         if (isName(bytes, start, KEEP_ALIVE)) {
           this.hopByHop = true
-          return this.takeSpecialField(bytes, length, value)
+          return this.takeSpecialField(bytes, length, scannedValue(text, base))
         }
         return true
       case 14:
-        if (isName(bytes, start, CONTENT_LENGTH)) return this.takeContentLength(value)
+        if (isName(bytes, start, CONTENT_LENGTH)) return this.takeContentLength(scannedValue(text, base))
         if (isName(bytes, start, HTTP2_SETTINGS)) this.hopByHop = true
         return true
       case 16:
         if (isName(bytes, start, PROXY_CONNECTION)) this.hopByHop = true
         return true
       case 17:
-        return isName(bytes, start, TRANSFER_ENCODING) ? this.takeTransferEncoding(value) : true
+        return isName(bytes, start, TRANSFER_ENCODING)
+          ? this.takeTransferEncoding(scannedValue(text, base))
+          : true
       default:
         return true
     }
@@ -368,6 +421,8 @@ export abstract class HeadParser {
       this.code = 'TOO_MANY_CONNECTION_OPTIONS'
       return false
     }
+    // Its options may name fields that stand anywhere.
+    this.traits |= TRAIT_SCATTERED
     for (const option of connectionOptions(value)) {
       if (equalsIgnoreCase(option, 'close')) this.seen |= SEEN_CLOSE
       else if (equalsIgnoreCase(option, 'keep-alive')) this.seen |= SEEN_KEEP_ALIVE
@@ -419,7 +474,7 @@ export abstract class HeadParser {
     return false
   }
 
-  private finishFraming(fields: string[]): boolean {
+  private finishFraming(fields: string[] | null): boolean {
     if (this.transferEncodings > 0) {
       if (this.contentLength >= 0) this.code = 'CONTENT_LENGTH_WITH_TRANSFER_ENCODING'
       else if (this.oldVersion) this.code = 'TRANSFER_ENCODING_ON_HTTP_1_0'
@@ -432,9 +487,15 @@ export abstract class HeadParser {
       this.keepAlive = (seen & SEEN_CLOSE) === 0
       this.upgrade = (seen & SEEN_UPGRADE) !== 0 && (seen & SEEN_UPGRADE_OPTION) !== 0
     }
-    if (this.repeatedContentLength) collapse(fields, 'content-length', String(this.contentLength))
+    if (this.repeatedContentLength && fields !== null)
+      collapse(fields, 'content-length', String(this.contentLength))
     return true
   }
+}
+
+/** The value that the scanner has found last. */
+function scannedValue(text: string, base: number): string {
+  return text.substring(scanner.valueStart - base, scanner.valueEnd - base)
 }
 
 /** Makes `value` the only one of `name`, in the place and the spelling of the first field. */

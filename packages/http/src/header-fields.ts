@@ -12,12 +12,69 @@ export type FieldsInit =
  * regard to case in a short loop. Values are strings of bytes (latin1): one code unit is one byte.
  */
 export abstract class HeaderFields {
-  /** `[name, value, name, value, …]`. Read it as you like; edit through the methods, which check. */
-  readonly fields: string[]
+  /**
+   * The field lines as a parser received and checked them, each with its CRLF, for as long as nothing was
+   * edited; else null. Who passes a message on writes them as they are, which spares taking them apart.
+   */
+  rawBlock: string | null = null
+  /** While `rawBlock` stands: which fields it has that a writer must know of; `TRAIT_…` bits. */
+  rawTraits: number = 0
+  /** While `rawBlock` stands: the value of its Content-Length, or -1. */
+  rawContentLength: number = -1
+  /** While `rawBlock` stands: where its hop-by-hop lines begin, which `removeHopByHop` cuts out. @internal */
+  rawCutStart: number = -1
+  /** And where they end. @internal */
+  rawCutEnd: number = -1
+  private list: string[] | null
 
-  /** @param fields - The flat array, taken over and not checked. */
-  constructor(fields: string[]) {
-    this.fields = fields
+  /** @param fields - The flat array, taken over and not checked; null when `adoptBlock` follows. */
+  constructor(fields: string[] | null) {
+    this.list = fields
+  }
+
+  /** `[name, value, name, value, …]`. Read it as you like; edit through the methods, which check. */
+  get fields(): string[] {
+    this.list ??= fieldsOfBlock(this.rawBlock ?? '')
+    return this.list
+  }
+
+  /** Takes checked lines over as they are. @internal */
+  adoptBlock(
+    block: string,
+    traits: number,
+    contentLength: number,
+    cutStart: number,
+    cutEnd: number,
+    list: string[] | null = null,
+  ): void {
+    this.list = list
+    this.rawBlock = block
+    this.rawTraits = traits
+    this.rawContentLength = contentLength
+    this.rawCutStart = cutStart
+    this.rawCutEnd = cutEnd
+  }
+
+  /** The fields, to be edited: what was received is no longer what is there. @internal */
+  editFields(): string[] {
+    const fields = this.fields
+    this.rawBlock = null
+    return fields
+  }
+
+  /** Copies what this header has into `copy`, which shares nothing that can be edited. @internal */
+  protected copyFields<T extends HeaderFields>(copy: T): T {
+    const block = this.rawBlock
+    if (block !== null) {
+      copy.adoptBlock(block, this.rawTraits, this.rawContentLength, this.rawCutStart, this.rawCutEnd)
+    } else copy.adoptList(this.fields.slice())
+    return copy
+  }
+
+  /** @internal */
+  adoptList(list: string[]): void {
+    this.list = list
+    this.rawBlock = null
   }
 
   /** How many fields there are; two fields of one name count twice. */
@@ -72,7 +129,7 @@ export abstract class HeaderFields {
    */
   insertHeader(name: string, value: string | number): void {
     const checked = checkedValue(name, value)
-    const fields = this.fields
+    const fields = this.editFields()
     const index = indexOfName(fields, name, 0)
     if (index < 0) {
       fields.push(name, checked)
@@ -91,14 +148,14 @@ export abstract class HeaderFields {
    */
   appendHeader(name: string, value: string | number): void {
     const checked = checkedValue(name, value)
-    this.fields.push(name, checked)
+    this.editFields().push(name, checked)
   }
 
   /** Removes every field named `name` in any case; true when there was one. */
   removeHeader(name: string): boolean {
     const index = indexOfName(this.fields, name, 0)
     if (index < 0) return false
-    removeFrom(this.fields, name, index)
+    removeFrom(this.editFields(), name, index)
     return true
   }
 
@@ -145,6 +202,36 @@ export function fieldsFrom(init: FieldsInit | undefined): string[] {
     } else {
       throw new TypeError(`Value of header "${printable(name)}" must be a string, a number or a list`)
     }
+  }
+  return fields
+}
+
+/** The lines of a header as they go on the wire, without the empty line that ends a head. */
+export function linesOf(header: HeaderFields): string {
+  return header.rawBlock ?? fieldsToWire(header.fields)
+}
+
+const HTAB = 0x09
+const SP = 0x20
+
+/** Takes checked lines apart: a colon ends each name, CRLF each line, and white space around a value is none of it. */
+export function fieldsOfBlock(block: string): string[] {
+  const fields: string[] = []
+  let at = 0
+  while (at < block.length) {
+    const colon = block.indexOf(':', at)
+    let start = colon + 1
+    let code = block.charCodeAt(start)
+    while (code === SP || code === HTAB) code = block.charCodeAt(++start)
+    const lineEnd = block.indexOf('\r\n', start)
+    let end = lineEnd
+    while (end > start) {
+      code = block.charCodeAt(end - 1)
+      if (code !== SP && code !== HTAB) break
+      end--
+    }
+    fields.push(block.substring(at, colon), block.substring(start, end))
+    at = lineEnd + 2
   }
   return fields
 }

@@ -1,5 +1,6 @@
 import { equalsIgnoreCase, trimOws } from './characters.ts'
 import type { HeaderFields } from './header-fields.ts'
+import { TRAIT_HOP_BY_HOP, TRAIT_SCATTERED, TRAIT_TE, TRAIT_UPGRADE } from './traits.ts'
 
 /** What `removeHopByHop` leaves in place. */
 export interface HopByHopOptions {
@@ -80,8 +81,9 @@ export function connectionOptions(value: string): string[] {
  * the strict parser refuses such a message, and the lenient one must not let a peer strip them.
  */
 export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions): void {
-  const fields = header.fields
   const keepTrailersTe = options?.keepTrailersTe === true
+  if (header.rawBlock !== null && cutFromBlock(header, options?.keepUpgrade === true, keepTrailersTe)) return
+  const fields = header.editFields()
   let listed: string[] | null = null
   for (let index = 0; index < fields.length; index += 2) {
     if (!equalsIgnoreCase(fields[index] as string, 'connection')) continue
@@ -116,6 +118,21 @@ export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions):
     kept += 2
   }
   if (kept !== fields.length) fields.length = kept
+}
+
+/** The usual case: nothing to remove, or a few lines that stand together. False when the fields have to be walked. */
+function cutFromBlock(header: HeaderFields, keepUpgrade: boolean, keepTrailersTe: boolean): boolean {
+  const traits = header.rawTraits
+  if ((traits & TRAIT_HOP_BY_HOP) === 0) return true
+  if ((traits & TRAIT_SCATTERED) !== 0) return false
+  if (keepUpgrade && (traits & TRAIT_UPGRADE) !== 0) return false
+  if (keepTrailersTe && (traits & TRAIT_TE) !== 0) return false
+  const block = header.rawBlock as string
+  const { rawCutStart, rawCutEnd } = header
+  const rest = block.substring(0, rawCutStart) + block.substring(rawCutEnd)
+  const left = traits & ~(TRAIT_HOP_BY_HOP | TRAIT_UPGRADE | TRAIT_TE)
+  header.adoptBlock(rest, left, header.rawContentLength, -1, -1)
+  return true
 }
 
 function isHopByHop(name: string): boolean {

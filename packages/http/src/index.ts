@@ -20,3 +20,11 @@ export { ResponseHeadParser } from './response-head-parser.ts'
 export { ResponseHeader } from './response-header.ts'
 export { bodylessStatus, canonicalReason } from './status.ts'
 export { isForbiddenTrailer } from './trailers.ts'
+export {
+  TRAIT_DATE,
+  TRAIT_EXPECT,
+  TRAIT_HOP_BY_HOP,
+  TRAIT_SCATTERED,
+  TRAIT_TE,
+  TRAIT_UPGRADE,
+} from './traits.ts'

@@ -116,7 +116,7 @@ export class RequestHeadParser extends HeadParser {
     return true
   }
 
-  protected override finish(fields: string[]): boolean {
+  protected override finish(fields: string[] | null): boolean {
     const host = this.host
     if (host === null && !this.oldVersion) {
       this.code = 'MISSING_HOST'
@@ -134,6 +134,10 @@ export class RequestHeadParser extends HeadParser {
     )
     this.forget()
     return true
+  }
+
+  protected override adopt(block: string): void {
+    this.header?.adoptBlock(block, this.traits, this.contentLength, this.cutStart, this.cutEnd)
   }
 
   protected override canStart(byte: number): boolean {
@@ -214,17 +218,17 @@ export class RequestHeadParser extends HeadParser {
   }
 
   /** RFC 9112 §3.2.2 and §3.2.3: the target names the authority, and `Host` must name the same. */
-  private matchesHost(host: string | null, fields: string[]): boolean {
+  private matchesHost(host: string | null, fields: string[] | null): boolean {
     const target = this.target
     if (target.charCodeAt(0) === ASTERISK || host === null) return true
     if (this.method === 'CONNECT') {
       if (sameAuthority(target, host, parseHostPort(target)?.port ?? -1)) return true
-      if (this.lenient) collapse(fields, 'host', target)
+      if (fields !== null) collapse(fields, 'host', target)
       return this.lenient
     }
     const authority = authorityOf(target)
     if (sameAuthority(authority, host, target.charCodeAt(4) === 0x3a ? 80 : 443)) return true
-    if (this.lenient) collapse(fields, 'host', authority)
+    if (fields !== null) collapse(fields, 'host', authority)
     return this.lenient
   }
 }

@@ -1,5 +1,5 @@
 import { isToken } from './characters.ts'
-import { type FieldsInit, fieldsFrom, fieldsToWire, HeaderFields } from './header-fields.ts'
+import { type FieldsInit, fieldsFrom, HeaderFields, linesOf } from './header-fields.ts'
 
 /** The version of a message as its sender named it. `HTTP/2` heads have no wire form of their own here. */
 export type HttpVersion = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
@@ -23,9 +23,9 @@ export class RequestHeader extends HeaderFields {
   /**
    * Takes the parts as they are, unchecked; for parts that a parser has checked. Otherwise use `build`.
    *
-   * @param fields - The flat array `[name, value, …]`, taken over.
+   * @param fields - The flat array `[name, value, …]`, taken over; null for none yet.
    */
-  constructor(method: string, target: string, version: HttpVersion, fields: string[]) {
+  constructor(method: string, target: string, version: HttpVersion, fields: string[] | null) {
     super(fields)
     this.method = method
     this.target = target
@@ -86,7 +86,7 @@ export class RequestHeader extends HeaderFields {
 
   /** A copy that shares nothing. */
   clone(): RequestHeader {
-    return new RequestHeader(this.method, this.target, this.version, this.fields.slice())
+    return this.copyFields(new RequestHeader(this.method, this.target, this.version, null))
   }
 
   /**
@@ -95,7 +95,7 @@ export class RequestHeader extends HeaderFields {
    */
   toWire(): string {
     const version = this.version === 'HTTP/1.0' ? ' HTTP/1.0\r\n' : ' HTTP/1.1\r\n'
-    return `${this.method} ${this.target}${version}${fieldsToWire(this.fields)}\r\n`
+    return `${this.method} ${this.target}${version}${linesOf(this)}\r\n`
   }
 }
 

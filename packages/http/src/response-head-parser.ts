@@ -94,7 +94,7 @@ export class ResponseHeadParser extends HeadParser {
     return true
   }
 
-  protected override finish(fields: string[]): boolean {
+  protected override finish(fields: string[] | null): boolean {
     this.header = new ResponseHeader(
       this.status,
       this.reason,
@@ -103,6 +103,10 @@ export class ResponseHeadParser extends HeadParser {
     )
     this.reason = ''
     return true
+  }
+
+  protected override adopt(block: string): void {
+    this.header?.adoptBlock(block, this.traits, this.contentLength, this.cutStart, this.cutEnd)
   }
 
   protected override canStart(byte: number): boolean {

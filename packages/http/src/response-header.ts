@@ -1,5 +1,5 @@
 import { isFieldValue } from './characters.ts'
-import { type FieldsInit, fieldsFrom, fieldsToWire, HeaderFields } from './header-fields.ts'
+import { type FieldsInit, fieldsFrom, HeaderFields, linesOf } from './header-fields.ts'
 import type { HttpVersion } from './request-header.ts'
 import { canonicalReason } from './status.ts'
 
@@ -14,9 +14,9 @@ export class ResponseHeader extends HeaderFields {
   /**
    * Takes the parts as they are, unchecked; for parts that a parser has checked. Otherwise use `build`.
    *
-   * @param fields - The flat array `[name, value, …]`, taken over.
+   * @param fields - The flat array `[name, value, …]`, taken over; null for none yet.
    */
-  constructor(status: number, reason: string, version: HttpVersion, fields: string[]) {
+  constructor(status: number, reason: string, version: HttpVersion, fields: string[] | null) {
     super(fields)
     this.status = status
     this.reason = reason
@@ -65,7 +65,7 @@ export class ResponseHeader extends HeaderFields {
 
   /** A copy that shares nothing. */
   clone(): ResponseHeader {
-    return new ResponseHeader(this.status, this.reason, this.version, this.fields.slice())
+    return this.copyFields(new ResponseHeader(this.status, this.reason, this.version, null))
   }
 
   /**
@@ -74,7 +74,7 @@ export class ResponseHeader extends HeaderFields {
    */
   toWire(): string {
     const version = this.version === 'HTTP/1.0' ? 'HTTP/1.0 ' : 'HTTP/1.1 '
-    return `${version}${this.status} ${this.reason}\r\n${fieldsToWire(this.fields)}\r\n`
+    return `${version}${this.status} ${this.reason}\r\n${linesOf(this)}\r\n`
   }
 }
 

@@ -70,10 +70,12 @@ export function factsOf(parser: AnyParser): Expected {
   }
   if (parser instanceof RequestHeadParser) {
     const expectContinue = parser.expectContinue
-    return { ...parser.takeHeader(), ...common, expectContinue }
+    const { method, target, version, fields } = parser.takeHeader()
+    return { method, target, version, fields, ...common, expectContinue }
   }
   const { keepAliveTimeoutMs, keepAliveUses } = parser
-  return { ...parser.takeHeader(), ...common, keepAliveTimeoutMs, keepAliveUses }
+  const { status, reason, version, fields } = parser.takeHeader()
+  return { status, reason, version, fields, ...common, keepAliveTimeoutMs, keepAliveUses }
 }
 
 /** The whole of what an entry expects, with the defaults that it leaves out. */

@@ -21,7 +21,8 @@ export function buildUpstreamRequest(
   removeHopByHop(request, upgrade ? KEEP_TE_AND_UPGRADE : KEEP_TE)
   // An origin is asked in origin form (RFC 9112 §3.2.1); only clients of proxies use the absolute one.
   if (request.target.charCodeAt(0) !== 0x2f && request.target !== '*') originForm(request)
-  if (request.host === undefined) request.insertHeader('Host', defaultHost(peer))
+  if (request.version !== 'HTTP/1.1' && request.host === undefined)
+    request.insertHeader('Host', defaultHost(peer))
   return request
 }
 

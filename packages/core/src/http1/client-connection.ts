@@ -1,6 +1,6 @@
 import type { OnReadOpts, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { fromSystemError, isProxyError, type ProxyError, peerError, type RetryDecision } from '@cirque/error'
+import { fromSystemError, isProxyError, ProxyError, peerError, type RetryDecision } from '@cirque/error'
 import {
   bodylessStatus,
   ChunkedDecoder,
@@ -12,6 +12,7 @@ import {
   NEED_MORE,
   type RequestHeader,
   ResponseHeadParser,
+  TRAIT_EXPECT,
 } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { ClientSession } from '../client-session.ts'
@@ -19,8 +20,9 @@ import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { HttpPeer } from '../peer.ts'
 import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
-import { READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
-import { TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
+import { requestHeadText } from './head-writer.ts'
+import { replaceSharedReadBuffer, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
+import { bytesTaken, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
 
 /** Limits on what an upstream may send as a response's head. */
 export interface ResponseLimits {
@@ -87,16 +89,22 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private keepAlive = false
   private surplus = false
   private requestChunked = false
+  /** Bytes of the announced request body still to come; -1 when it is chunked. */
+  private requestRemaining = 0
+  /** Why the connection failed while nobody could be told. */
+  private untold: ProxyError | null = null
   private text = ''
   private drainWanted = false
   private paused = false
   private ended = false
   private error: Error | null = null
-  /** Memory for the next read; null when reads come as `data` events. */
+  /** Memory of its own for the next read; null while it reads into the shared one. */
   private readBuffer: Buffer | null = null
+  /** False when reads come as `data` events, in memory that belongs to nobody else. */
+  private onRead = true
   private readonly readTimer: CoarseTimer
   private writeTimer: CoarseTimer | null = null
-  private writtenAtArm = 0
+  private takenAtArm = 0
 
   constructor(owner: Http1ClientOwner, peer: HttpPeer) {
     super()
@@ -109,9 +117,9 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
 
   /** For `net.connect` and `tls.connect`: reads go into memory of ours, without an allocation each. */
   onReadOptions(): OnReadOpts {
-    this.readBuffer = sharedReadBuffer ?? takeReadBuffer()
+    if (sharedReadBuffer === null) this.readBuffer = takeReadBuffer()
     return {
-      buffer: () => this.readBuffer as Buffer,
+      buffer: () => this.readBuffer ?? (sharedReadBuffer as Buffer),
       callback: (count: number, buffer: Uint8Array) => this.process(buffer as Buffer, 0, count),
     }
   }
@@ -121,7 +129,8 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     this.socket = socket
     this.establishedAt = Date.now()
     if (!onRead) {
-      if (this.readBuffer !== null && this.readBuffer !== sharedReadBuffer) returnReadBuffer(this.readBuffer)
+      this.onRead = false
+      if (this.readBuffer !== null) returnReadBuffer(this.readBuffer)
       this.readBuffer = null
       socket.on('data', (chunk: Buffer) => {
         if (this.process(chunk, 0, chunk.length)) return
@@ -171,51 +180,21 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     this.keepAlive = true
     this.surplus = false
     this.paused = false
+    this.drainWanted = false
   }
 
   sendHead(header: RequestHeader, contentLength: number, upgrade: boolean): void {
-    if (this.state === 'closed') return
+    if (this.state === 'closed') {
+      this.tellLater()
+      return
+    }
     this.method = header.method
     this.upgradeWanted = upgrade
     this.requestChunked = contentLength < 0
-    let text = `${header.method} ${header.target} HTTP/1.1\r\n`
-    let sized = false
-    const fields = header.fields
-    for (let i = 0; i < fields.length; i += 2) {
-      const name = fields[i] as string
-      switch (name.length) {
-        case 6:
-          // The peer owes an answer (100 or a final one) before any body: wait for it with a limit.
-          if (name.toLowerCase() === 'expect') this.readTimer.arm(this.peer.options.readTimeoutMs)
-          break
-        case 7:
-          if (!upgrade && name.toLowerCase() === 'upgrade') continue
-          break
-        case 10: {
-          const lower = name.toLowerCase()
-          if (lower === 'connection' || lower === 'keep-alive') continue
-          break
-        }
-        case 14:
-          if (name.toLowerCase() === 'content-length') {
-            if (sized || contentLength < 0) continue
-            sized = true
-            if (fields[i + 1] !== `${contentLength}`) {
-              text += `${name}: ${contentLength}\r\n`
-              continue
-            }
-          }
-          break
-        case 17:
-          if (name.toLowerCase() === 'transfer-encoding') continue
-          break
-      }
-      text += `${name}: ${fields[i + 1]}\r\n`
-    }
-    if (contentLength > 0 && !sized) text += `Content-Length: ${contentLength}\r\n`
-    else if (contentLength < 0) text += 'Transfer-Encoding: chunked\r\n'
-    if (upgrade) text += 'Connection: upgrade\r\n'
-    this.text = `${text}\r\n`
+    this.requestRemaining = contentLength
+    this.text = requestHeadText(header, contentLength, upgrade)
+    // The peer owes an answer (100 or a final one) before any body: wait for it with a limit.
+    if (contentLength !== 0 && expects(header)) this.readTimer.arm(this.peer.options.readTimeoutMs)
   }
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
@@ -223,10 +202,19 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     if (this.state === 'closed' || size === 0) return WRITE_DONE
     if (this.state === 'head') this.readTimer.cancel()
     const chunked = this.requestChunked && this.state !== 'tunnel'
+    if (!chunked && this.state !== 'tunnel') {
+      this.requestRemaining -= size
+      if (this.requestRemaining < 0) {
+        this.fail(new ProxyError('INTERNAL_ERROR', 'internal', 'Request body exceeds its Content-Length'))
+        return WRITE_DONE
+      }
+    }
     if (size <= TEXT_BODY_BYTES_MAX) {
       const body = latin1(buffer, start, end)
       this.text += chunked ? `${encodeChunkHead(size)}${body}\r\n` : body
-      return this.text.length > TEXT_BODY_BYTES_MAX ? this.flushText() : WRITE_DONE
+      if (this.text.length > TEXT_BODY_BYTES_MAX) return this.flushText()
+      // The last flush filled the queue, which nobody could be told then.
+      return this.drainWanted ? WRITE_FULL : WRITE_DONE
     }
     const socket = this.socket as Duplex
     const head = chunked ? this.text + encodeChunkHead(size) : this.text
@@ -247,6 +235,12 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     if (this.state === 'tunnel') {
       this.flushText()
       this.socket?.end()
+      return
+    }
+    if (this.requestRemaining > 0) {
+      this.fail(
+        new ProxyError('INTERNAL_ERROR', 'internal', `Request body is ${this.requestRemaining} bytes short`),
+      )
       return
     }
     if (this.requestChunked) this.text += `0\r\n${trailers === null ? '' : trailersToWire(trailers)}\r\n`
@@ -347,6 +341,16 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   }
 
   private processHead(buffer: Buffer, start: number, end: number): boolean {
+    if (!this.requestSent) {
+      // Nobody asked yet: whatever this answers, it is not the request that is about to be sent.
+      this.owner.onUnexpectedData(this)
+      this.fail(
+        peerError('SURPLUS_DATA', 'upstream', 'Upstream sent bytes before it was asked for any', {
+          retry: 'allowed',
+        }),
+      )
+      return false
+    }
     this.responseStarted = true
     let at = start
     while (this.state === 'head' && at < end) {
@@ -378,6 +382,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       if (this.state === 'tunnel') this.deliver(buffer, at, end)
       else this.processBody(buffer, at, end)
     }
+    if (this.state === 'body' && !this.paused) this.readTimer.arm(this.peer.options.readTimeoutMs)
     return this.turnOver()
   }
 
@@ -406,7 +411,9 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         )
         return false
       }
-      this.readTimer.arm(this.peer.options.readTimeoutMs)
+      // While the request is under way, whose turn it is depends on the client.
+      if (this.requestEnded) this.readTimer.arm(this.peer.options.readTimeoutMs)
+      else this.readTimer.cancel()
       this.handler?.onInformational(header)
       return this.state === 'head'
     }
@@ -500,8 +507,10 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       result = handler.onResponseData(Buffer.from(buffer.subarray(start, end)), 0, size)
     } else {
       result = handler.onResponseData(buffer, start, end)
-      if (result !== WRITE_DONE && buffer === this.readBuffer && buffer !== sharedReadBuffer) {
-        this.readBuffer = takeReadBuffer()
+      if (result !== WRITE_DONE) {
+        // The handler may still refer to this memory: nothing is read into it any more.
+        if (buffer === this.readBuffer) this.readBuffer = takeReadBuffer()
+        else if (buffer === sharedReadBuffer) replaceSharedReadBuffer()
       }
     }
     if (result === WRITE_FULL && this.state !== 'closed') {
@@ -512,14 +521,14 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
 
   /** A long body passes: from the next read on use memory that no other connection reads into. */
   private useOwnBuffer(): void {
-    if (this.readBuffer !== null && this.readBuffer === sharedReadBuffer) this.readBuffer = takeReadBuffer()
+    if (this.onRead && this.readBuffer === null) this.readBuffer = takeReadBuffer()
   }
 
   private useSharedBuffer(): void {
     const buffer = this.readBuffer
-    if (buffer === null || sharedReadBuffer === null || buffer === sharedReadBuffer) return
-    if (buffer.length === READ_BYTES) returnReadBuffer(buffer)
-    this.readBuffer = sharedReadBuffer
+    if (buffer === null || sharedReadBuffer === null) return
+    this.readBuffer = null
+    returnReadBuffer(buffer)
   }
 
   /** The response is complete. The handler may release or reuse this connection within the call. */
@@ -556,7 +565,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
 
   private closedEarly(): ProxyError {
     // No byte of a response: the classic race of a reused connection that the peer closed meanwhile.
-    const retry: RetryDecision = this.responseStarted ? 'never' : 'if-reused'
+    const retry: RetryDecision = this.responseStarted ? 'never' : this.requestSent ? 'if-reused' : 'allowed'
     const cause = this.error
     if (isProxyError(cause)) return cause
     if (cause !== null && !('code' in cause && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE'))) {
@@ -571,6 +580,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private onClose(): void {
     if (this.state === 'closed') return
     if (this.state === 'head') this.fail(this.closedEarly())
+    else if (this.state === 'tunnel' && this.requestEnded && this.responseEnded) this.close()
     else if (this.state === 'body' || this.state === 'tunnel') {
       const cause = this.error
       this.fail(
@@ -588,7 +598,20 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     const handler = this.handler
     this.handler = null
     this.close()
-    handler?.onUpstreamError(error)
+    if (handler === null) this.untold = error
+    else handler.onUpstreamError(error)
+  }
+
+  /** The connection was lost between its acquisition and the request: the handler hears of it now. */
+  private tellLater(): void {
+    const error = this.untold
+    this.untold = null
+    if (error === null) return
+    queueMicrotask(() => {
+      const handler = this.handler
+      this.handler = null
+      handler?.onUpstreamError(error)
+    })
   }
 
   private close(): void {
@@ -603,10 +626,9 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   }
 
   private armWriteTimer(): void {
-    const socket = this.socket as Socket
     this.writeTimer ??= new CoarseTimer(this, WRITE_TIMER)
     if (this.writeTimer.armed) return
-    this.writtenAtArm = (socket.bytesWritten ?? 0) - socket.writableLength
+    this.takenAtArm = bytesTaken(this.socket as Duplex)
     this.writeTimer.arm(this.peer.options.writeTimeoutMs)
   }
 
@@ -624,9 +646,14 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       this.fail(peerError('READ_TIMEOUT', 'upstream', `Upstream sent nothing for ${readTimeoutMs} ms`))
       return
     }
-    const socket = this.socket as Socket
+    const socket = this.socket as Duplex
     if (socket.writableLength === 0) return
-    if ((socket.bytesWritten ?? 0) - socket.writableLength !== this.writtenAtArm) this.armWriteTimer()
+    if (bytesTaken(socket) !== this.takenAtArm) this.armWriteTimer()
     else this.fail(peerError('WRITE_TIMEOUT', 'upstream', `Upstream took nothing for ${writeTimeoutMs} ms`))
   }
+}
+
+/** Whether a request asks for a 100 before its body. */
+function expects(header: RequestHeader): boolean {
+  return header.rawBlock === null ? header.has('expect') : (header.rawTraits & TRAIT_EXPECT) !== 0
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import { isProxyError, type ProxyError, peerError } from '@cirque/error'
 import { canonicalReason, type HeadFailure, httpDate, NEED_MORE, RequestHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
@@ -7,6 +7,7 @@ import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
 import { Http1ServerSession } from './server-session.ts'
+import { bytesTaken } from './wire.ts'
 
 /** What owns HTTP/1 connections: hands each request to the application and counts. */
 export interface Http1ConnectionOwner {
@@ -57,7 +58,7 @@ export class Http1ServerConnection implements TimerOwner {
   /** The client has ended its sending side. */
   private ended = false
   private lingered = 0
-  private writtenAtArm = 0
+  private takenAtArm = 0
   private socketError: Error | null = null
   private readonly readTimer: CoarseTimer
   private writeTimer: CoarseTimer | null = null
@@ -91,13 +92,17 @@ export class Http1ServerConnection implements TimerOwner {
 
   /** Closes an idle connection at once; a busy one closes after its response. */
   drain(): void {
-    if (this.state === 'idle') this.socket.destroySoon()
+    if (this.idle) this.close()
   }
 
-  destroy(error?: Error): void {
+  /** Cuts the connection; with `reset`, so that the client cannot take the end for a proper one. */
+  destroy(error?: Error, reset: boolean = false): void {
     if (this.state === 'closed') return
     if (error !== undefined) this.socketError ??= error
-    this.socket.destroy()
+    const { socket } = this
+    // A Unix socket has no reset, and TLS says by itself that it was cut.
+    if (reset && !(socket instanceof TLSSocket) && socket.remoteFamily !== undefined) socket.resetAndDestroy()
+    else socket.destroy()
     this.onClose()
   }
 
@@ -119,6 +124,12 @@ export class Http1ServerConnection implements TimerOwner {
     while (at < chunk.length) {
       switch (this.state) {
         case 'idle':
+          if (this.socket.writableNeedDrain) {
+            // A client that sends requests and takes no responses waits until it has.
+            this.hold(chunk, at)
+            at = chunk.length
+          } else at = this.readHead(chunk, at)
+          break
         case 'head':
           at = this.readHead(chunk, at)
           break
@@ -169,7 +180,9 @@ export class Http1ServerConnection implements TimerOwner {
       this.held = null
       this.consume(held, 0)
     }
-    if (this.held === null && this.socket.isPaused()) this.socket.resume()
+    if (this.held !== null) return
+    if (this.ended) this.finishEnd()
+    else if (this.socket.isPaused()) this.socket.resume()
   }
 
   private readHead(chunk: Buffer, at: number): number {
@@ -240,6 +253,13 @@ export class Http1ServerConnection implements TimerOwner {
 
   private onEnd(): void {
     this.ended = true
+    // What is held came before the end and counts first, unless the client waits for a response.
+    if (this.held === null || (this.state === 'exchange' && this.session?.requestComplete === true)) {
+      this.finishEnd()
+    }
+  }
+
+  private finishEnd(): void {
     switch (this.state) {
       case 'exchange': {
         const session = this.session as Http1ServerSession
@@ -253,7 +273,7 @@ export class Http1ServerConnection implements TimerOwner {
             peerError('CONNECTION_CLOSED', 'downstream', 'Client closed while it waited for the response'),
             true,
           )
-        } else {
+        } else if (this.held === null) {
           session.disableKeepAlive()
         }
         break
@@ -276,7 +296,8 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   armBodyTimer(): void {
-    this.readTimer.arm(this.owner.options.bodyTimeoutMs)
+    // What is only dropped has one timeout for all of it.
+    if (this.state === 'exchange') this.readTimer.arm(this.owner.options.bodyTimeoutMs)
   }
 
   cancelBodyTimer(): void {
@@ -287,7 +308,7 @@ export class Http1ServerConnection implements TimerOwner {
   armWriteTimer(): void {
     this.writeTimer ??= new CoarseTimer(this, WRITE_TIMER)
     if (this.writeTimer.armed) return
-    this.writtenAtArm = this.socket.bytesWritten - this.socket.writableLength
+    this.takenAtArm = bytesTaken(this.socket)
     this.writeTimer.arm(this.owner.options.writeTimeoutMs)
   }
 
@@ -305,7 +326,7 @@ export class Http1ServerConnection implements TimerOwner {
   /** The session's response is complete. */
   sessionEnded(session: Http1ServerSession, keepAlive: boolean): void {
     if (this.session !== session || this.state !== 'exchange') return
-    if (!keepAlive || this.ended) {
+    if (!keepAlive || (this.ended && this.held === null)) {
       this.close()
     } else if (session.requestComplete) {
       this.nextRequest()
@@ -339,7 +360,7 @@ export class Http1ServerConnection implements TimerOwner {
       return
     }
     this.state = 'linger'
-    this.readTimer.arm(this.owner.options.lingerTimeoutMs + this.owner.options.writeTimeoutMs)
+    this.readTimer.arm(this.owner.options.lingerTimeoutMs)
     this.socket.destroySoon()
   }
 
@@ -378,6 +399,15 @@ export class Http1ServerConnection implements TimerOwner {
       case 'tunnel':
       case 'closed':
         break
+      case 'linger':
+        if (this.socket.writableLength === 0) {
+          this.destroy()
+          break
+        }
+        // The last response is still on its way: as long as the client takes it, it may.
+        this.armWriteTimer()
+        this.readTimer.arm(this.owner.options.lingerTimeoutMs)
+        break
       default:
         this.destroy()
     }
@@ -385,7 +415,7 @@ export class Http1ServerConnection implements TimerOwner {
 
   private onWriteStalled(): void {
     if (this.socket.writableLength === 0) return
-    if (this.socket.bytesWritten - this.socket.writableLength !== this.writtenAtArm) {
+    if (bytesTaken(this.socket) !== this.takenAtArm) {
       this.armWriteTimer()
       return
     }
@@ -400,7 +430,8 @@ export class Http1ServerConnection implements TimerOwner {
 
   private onDrain(): void {
     this.writeTimer?.cancel()
-    this.session?.drained()
+    if (this.state === 'idle' && this.held !== null) this.release()
+    else this.session?.drained()
   }
 
   private onClose(): void {

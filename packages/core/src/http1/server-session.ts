@@ -3,16 +3,15 @@ import {
   bodylessStatus,
   ChunkedDecoder,
   type ChunkSink,
-  canonicalReason,
   encodeChunkHead,
   HEAD_FAILED,
-  httpDate,
   latin1,
   type RequestHeadParser,
   type ResponseHeader,
 } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
 import { ServerSession, WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
+import { responseHeadText } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
 
@@ -41,6 +40,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   private text = ''
   private drainWanted = false
   private continued = false
+  /** The client broke the exchange and the handler knows; a response may still be under way. */
+  private failed = false
 
   constructor(connection: Http1ServerConnection, parser: RequestHeadParser) {
     super(parser.takeHeader())
@@ -97,7 +98,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   resumeRequestBody(): void {
     if (this.closed || this.flowing) return
     this.flowing = true
-    if (!this.hasRequestBody && !this.requestEnded) {
+    if (!this.hasRequestBody && !this.requestEnded && this.framing !== 'tunnel') {
       this.endRequest(null)
       return
     }
@@ -144,7 +145,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
 
   /** Called for each run of payload, also by the chunk decoder. */
   onChunkData(chunk: Buffer, start: number, end: number): void {
-    if (this.closed) return
+    if (this.closed || this.failed) return
     this.requestBodyBytes += end - start
     const limit = this.connection.owner.options.requestBodyBytesMax
     if (limit > 0 && this.requestBodyBytes > limit) {
@@ -155,7 +156,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   }
 
   private endRequest(trailers: string[] | null): void {
-    if (this.requestEnded || this.closed) return
+    if (this.requestEnded || this.failed || (this.closed && !this.discarding)) return
     this.requestEnded = true
     this.connection.cancelBodyTimer()
     if (!this.discarding) this.handler?.onRequestEnd(trailers)
@@ -201,40 +202,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     this.responseRemaining = bodyless || contentLength < 0 ? 0 : contentLength
     this.keepAlive = this.mayKeepAlive()
 
-    let text = `HTTP/1.1 ${status} ${header.reason || canonicalReason(status)}\r\n`
-    let dated = false
-    let sized = false
-    const fields = header.fields
-    for (let i = 0; i < fields.length; i += 2) {
-      const name = fields[i] as string
-      switch (name.length) {
-        case 4:
-          if (!dated) dated = name.toLowerCase() === 'date'
-          break
-        case 10: {
-          const lower = name.toLowerCase()
-          if (lower === 'connection' || lower === 'keep-alive') continue
-          break
-        }
-        case 14:
-          if (name.toLowerCase() === 'content-length') {
-            if (sized || status === 204 || (contentLength < 0 && !bodyless)) continue
-            sized = true
-            if (!bodyless && fields[i + 1] !== `${contentLength}`) {
-              text += `${name}: ${contentLength}\r\n`
-              continue
-            }
-          }
-          break
-        case 17:
-          if (name.toLowerCase() === 'transfer-encoding') continue
-          break
-      }
-      text += `${name}: ${fields[i + 1]}\r\n`
-    }
-    if (!dated) text += `Date: ${httpDate()}\r\n`
-    if (this.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
-    else if (this.framing === 'length' && !sized) text += `Content-Length: ${contentLength}\r\n`
+    let text = responseHeadText(header, contentLength, bodyless, this.framing === 'chunked')
     if (!this.keepAlive) text += 'Connection: close\r\n'
     else if (this.request.version === 'HTTP/1.0') text += 'Connection: keep-alive\r\n'
     this.text += `${text}\r\n`
@@ -271,6 +239,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     this.text += `${text}Connection: upgrade\r\n\r\n`
     this.connection.startTunnel()
     this.requestEnded = false
+    // What the client sent ahead is held; it flows when the handler asks for it.
+    this.flowing = false
   }
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
@@ -292,7 +262,9 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       const body = latin1(buffer, start, end)
       this.text += chunked ? `${encodeChunkHead(size)}${body}\r\n` : body
       size = this.text.length
-      return size > TEXT_BODY_BYTES_MAX ? this.flushText() : WRITE_DONE
+      if (size > TEXT_BODY_BYTES_MAX) return this.flushText()
+      // The last flush filled the queue, which nobody could be told then.
+      return this.drainWanted ? WRITE_FULL : WRITE_DONE
     }
     const socket = this.connection.socket
     const queued = socket.writableLength > 0
@@ -311,6 +283,12 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     if (this.responseEnded || this.closed) return
     if (this.framing === 'tunnel') {
       this.endTunnelWrites()
+      return
+    }
+    if (this.framing === 'unwritten') {
+      this.destroy(
+        new ProxyError('INTERNAL_ERROR', 'internal', 'The response ended before its head was written'),
+      )
       return
     }
     this.responseEnded = true
@@ -404,6 +382,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
    */
   fail(error: ProxyError, dead: boolean): void {
     if (this.closed) return
+    const known = this.failed
+    this.failed = true
     this.keepAlive = false
     this.flowing = false
     // An exchange whose response has begun cannot be answered any more: it ends here.
@@ -412,13 +392,14 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       this.text = ''
       this.connection.destroy(error)
     }
-    this.handler?.onDownstreamAbort(error)
+    if (!known) this.handler?.onDownstreamAbort(error)
   }
 
   destroy(error?: ProxyError): void {
     if (this.closed) return
     this.closed = true
     this.text = ''
-    this.connection.destroy(error)
+    // Where the end of the connection is the end of the body, only a reset tells a cut from a whole one.
+    this.connection.destroy(error, this.framing === 'until-close' && !this.responseEnded)
   }
 }

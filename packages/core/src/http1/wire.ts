@@ -1,8 +1,27 @@
+import type { Duplex } from 'node:stream'
+
 /**
  * A body up to this many bytes is copied into the text that carries its head, so that both leave in one
  * write. Node writes a latin1 string of up to 16 KiB from the stack (bench/response-write.bench.ts).
  */
 export const TEXT_BODY_BYTES_MAX = 15_360
+
+/**
+ * Bytes that the kernel has taken so far. Grows within one long write too, unlike `bytesWritten`, for which
+ * Node has no public name: it reads the same two fields for its own `setTimeout` of sockets.
+ */
+export function bytesTaken(socket: Duplex): number {
+  const { bytesWritten = 0, _handle } = socket as Duplex & MeasuredSocket
+  const handed = _handle?.bytesWritten
+  const queued = _handle?.writeQueueSize
+  if (handed === undefined || queued === undefined) return bytesWritten - socket.writableLength
+  return handed - queued
+}
+
+interface MeasuredSocket {
+  readonly bytesWritten?: number
+  readonly _handle?: { readonly bytesWritten?: number; readonly writeQueueSize?: number } | null
+}
 
 /** Renders a flat list of trailer fields. */
 export function trailersToWire(trailers: readonly string[]): string {

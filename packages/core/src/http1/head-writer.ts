@@ -1,0 +1,118 @@
+import {
+  canonicalReason,
+  httpDate,
+  type RequestHeader,
+  type ResponseHeader,
+  TRAIT_DATE,
+  TRAIT_HOP_BY_HOP,
+} from '@cirque/http'
+
+/**
+ * A request's head as it goes on the wire, up to the empty line.
+ *
+ * Framing is written from `contentLength`, whatever the fields say of it; connection fields are left out.
+ * Fields that nobody edited go out as the lines that came in.
+ */
+export function requestHeadText(header: RequestHeader, contentLength: number, upgrade: boolean): string {
+  const { rawBlock } = header
+  let text = `${header.method} ${header.target} HTTP/1.1\r\n`
+  if (
+    rawBlock !== null &&
+    !upgrade &&
+    (header.rawTraits & TRAIT_HOP_BY_HOP) === 0 &&
+    (contentLength === header.rawContentLength || (contentLength <= 0 && header.rawContentLength < 0))
+  ) {
+    text += rawBlock
+    return contentLength < 0 ? `${text}Transfer-Encoding: chunked\r\n\r\n` : `${text}\r\n`
+  }
+  let sized = false
+  const fields = header.fields
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    const value = fields[i + 1] as string
+    const kind = connectionField(name)
+    if (kind === CONNECTION || (kind === UPGRADE && !upgrade)) continue
+    if (kind === LENGTH) {
+      if (sized || contentLength < 0) continue
+      sized = true
+      text += `${name}: ${contentLength}\r\n`
+    } else text += `${name}: ${value}\r\n`
+  }
+  if (contentLength > 0 && !sized) text += `Content-Length: ${contentLength}\r\n`
+  else if (contentLength < 0) text += 'Transfer-Encoding: chunked\r\n'
+  if (upgrade) text += 'Connection: upgrade\r\n'
+  return `${text}\r\n`
+}
+
+/**
+ * A final response's head up to and without the fields of its connection: the caller adds those and the
+ * empty line. As with requests, framing is written from the arguments.
+ *
+ * @param contentLength - The body's length, or -1 when it is not known.
+ * @param bodyless - No body follows (HEAD, 204, 304); a Content-Length then describes the one that would have been.
+ */
+export function responseHeadText(
+  header: ResponseHeader,
+  contentLength: number,
+  bodyless: boolean,
+  chunked: boolean,
+): string {
+  const { status, rawBlock } = header
+  let text = `HTTP/1.1 ${status} ${header.reason || canonicalReason(status)}\r\n`
+  if (
+    rawBlock !== null &&
+    (header.rawTraits & TRAIT_HOP_BY_HOP) === 0 &&
+    (contentLength === header.rawContentLength || (bodyless && status !== 204))
+  ) {
+    text += rawBlock
+    if ((header.rawTraits & TRAIT_DATE) === 0) text += `Date: ${httpDate()}\r\n`
+    return chunked ? `${text}Transfer-Encoding: chunked\r\n` : text
+  }
+  let dated = false
+  let sized = false
+  const fields = header.fields
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    const value = fields[i + 1] as string
+    const kind = connectionField(name)
+    if (kind === CONNECTION || kind === UPGRADE) continue
+    if (kind === LENGTH) {
+      if (sized || status === 204 || (contentLength < 0 && !bodyless)) continue
+      sized = true
+      text += bodyless ? `${name}: ${value}\r\n` : `${name}: ${contentLength}\r\n`
+      continue
+    }
+    if (kind === DATE) dated = true
+    text += `${name}: ${value}\r\n`
+  }
+  if (!dated) text += `Date: ${httpDate()}\r\n`
+  if (chunked) text += 'Transfer-Encoding: chunked\r\n'
+  else if (contentLength >= 0 && !bodyless && !sized) text += `Content-Length: ${contentLength}\r\n`
+  return text
+}
+
+const ORDINARY = 0
+const CONNECTION = 1
+const LENGTH = 2
+const DATE = 3
+const UPGRADE = 4
+
+/** Tells the fields apart that a writer decides on by itself; by length first, which settles most. */
+function connectionField(name: string): number {
+  switch (name.length) {
+    case 4:
+      return name.toLowerCase() === 'date' ? DATE : ORDINARY
+    case 7:
+      return name.toLowerCase() === 'upgrade' ? UPGRADE : ORDINARY
+    case 10: {
+      const lower = name.toLowerCase()
+      return lower === 'connection' || lower === 'keep-alive' ? CONNECTION : ORDINARY
+    }
+    case 14:
+      return name.toLowerCase() === 'content-length' ? LENGTH : ORDINARY
+    case 17:
+      return name.toLowerCase() === 'transfer-encoding' ? CONNECTION : ORDINARY
+    default:
+      return ORDINARY
+  }
+}
