@@ -4,11 +4,31 @@ import { once } from 'node:events'
 const STOP_GRACE_MS = 3_000
 const OUTPUT_CHARACTERS_MAX = 64 * 1024
 
-const running = new Set<ChildProcess>()
-// The last resort, for an exit that passed no `stop()`; an exit handler has no time for courtesies.
+const running = new Map<ChildProcess, Child>()
+// The last resort, for an exit that passed no `stop()`. Not SIGKILL: nginx would leave its workers behind.
 process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
+  for (const child of running.keys()) child.kill('SIGTERM')
 })
+
+/** Ends every child that still runs. */
+export async function stopAll(): Promise<void> {
+  await Promise.all(Array.from(running.values(), (child) => child.stop()))
+}
+
+/**
+ * Moves this process to a core, and so all children that do not ask for another.
+ *
+ * @returns Whether there is a `taskset` to do so.
+ * @throws {RangeError} If there is no such core.
+ */
+export function pinSelf(core: string): boolean {
+  if (!isInstalled('taskset')) return false
+  const { status, stderr } = spawnSync('taskset', ['-a', '-c', '-p', core, String(process.pid)], {
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new RangeError(`Cannot move to core ${core}: ${stderr.trim()}`)
+  return true
+}
 
 /** True if a program of that name is on PATH or in the folders where servers live. */
 export function isInstalled(program: string): boolean {
@@ -59,7 +79,7 @@ export class Child {
       env: environment(options.env),
       stdio: ['pipe', 'pipe', 'pipe'],
     })
-    running.add(this.#process)
+    running.set(this.#process, this)
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#exited = promise
     this.#process.on('error', (error) => {

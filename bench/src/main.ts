@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, release } from 'node:os'
 import { dirname, join } from 'node:path'
+import { pinSelf, stopAll } from './child.ts'
 import { generatorName } from './load.ts'
 import { measure } from './measure.ts'
 import { type BenchOptions, HELP, parseOptions } from './options.ts'
@@ -35,10 +36,9 @@ async function run(options: BenchOptions): Promise<void> {
     system: `${process.platform} ${release()} ${process.arch}`,
     generator: generatorName(options),
   }
-  const pinned =
-    options.cores.length === 0
-      ? 'not pinned'
-      : `load on core ${options.cores[0]}, proxy on ${options.cores[1]}`
+  const [loadCore, proxyCore] = options.cores
+  const isPinned = loadCore !== undefined && pinSelf(loadCore)
+  const pinned = isPinned ? `load on core ${loadCore}, proxy on ${proxyCore}` : 'not pinned'
   say(`Node.js ${machine.node}, ${machine.cpu}, ${machine.cores} cores, ${machine.system}`)
   say(
     `${machine.generator} as load, ${pinned}, ${options.rounds} rounds of ${options.seconds} s, about ${Math.ceil(minutes(options))} min`,
@@ -58,9 +58,10 @@ async function run(options: BenchOptions): Promise<void> {
   say(`written: ${file}`)
 }
 
-// The exit handler in child.ts ends what still runs.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => process.exit(signal === 'SIGINT' ? 130 : 143))
+  process.once(signal, () => {
+    void stopAll().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  })
 }
 
 try {

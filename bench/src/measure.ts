@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -140,6 +141,8 @@ async function measureIdle(running: Running, options: BenchOptions): Promise<Idl
  */
 export async function measure(options: BenchOptions, say: (line: string) => void): Promise<Measurements> {
   const directory = await mkdtemp(join(tmpdir(), 'cirque-bench-'))
+  const cleanUp = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
+  process.once('exit', cleanUp)
   const children: Child[] = []
   const result: Measurements = { origin: '', versions: {}, skipped: {}, cases: [], idle: [] }
   function skip(name: string, reason: string): void {
@@ -209,6 +212,7 @@ export async function measure(options: BenchOptions, say: (line: string) => void
     return result
   } finally {
     await Promise.all(children.map((child) => child.stop()))
-    await rm(directory, { recursive: true, force: true, maxRetries: 3 })
+    cleanUp()
+    process.off('exit', cleanUp)
   }
 }

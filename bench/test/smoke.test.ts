@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Measurements } from '../src/measure.ts'
+import { processTree } from '../src/usage.ts'
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const gatekeeper = fileURLToPath(new URL('../../examples/gatekeeper/src/main.ts', import.meta.url))
@@ -16,16 +18,20 @@ async function smoke(
   proxies: string,
 ): Promise<{ status: number | null; text: string; json: Measurements | undefined }> {
   const directory = await mkdtemp(join(tmpdir(), 'cirque-smoke-'))
+  const output = join(directory, 'result.json')
+  const child = spawn(process.execPath, [main, '--smoke', '--proxies', proxies, '--output', output])
   try {
-    const output = join(directory, 'result.json')
-    const child = spawn(process.execPath, [main, '--smoke', '--proxies', proxies, '--output', output])
     let text = ''
-    child.stdout.on('data', (chunk) => (text += String(chunk)))
-    child.stderr.on('data', (chunk) => (text += String(chunk)))
-    await once(child, 'close')
+    const collect = (chunk: Buffer): void => {
+      text += String(chunk)
+    }
+    child.stdout.on('data', collect)
+    child.stderr.on('data', collect)
+    await once(child, 'close', { signal: AbortSignal.timeout(50_000) })
     const json = existsSync(output) ? (JSON.parse(await readFile(output, 'utf8')) as Measurements) : undefined
     return { status: child.exitCode, text, json }
   } finally {
+    child.kill()
     await rm(directory, { recursive: true, force: true })
   }
 }
@@ -58,6 +64,33 @@ if (existsSync(gatekeeper)) {
     check(json, 'cirque')
   })
 }
+
+test.skipIf(process.platform === 'win32')(
+  'Ctrl-C ends everything it started',
+  { timeout: 60_000 },
+  async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'cirque-smoke-'))
+    const child = spawn(process.execPath, [main, '--smoke', '--seconds', '30', '--proxies', 'http-proxy'], {
+      env: { ...process.env, TMPDIR: directory },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    try {
+      // The first line comes before anything is started; then the origin and the proxy appear.
+      await once(child.stdout, 'data')
+      const deadline = performance.now() + 20_000
+      while (processTree(child.pid ?? -1).length < 4 && performance.now() < deadline) await sleep(50)
+      const tree = processTree(child.pid ?? -1).filter((pid) => pid !== child.pid)
+      child.kill('SIGINT')
+      await once(child, 'exit')
+      expect(child.exitCode).toBe(130)
+      for (const pid of tree) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+      expect(await readdir(directory)).toEqual([])
+    } finally {
+      child.kill('SIGKILL')
+      await rm(directory, { recursive: true, force: true })
+    }
+  },
+)
 
 test('a wrong flag ends with one line and a status', { timeout: 60_000 }, async () => {
   const { status, text, json } = await smoke('apache')

@@ -57,6 +57,7 @@ function open(): void {
   })
   socket.on('close', () => {
     sockets.delete(socket)
+    if (!stopped && (head !== '' || missing > 0)) result.errors += 1
     // Not in the same turn: a server that refuses must not spin us.
     if (!stopped) setImmediate(open)
   })
