@@ -33,22 +33,26 @@ test.skipIf(missing)('100,000 keys go where a real nginx sends them', { timeout:
 // The order of equal hashes is the C library's qsort, which is stable in glibc and is not in musl.
 const glibc = 'glibcVersionRuntime' in ((process.report.getReport() as { header: object }).header ?? {})
 
-test.skipIf(missing || !glibc)('of two servers with an equal hash nginx and we take the first', async () => {
-  const buckets = upstreamSets['heavy, with ties'] as readonly Bucket[]
-  const sets = [buckets, buckets.toReversed()]
-  await using nginx = await startNginx(sets)
-  const ties = equalHashes(buckets)
-  expect(ties.length).toBeGreaterThan(0)
-  for (const [set, listed] of sets.entries()) {
-    const ring = new Continuum(listed)
-    for (const { hash, addresses } of ties) {
-      const key = keyBelow(hash, ring)
-      const first = listed.find(({ address }) => addresses.includes(address))?.address
-      expect(ring.node(key)).toBe(first)
-      expect(await nginx.choose(set, [Buffer.from(key)])).toEqual([first])
+test.skipIf(missing || !glibc)(
+  'of two servers with an equal hash nginx and we take the first',
+  { timeout: 60_000 },
+  async () => {
+    const buckets = upstreamSets['heavy, with ties'] as readonly Bucket[]
+    const sets = [buckets, buckets.toReversed()]
+    await using nginx = await startNginx(sets)
+    const ties = equalHashes(buckets)
+    expect(ties.length).toBeGreaterThan(0)
+    for (const [set, listed] of sets.entries()) {
+      const ring = new Continuum(listed)
+      for (const { hash, addresses } of ties) {
+        const key = keyBelow(hash, ring)
+        const first = listed.find(({ address }) => addresses.includes(address))?.address
+        expect(ring.node(key)).toBe(first)
+        expect(await nginx.choose(set, [Buffer.from(key)])).toEqual([first])
+      }
     }
-  }
-})
+  },
+)
 
 /** The hashes that two servers of the list share. */
 function equalHashes(buckets: readonly Bucket[]): { hash: number; addresses: string[] }[] {

@@ -8,8 +8,12 @@ function claims(code: string): string[] {
   return [...code.matchAll(/^\/\/ (.*)$/gm)].map((match) => match[1] as string)
 }
 
+// A process for each example, which takes its time on a busy machine.
+const timeout = 60_000
+
 test.each(['../README.md', '../../../docs/user-guide/limits.md'])(
   'the examples of %s print what they say',
+  { timeout },
   async (page) => {
     const results = await runReadmeSnippets(new URL(page, import.meta.url), new URL('..', import.meta.url))
     for (const { code, stdout, stderr, exitCode } of results) {

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import {
   ConcurrencyLimit,
   Estimator,
@@ -13,6 +13,9 @@ import {
 import { frozen, type Job } from './thread.ts'
 
 const THREADS = 4
+
+// Four threads start for each test, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 /** Runs a task of thread.ts in real threads on one memory; their results, and the memory as they left it. */
 async function run(task: Job['task'], byteLength: number, rounds: number) {
