@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { ProxyError } from '@cirque/error'
-import type { ResponseHeadParser } from '@cirque/http'
+import { ResponseHeadParser } from '@cirque/http'
 import { ConnectionPool, type PoolEntry } from '@cirque/pool'
 import type { ClientSession } from './client-session.ts'
 import { Dial, type DialContext, type DialHandler } from './dial.ts'
@@ -89,6 +90,7 @@ export class Connector implements Http1ClientOwner, DialContext {
 
   /**
    * @throws {Error} If `caFile` cannot be read.
+   * @throws {TypeError} For an unknown profile, or a source address that is none.
    * @throws {RangeError} If a number is out of bounds.
    */
   constructor(options: ConnectorOptions = {}) {
@@ -106,8 +108,8 @@ export class Connector implements Http1ClientOwner, DialContext {
       onEvict: (connection) => connection.destroy(),
     })
     this.#ca = options.caFile === undefined ? undefined : readFileSync(options.caFile, 'utf8')
-    this.bindToIpv4 = options.bindToIpv4 ?? []
-    this.bindToIpv6 = options.bindToIpv6 ?? []
+    this.bindToIpv4 = addressesOf('bindToIpv4', options.bindToIpv4 ?? [], 4)
+    this.bindToIpv6 = addressesOf('bindToIpv6', options.bindToIpv6 ?? [], 6)
     this.keylogFile = options.debugSslKeylog === true ? process.env['SSLKEYLOGFILE'] : undefined
     this.dns = new DnsCache(options.dns)
     this.limits = {
@@ -116,6 +118,7 @@ export class Connector implements Http1ClientOwner, DialContext {
       informationalMax: positive('informationalMax', options.informationalMax ?? 16),
       profile: options.profile ?? 'strict',
     }
+    this.spareParser = new ResponseHeadParser(this.limits) // which checks the rest of the limits
   }
 
   /** An idle connection to `peer`, at once; or null, when one has to be opened. */
@@ -154,7 +157,10 @@ export class Connector implements Http1ClientOwner, DialContext {
   /** Ends the use of a session: its connection is kept when it is fit for another request, else closed. */
   release(session: ClientSession): void {
     session.handler = null
-    if (!(session instanceof Http1ClientConnection)) return
+    if (!(session instanceof Http1ClientConnection)) {
+      session.destroy() // which keeps what is complete
+      return
+    }
     const entry = session.poolEntry as PoolEntry<Http1ClientConnection> | null
     const idleTimeoutMs = idleTimeout(session)
     if (entry === null || !session.reusable || idleTimeoutMs <= 0) {
@@ -269,6 +275,15 @@ function idleTimeout(connection: Http1ClientConnection): number {
   const own = connection.peer.options.idleTimeoutMs
   const promised = connection.keepAliveTimeoutMs
   return promised < 0 ? own : Math.min(own, promised - KEEP_ALIVE_MARGIN_MS)
+}
+
+function addressesOf(name: string, addresses: readonly string[], family: 4 | 6): readonly string[] {
+  for (const address of addresses) {
+    if (isIP(address) !== family) {
+      throw new TypeError(`Connector option "${name}" must hold IPv${family} addresses, not "${address}"`)
+    }
+  }
+  return addresses
 }
 
 function positive(name: string, value: number): number {

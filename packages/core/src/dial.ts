@@ -58,8 +58,10 @@ export class Dial implements TimerOwner {
     this.totalTimer.arm(options.totalConnectTimeoutMs)
     this.connectTimer.arm(options.connectTimeoutMs)
     if (options.connect !== undefined) this.connectCustom(options.connect)
-    else if (options.proxy !== undefined) this.connectThroughProxy(parseAddress(options.proxy.address))
-    else this.connectTo(address as Address)
+    else if (address === undefined) {
+      this.failSoon(new ProxyError('NO_PEER', 'internal', 'The peer has no address to connect to'))
+    } else if (options.proxy !== undefined) this.connectThroughProxy(parseAddress(options.proxy.address))
+    else this.connectTo(address)
   }
 
   /** Gives up; the handler hears nothing. */
@@ -120,10 +122,8 @@ export class Dial implements TimerOwner {
       socket.once('secureConnect', () => this.succeed(true))
     } catch (error) {
       // A refused option (an unknown curve, a bad key): ours or the user's, never the peer's.
-      queueMicrotask(() =>
-        this.fail(
-          new ProxyError('CONNECT_ERROR', 'internal', `Cannot connect to ${this.peer}`, { cause: error }),
-        ),
+      this.failSoon(
+        new ProxyError('CONNECT_ERROR', 'internal', `Cannot connect to ${this.peer}`, { cause: error }),
       )
     }
   }
@@ -195,7 +195,8 @@ export class Dial implements TimerOwner {
           return
         }
         this.watch(stream)
-        if (this.peer.options.tls) this.startTls(stream)
+        if (stream.destroyed || !stream.writable || stream.readableEnded) this.failWith(undefined)
+        else if (this.peer.options.tls) this.startTls(stream)
         else this.succeed(false)
       },
       (error: unknown) => this.failWith(error),
@@ -219,7 +220,7 @@ export class Dial implements TimerOwner {
   private connectThroughProxy(address: Address): void {
     const target = this.peer.address
     if (target?.kind !== 'tcp') {
-      this.fail(
+      this.failSoon(
         new ProxyError(
           'CONNECT_PROXY_FAILED',
           'internal',
@@ -287,6 +288,8 @@ export class Dial implements TimerOwner {
   private watch(socket: Duplex): void {
     this.socket = socket
     socket.on('error', (error: unknown) => this.failWith(error))
+    // Sockets that allow half-open ones do not close by themselves when the other end does.
+    socket.once('end', () => this.failWith(undefined))
     socket.once('close', () => this.failWith(undefined))
     const { keylogFile } = this.context
     if (keylogFile !== undefined && socket instanceof tls.TLSSocket) {
@@ -297,6 +300,8 @@ export class Dial implements TimerOwner {
   private succeed(onRead: boolean): void {
     const socket = this.socket
     if (this.settled || socket === null) return
+    // The signal may have been given to the stream itself, which lives on.
+    this.abort = null
     this.settle()
     this.connection.attach(socket, onRead)
     this.handler.onDialled(this.connection)
@@ -313,6 +318,11 @@ export class Dial implements TimerOwner {
         }),
       )
     }
+  }
+
+  /** For failures that are known at once: the handler is never called within `start()`. */
+  private failSoon(error: ProxyError): void {
+    queueMicrotask(() => this.fail(error))
   }
 
   private fail(error: ProxyError): void {

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { fromSystemError, isProxyError, type KnownErrorCode, ProxyError, peerError } from '@cirque/error'
-import { isFieldValue, type RequestHeader, ResponseHeader } from '@cirque/http'
+import { bodylessStatus, isFieldValue, type RequestHeader, ResponseHeader } from '@cirque/http'
 import type { Dispatcher } from 'undici'
 import { ClientSession } from './client-session.ts'
 import type { ConnectionDigest } from './digest.ts'
@@ -39,6 +39,7 @@ export class DispatcherSession extends ClientSession implements Dispatcher.Dispa
   #body: Readable | null = null
   #drainWanted = false
   #closed = false
+  #method = ''
 
   constructor(peer: HttpPeer) {
     super()
@@ -59,6 +60,7 @@ export class DispatcherSession extends ClientSession implements Dispatcher.Dispa
   }
 
   sendHead(header: RequestHeader, contentLength: number, upgrade: boolean): void {
+    this.#method = header.method
     if (upgrade) {
       this.#failSoon(
         new ProxyError('TUNNEL_REFUSED', 'internal', 'A dispatcher peer carries no upgrades', {
@@ -188,7 +190,10 @@ export class DispatcherSession extends ClientSession implements Dispatcher.Dispa
       }
     }
     if (status < 200) this.handler?.onInformational(header)
-    else this.handler?.onResponseHead(header, contentLength)
+    else {
+      const bodyless = this.#method === 'HEAD' || bodylessStatus(status)
+      this.handler?.onResponseHead(header, bodyless ? 0 : contentLength)
+    }
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

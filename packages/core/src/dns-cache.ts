@@ -1,5 +1,6 @@
 import { lookup, Resolver } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
+import { timeout } from '@cirque/timeout'
 
 /** One resolved address. */
 export interface ResolvedAddress {
@@ -19,6 +20,8 @@ export interface DnsCacheOptions {
   readonly staleMaxMs?: number
   /** How long a failure is remembered, in milliseconds. Default 1,000. */
   readonly negativeTtlMs?: number
+  /** How long one resolution may take, in milliseconds; then it has failed. Default 10,000. */
+  readonly resolveTimeoutMs?: number
   /** How many names are kept; the least recently used one goes first. Default 1,024. */
   readonly entriesMax?: number
   /** Resolves a name; default: the system's resolver (`getaddrinfo`), with the TTL asked of the name servers beside it. */
@@ -35,6 +38,8 @@ export interface ResolveAnswer {
 interface Entry {
   addresses: readonly ResolvedAddress[]
   expiresAt: number
+  /** Until when the addresses serve while they cannot be resolved anew. */
+  staleUntil: number
   /** The failure, while it is remembered. */
   error: Error | null
   pending: Promise<readonly ResolvedAddress[]> | null
@@ -46,8 +51,11 @@ const DEFAULTS = {
   ttlMaxMs: 300_000,
   staleMaxMs: 300_000,
   negativeTtlMs: 1_000,
+  resolveTimeoutMs: 10_000,
   entriesMax: 1_024,
 }
+
+const INTEGER_MAX = 2 ** 31 - 1
 
 /** Resolves names once per time to live; concurrent look-ups of a name share one query. */
 export class DnsCache {
@@ -56,14 +64,19 @@ export class DnsCache {
   readonly #entries: Map<string, Entry> = new Map()
   readonly #ttlResolver: Resolver = new Resolver({ timeout: 1_000, tries: 1 })
 
-  /** @throws {RangeError} If a number is not a positive integer (or 0 where it is a duration). */
+  /** @throws {TypeError} For an unknown option. @throws {RangeError} For a number out of bounds. */
   constructor(options: DnsCacheOptions = {}) {
     const { resolve, ...numbers } = options
     this.#resolve = resolve
-    this.#options = { ...DEFAULTS, ...numbers }
+    const given = Object.entries(numbers).filter(([, value]) => value !== undefined)
+    this.#options = { ...DEFAULTS, ...Object.fromEntries(given) }
     for (const [name, value] of Object.entries(this.#options)) {
-      if (!Number.isInteger(value) || value < 0 || (name === 'entriesMax' && value < 1)) {
-        throw new RangeError(`DNS cache option "${name}" must be a non-negative integer, not ${value}`)
+      if (!Object.hasOwn(DEFAULTS, name)) throw new TypeError(`Unknown DNS cache option "${name}"`)
+      const least = name === 'entriesMax' || name === 'resolveTimeoutMs' ? 1 : 0
+      if (!Number.isInteger(value) || value < least || value > INTEGER_MAX) {
+        throw new RangeError(
+          `DNS cache option "${name}" must be an integer from ${least} to ${INTEGER_MAX}, not ${value}`,
+        )
       }
     }
   }
@@ -116,19 +129,17 @@ export class DnsCache {
         break
       }
     }
-    const entry: Entry = { addresses: [], expiresAt: 0, error: null, pending: null }
+    const entry: Entry = { addresses: [], expiresAt: 0, staleUntil: 0, error: null, pending: null }
     this.#entries.set(host, entry)
     return entry
   }
 
   #refresh(host: string, entry: Entry): Promise<readonly ResolvedAddress[]> {
-    const stale = entry.error === null ? entry.addresses : []
-    const staleUntil = entry.expiresAt + this.#options.staleMaxMs
     entry.pending = this.#query(host, entry).catch((error: Error) => {
       const now = performance.now()
       entry.pending = null
       entry.expiresAt = now + this.#options.negativeTtlMs
-      if (stale.length > 0 && now < staleUntil) return stale
+      if (entry.addresses.length > 0 && now < entry.staleUntil) return entry.addresses
       entry.error = error
       throw error
     })
@@ -136,13 +147,14 @@ export class DnsCache {
   }
 
   async #query(host: string, entry: Entry): Promise<readonly ResolvedAddress[]> {
-    const answer = await (this.#resolve?.(host) ?? systemResolve(host))
+    const answer = await timeout(this.#resolve?.(host) ?? systemResolve(host), this.#options.resolveTimeoutMs)
     if (answer.addresses.length === 0)
       throw Object.assign(new Error(`No address of ${host}`), { code: 'ENOTFOUND' })
     entry.addresses = answer.addresses
     entry.error = null
     entry.pending = null
     entry.expiresAt = performance.now() + this.#bounded(answer.ttlMs ?? this.#options.ttlDefaultMs)
+    entry.staleUntil = entry.expiresAt + this.#options.staleMaxMs
     if (answer.ttlMs === undefined && this.#resolve === undefined) this.#learnTtl(host, entry)
     return entry.addresses
   }
@@ -165,6 +177,7 @@ export class DnsCache {
         const seconds = Math.min(...records.map((record) => record.ttl))
         if (entry.pending === null && Number.isFinite(seconds)) {
           entry.expiresAt = resolvedAt + this.#bounded(seconds * 1_000)
+          entry.staleUntil = entry.expiresAt + this.#options.staleMaxMs
         }
       },
       () => {

@@ -76,7 +76,7 @@ const INTEGER_MAX = 2 ** 31 - 1
  */
 export function resolveHttpServerOptions(options: HttpServerOptions = {}): ResolvedHttpServerOptions {
   for (const [name, value] of Object.entries(options)) {
-    if (!(name in DEFAULTS)) throw new TypeError(`Unknown HTTP server option "${name}"`)
+    if (!Object.hasOwn(DEFAULTS, name)) throw new TypeError(`Unknown HTTP server option "${name}"`)
     if (value === undefined) continue
     const expected = typeof DEFAULTS[name as keyof ResolvedHttpServerOptions]
     if (typeof value !== expected) {

@@ -188,11 +188,13 @@ export class HttpSession implements ServerSessionHandler {
     headers?: FieldsInit,
     contentLength: number = -1,
   ): Promise<void> {
-    await this.writeResponseHeader(ResponseHeader.build(finalStatus(status), headers), contentLength)
     try {
+      await this.writeResponseHeader(ResponseHeader.build(finalStatus(status), headers), contentLength)
       for await (const chunk of stream)
         await this.writeResponseBody(Buffer.from(chunk as Uint8Array | string))
     } catch (error) {
+      stream.destroy()
+      if (!this.responseWritten) throw error
       this.downstream.destroy(
         new ProxyError('READ_ERROR', 'internal', 'The stream to answer with failed', { cause: error }),
       )

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
+import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { isFieldValue, isToken } from '@cirque/http'
 import type { Dispatcher } from 'undici'
 import { type Address, parseAddress } from './address.ts'
 
@@ -196,7 +198,7 @@ function prepare(options: HttpPeerOptions): Prepared {
   if (known !== undefined) return known
   const resolved: Record<string, unknown> = { ...DEFAULTS }
   for (const [name, value] of Object.entries(options)) {
-    const check = CHECKS[name]
+    const check = Object.hasOwn(CHECKS, name) ? CHECKS[name] : undefined
     if (check === undefined) throw new TypeError(`Unknown peer option "${name}"`)
     if (value === undefined) continue
     check(name, value)
@@ -309,11 +311,24 @@ function checkMilliseconds(name: string, value: unknown): void {
 
 function checkLocalAddress(name: string, value: unknown): void {
   checkString(name, value)
-  if (!isIpLiteral(value as string))
+  if (isIP(value as string) === 0)
     throw new TypeError(`Peer option "${name}" must be an IP address, not "${value}"`)
 }
 
 function checkProxy(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) throw wrong(name, 'an object with an address', value)
-  parseAddress((value as NextHopProxy).address)
+  const { address, headers = {} } = value as NextHopProxy
+  if (typeof address !== 'string') throw wrong(`${name}.address`, 'a string', address)
+  parseAddress(address)
+  if (typeof headers !== 'object' || headers === null) throw wrong(`${name}.headers`, 'an object', headers)
+  for (const [field, text] of Object.entries(headers)) {
+    if (!isToken(field)) {
+      throw new TypeError(
+        `Peer option "${name}.headers" has a malformed field name: ${JSON.stringify(field)}`,
+      )
+    }
+    if (typeof text !== 'string' || !isFieldValue(text)) {
+      throw new TypeError(`Peer option "${name}.headers" has a malformed value for "${field}"`)
+    }
+  }
 }

@@ -1,7 +1,14 @@
 import { type ProxyError, peerError } from '@cirque/error'
+import { ResponseHeader } from '@cirque/http'
 import type { ServerSession } from './server-session.ts'
 
 const NOTHING = Buffer.alloc(0)
+
+/** Pieces below this size are copied together. */
+const SMALL_BYTES = 1_024
+
+/** Into memory of this size. */
+const GATHER_BYTES = 16_384
 
 /**
  * What has been read of a request's body ahead of its use, in memory, never more than was asked for plus
@@ -19,6 +26,11 @@ export class RequestBody {
   /** Bytes that were taken out: they are not here to be sent on. */
   takenBytes = 0
 
+  /** The last chunk, when it was gathered from small pieces. */
+  #gathered: Buffer | null = null
+  #gatheredFrom: Buffer = NOTHING
+  /** What is left of the memory that `#gathered` lies in. */
+  #room: Buffer = NOTHING
   readonly #session: ServerSession
   #wanted = 0
   #error: ProxyError | null
@@ -49,7 +61,12 @@ export class RequestBody {
     return new Promise((resolve, reject) => {
       this.#wanted = bytes
       this.#waiting = { resolve, reject }
-      this.#session.resumeRequestBody()
+      const session = this.#session
+      // The client waits to be told that its body is wanted (RFC 9110 §10.1.1); a second 100 is never written.
+      if (session.expectsContinue && session.requestBodyBytes === 0) {
+        session.writeInformational(ResponseHeader.build(100))
+      }
+      session.resumeRequestBody()
     })
   }
 
@@ -69,12 +86,30 @@ export class RequestBody {
   }
 
   onRequestData(buffer: Buffer, start: number, end: number): void {
-    this.chunks.push(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
+    if (end - start < SMALL_BYTES) this.#collect(buffer, start, end)
+    else this.chunks.push(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
     this.bytes += end - start
     if (this.bytes >= this.#wanted) {
       this.#session.pauseRequestBody()
       this.#settle(null)
     }
+  }
+
+  /** Small pieces are gathered: a Buffer for each byte would cost a hundred times what it holds. */
+  #collect(buffer: Buffer, start: number, end: number): void {
+    const last = this.chunks.length - 1
+    const gathered = this.#gathered
+    if (gathered === null || this.chunks[last] !== gathered || this.#room.length < end - start) {
+      this.#room = Buffer.allocUnsafeSlow(GATHER_BYTES)
+      this.#gatheredFrom = this.#room
+      this.#gathered = this.#room.subarray(0, end - start)
+      this.chunks.push(this.#gathered)
+    } else {
+      this.#gathered = this.#gatheredFrom.subarray(0, gathered.length + end - start)
+      this.chunks[last] = this.#gathered
+    }
+    buffer.copy(this.#room, 0, start, end)
+    this.#room = this.#room.subarray(end - start)
   }
 
   onRequestEnd(trailers: string[] | null): void {
