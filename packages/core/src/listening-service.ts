@@ -246,7 +246,11 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     const serve =
       acceptor === undefined
         ? (socket: Socket) => this.#handOver(socket, info)
-        : (socket: Socket) => void acceptor.emit('connection', socket)
+        : (socket: Socket) => {
+            // Who ends its side within the handshake will never complete it: no half-open until then.
+            socket.allowHalfOpen = false
+            acceptor.emit('connection', socket)
+          }
     if (acceptor !== undefined) this.#attachAcceptor(acceptor, info)
     // 'connection' events come from later turns of the loop, so `info` has its real port by then.
     info.address = await listener.open(
@@ -262,6 +266,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   #attachAcceptor(acceptor: TlsServer, info: ConnectionInfo): void {
     acceptor.on('secureConnection', (socket) => {
       socket.on('error', ignore)
+      socket.allowHalfOpen = true
       this.#handOver(socket, info)
     })
     acceptor.on('tlsClientError', (error, socket) => {

@@ -212,9 +212,33 @@ test('TLS: a handshake that takes too long is cut', async () => {
   await using silent = echo.connect()
   await silent.closed
   expect(echo.service.counters.handshakeFailedCount).toBe(1)
-  await using halfClosed = echo.connect()
-  halfClosed.socket.end()
-  await halfClosed.closed
+})
+
+test('TLS: a client that ends within the handshake holds no slot', async () => {
+  await using echo = new Echo({ connectionsMax: 1 })
+  echo.service.addTls('127.0.0.1:0', { certFile: CERT_FILE, keyFile: KEY_FILE, handshakeTimeoutMs: 600_000 })
+  await echo.start()
+  for (const bytes of ['', '\x16\x03\x01']) {
+    await using client = new Client({ host: '127.0.0.1', port: echo.port(), allowHalfOpen: true })
+    client.socket.end(Buffer.from(bytes, 'latin1'))
+    client.socket.once('end', () => client.socket.destroy())
+    await client.closed
+    await vi.waitFor(() => expect(echo.service.counters.openCount).toBe(0))
+  }
+})
+
+test('TLS: a half-closed client still gets its answer', async () => {
+  await using echo = new Echo()
+  echo.service.addTls('127.0.0.1:0', { certFile: CERT_FILE, keyFile: KEY_FILE })
+  await echo.start()
+  const socket = await handshake(echo, { allowHalfOpen: true })
+  let received = ''
+  socket.on('data', (data) => {
+    received += String(data)
+  })
+  socket.end('x'.repeat(300_000))
+  await once(socket, 'end')
+  expect(received).toHaveLength(300_000)
 })
 
 test('TLS: a callback that throws or rejects fails its handshake, not the process', async () => {
