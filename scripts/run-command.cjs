@@ -27,27 +27,30 @@ function watch(pid) {
 // report it: 130 for SIGINT, 143 for SIGTERM.
 function runCommand(file, args, options) {
   return new Promise((resolve, reject) => {
-    const child = spawn(
-      file,
-      args,
-      Object.assign({ stdio: 'inherit', shell: windows, detached: !windows }, options),
-    )
-    const watchdog = windows || child.pid === undefined ? null : watch(child.pid)
+    let pid
     const lastAt = {}
     function forward(signal) {
       const now = Date.now()
       const repeated = now - (lastAt[signal] || 0) < sameSignalWithinMs
       lastAt[signal] = now
       // On Windows the console tells the command itself.
-      if (repeated || windows || child.pid === undefined) return
+      if (repeated || windows || pid === undefined) return
       try {
         // A closed terminal means "end"; a server would take SIGHUP itself as "reload".
-        process.kill(-child.pid, signal === 'SIGHUP' ? 'SIGTERM' : signal)
+        process.kill(-pid, signal === 'SIGHUP' ? 'SIGTERM' : signal)
       } catch (_) {
         // It has just ended.
       }
     }
+    // Before the command starts: starting blocks, and a signal of that time is delivered right after it.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, forward)
+    const child = spawn(
+      file,
+      args,
+      Object.assign({ stdio: 'inherit', shell: windows, detached: !windows }, options),
+    )
+    pid = child.pid
+    const watchdog = windows || pid === undefined ? null : watch(pid)
     child.on('error', (error) => {
       if (watchdog) watchdog.stdin.end('done\n')
       reject(error)
