@@ -63,13 +63,22 @@ export class Backend {
       options.inFlightMax === undefined
         ? undefined
         : integerIn('inFlightMax', options.inFlightMax, 1, Number.MAX_SAFE_INTEGER)
-    this.metadata = options.metadata ?? NOTHING
-    this.peerOptions = options.peerOptions ?? NOTHING
+    this.metadata = objectOf('metadata', options.metadata)
+    this.peerOptions = objectOf('peerOptions', options.peerOptions)
   }
 
   toString(): string {
     return this.address
   }
+}
+
+function objectOf(
+  name: string,
+  value: Readonly<Record<string, unknown>> | undefined,
+): Readonly<Record<string, unknown>> {
+  if (value === undefined) return NOTHING
+  if (typeof value === 'object' && value !== null) return value
+  throw new TypeError(`Expected ${name} to be an object, received ${show(value)}`)
 }
 
 /** The backend itself, or a new one of weight 1 for an address. */

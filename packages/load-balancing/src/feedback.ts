@@ -129,7 +129,7 @@ export class Feedback implements LeaseOwner {
 
   #advance(member: Member, now: number): void {
     if (member.ejected && (member.outlier?.ejectedUntil ?? 0) <= now) {
-      member.ejected = false
+      member.group.setEjected(member, false)
       this.ramp(member)
       this.#listeners.emit({ type: 'returned', backend: member.backend })
     }
@@ -153,7 +153,7 @@ export class Feedback implements LeaseOwner {
     if (outlier === null || verdict === undefined || member.ejected) return
     if (!outlier.observe(verdict, now) || !this.#mayEject(member)) return
     const ejectionMs = outlier.eject(now)
-    member.ejected = true
+    member.group.setEjected(member, true)
     this.#watch(member)
     this.#listeners.emit({ type: 'ejected', backend: member.backend, ejectionMs })
   }
@@ -162,8 +162,7 @@ export class Feedback implements LeaseOwner {
   #mayEject(member: Member): boolean {
     const { group } = member
     if (group === NO_GROUP || !member.usable || !group.canLoseOne()) return false
-    let ejectedCount = 0
-    for (const other of group.members) if (other.ejected) ejectedCount++
+    const { ejectedCount } = group
     if (ejectedCount === 0) return true
     const percentMax = this.#settings.outlier?.ejectionPercentMax ?? 0
     return (ejectedCount + 1) * 100 <= percentMax * group.members.length

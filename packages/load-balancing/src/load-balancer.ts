@@ -14,7 +14,7 @@ import { Feedback } from './feedback.ts'
 import { HealthChecker, type HealthCheckOptions } from './health/checker.ts'
 import type { HealthCheck } from './health/health-check.ts'
 import type { Lease } from './lease.ts'
-import { type Group, type Member, NO_GROUP } from './member.ts'
+import { type Member, NO_GROUP } from './member.ts'
 import { type LoadBalancerOptions, type LoadBalancerSettings, loadBalancerSettings } from './options.ts'
 import { type SelectOptions, Walk } from './pick.ts'
 import { type Refusal, type WaitOptions, WaitQueue } from './queue.ts'
@@ -180,11 +180,9 @@ export class LoadBalancer implements BackgroundTask {
   setEnabled(backend: BackendLike, enabled: boolean): boolean {
     const member = this.#member(backend)
     if (member === undefined) return false
-    if (member.enabled !== enabled) {
-      member.enabled = enabled
-      this.#feedback.refreshAll(member.group)
-      if (enabled) this.#serveQueue()
-    }
+    member.group.setEnabled(member, enabled)
+    this.#feedback.refresh(member)
+    if (enabled) this.#serveQueue()
     return true
   }
 
@@ -267,8 +265,9 @@ export class LoadBalancer implements BackgroundTask {
     if (this.#running) throw new Error(`Balancer "${this.#settings.name}" is running already`)
     if (this.#closed) throw new Error(`Balancer "${this.#settings.name}" is closed`)
     this.#running = true
-    const unwatch = this.#updater.discovery.watch?.(() => this.#updateAlarm.ring())
+    let unwatch: (() => void) | undefined
     try {
+      unwatch = this.#updater.discovery.watch?.(() => this.#updateAlarm.ring())
       await this.#updateQuietly(shutdown)
       ready()
       await Promise.all([this.#updateLoop(shutdown), this.#checkLoop(shutdown)])
@@ -324,7 +323,6 @@ export class LoadBalancer implements BackgroundTask {
   }
 
   async #update(signal: AbortSignal): Promise<void> {
-    const before = this.#roster.groups
     let change: RosterChange
     try {
       change = await this.#updater.update(signal)
@@ -335,7 +333,7 @@ export class LoadBalancer implements BackgroundTask {
     // Everyone is new in the first set: nobody to be slow for.
     if (this.#everUpdated) for (const member of change.added) this.#feedback.ramp(member)
     this.#everUpdated = true
-    this.#tellPanic(before)
+    for (const group of change.panicChanged) this.#feedback.panicChanged(group)
     if (change.added.length > 0 || change.removed.length > 0) {
       const added = change.added.map((member) => member.backend)
       const removed = change.removed.map((member) => member.backend)
@@ -343,13 +341,6 @@ export class LoadBalancer implements BackgroundTask {
       this.#listeners.emit({ type: 'updated', added, removed })
     }
     this.#serveQueue()
-  }
-
-  #tellPanic(before: readonly Group[]): void {
-    for (const group of this.#roster.groups) {
-      const was = before.find(({ priority }) => priority === group.priority)?.panicking ?? false
-      if (was !== group.panicking) this.#feedback.panicChanged(group)
-    }
   }
 
   /** The failure was told as an event; the loop goes on with the set it has. */

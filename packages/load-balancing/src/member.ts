@@ -74,6 +74,7 @@ export class Group implements GroupStatus {
   eligibleCount: number = 0
   usableCount: number = 0
   enabledCount: number = 0
+  ejectedCount: number = 0
   eligibleWeight: number = 0
   inFlight: number = 0
   /** Too few usable backends: health and ejection are ignored. */
@@ -95,11 +96,13 @@ export class Group implements GroupStatus {
   recount(): void {
     this.usableCount = 0
     this.enabledCount = 0
+    this.ejectedCount = 0
     this.inFlight = 0
     for (const member of this.members) {
       member.usable = member.enabled && !member.ejected && member.health.healthy
       if (member.usable) this.usableCount++
       if (member.enabled) this.enabledCount++
+      if (member.ejected) this.ejectedCount++
       this.inFlight += member.inFlight
     }
     this.panicking = this.#isPanic()
@@ -112,17 +115,31 @@ export class Group implements GroupStatus {
     if (usable !== member.usable) {
       member.usable = usable
       this.usableCount += usable ? 1 : -1
-      if (this.#isPanic() !== this.panicking) {
-        this.panicking = !this.panicking
-        this.#recountEligible()
-        return
-      }
+    }
+    if (this.#isPanic() !== this.panicking) {
+      this.panicking = !this.panicking
+      this.#recountEligible()
+      return
     }
     const eligible = this.#isEligible(member)
     if (eligible === member.eligible) return
     member.eligible = eligible
     this.eligibleCount += eligible ? 1 : -1
     this.eligibleWeight += eligible ? member.backend.weight : -member.backend.weight
+  }
+
+  /** Enables or disables a member; follow it with `refresh`. */
+  setEnabled(member: Member, enabled: boolean): void {
+    if (member.enabled === enabled) return
+    member.enabled = enabled
+    this.enabledCount += enabled ? 1 : -1
+  }
+
+  /** Ejects a member or takes it back; follow it with `refresh`. */
+  setEjected(member: Member, ejected: boolean): void {
+    if (member.ejected === ejected) return
+    member.ejected = ejected
+    this.ejectedCount += ejected ? 1 : -1
   }
 
   /** Whether the group could lose one more usable backend without falling below the panic threshold, or empty. */
@@ -165,6 +182,7 @@ export class Group implements GroupStatus {
 }
 
 class NoGroup extends Group {
+  /** It has no members, so no change of one can matter. */
   override refresh(): void {}
 }
 

@@ -42,8 +42,13 @@ export class WaitQueue {
   serve(hasRoom: () => boolean, acquire: (waiter: WaiterRequest) => Lease | undefined): void {
     for (const waiter of this.#waiters) {
       if (!hasRoom()) return
-      const lease = acquire(waiter)
-      if (lease !== undefined) waiter.settle(lease)
+      try {
+        const lease = acquire(waiter)
+        if (lease !== undefined) waiter.settle(lease)
+      } catch (error) {
+        // The waiter's own `accept` threw: its problem, not that of whoever released.
+        waiter.fail(error)
+      }
     }
   }
 
@@ -66,6 +71,7 @@ class Waiter implements TimerOwner, WaiterRequest {
   readonly #timer: CoarseTimer = new CoarseTimer(this)
   readonly #queue: Set<Waiter>
   readonly #resolve: (result: Lease | Refusal) => void
+  readonly #reject: (error: unknown) => void
   readonly #onAbort: () => void
 
   constructor(
@@ -74,12 +80,13 @@ class Waiter implements TimerOwner, WaiterRequest {
     options: WaitOptions | undefined,
     timeoutMs: number,
   ) {
-    const { promise, resolve } = Promise.withResolvers<Lease | Refusal>()
+    const { promise, resolve, reject } = Promise.withResolvers<Lease | Refusal>()
     this.key = key
     this.options = options
     this.promise = promise
     this.#queue = queue
     this.#resolve = resolve
+    this.#reject = reject
     this.#timer.arm(timeoutMs)
     this.#timer.ref()
     this.#onAbort = () => this.settle('aborted')
@@ -91,9 +98,18 @@ class Waiter implements TimerOwner, WaiterRequest {
   }
 
   settle(result: Lease | Refusal): void {
+    this.#leave()
+    this.#resolve(result)
+  }
+
+  fail(error: unknown): void {
+    this.#leave()
+    this.#reject(error)
+  }
+
+  #leave(): void {
     this.#queue.delete(this)
     this.#timer.cancel()
     this.options?.signal?.removeEventListener('abort', this.#onAbort)
-    this.#resolve(result)
   }
 }

@@ -20,6 +20,8 @@ interface Plan {
 export interface RosterChange {
   readonly added: readonly Member[]
   readonly removed: readonly Member[]
+  /** Groups that panic now and did not before, or the other way round. */
+  readonly panicChanged: readonly Group[]
 }
 
 /**
@@ -137,6 +139,7 @@ export class Roster {
     const added: Member[] = []
     const removed: Member[] = []
     const before = this.#members
+    const panicking = new Map(this.groups.map((group) => [group.priority, group.panicking]))
     if (!plan.unchanged) {
       for (const member of before.values()) {
         if (!plan.members.has(member.backend.address)) removed.push(member)
@@ -156,6 +159,7 @@ export class Roster {
     }
     for (const member of removed) {
       member.group = NO_GROUP
+      member.eligible = false
       if (member.inFlight > 0 || member.connectionCount > 0) this.#leaving.set(member.backend.address, member)
     }
     if (!plan.unchanged) {
@@ -165,7 +169,10 @@ export class Roster {
     }
     this.backends = plan.backends
     for (const group of this.groups) group.recount()
-    return { added, removed }
+    const panicChanged = this.groups.filter(
+      (group) => group.panicking !== (panicking.get(group.priority) ?? false),
+    )
+    return { added, removed, panicChanged }
   }
 }
 

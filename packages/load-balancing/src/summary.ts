@@ -1,3 +1,5 @@
+import type { Backend } from './backend.ts'
+import { guarded } from './events.ts'
 import type { HealthCheck } from './health/health-check.ts'
 import type { CircuitBreakerState } from './resilience/circuit-breaker.ts'
 import type { Roster } from './roster.ts'
@@ -51,7 +53,7 @@ export function summarize(
     if (member === undefined) continue
     backends.push({
       address,
-      label: check?.backendSummary?.(member.backend) ?? address,
+      label: labelOf(member.backend, check),
       weight: member.backend.weight,
       priority: member.backend.priority,
       eligible: member.eligible,
@@ -76,6 +78,14 @@ export function summarize(
     backends,
     toString: () => head + describeOut(backends),
   }
+}
+
+function labelOf(backend: Backend, check: HealthCheck | undefined): string {
+  let label = backend.address
+  guarded(() => {
+    label = check?.backendSummary?.(backend) ?? label
+  })
+  return label
 }
 
 function describeOut(backends: readonly BackendSummary[]): string {

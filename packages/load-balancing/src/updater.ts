@@ -1,6 +1,7 @@
 import type { Backend, BackendLike } from './backend.ts'
 import { toBackend } from './backend.ts'
-import { TIMER_MS_MAX } from './check.ts'
+import { numberIn, TIMER_MS_MAX } from './check.ts'
+import { withDeadline } from './deadline.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import type { LoadBalancerSettings } from './options.ts'
 import type { Roster, RosterChange } from './roster.ts'
@@ -13,6 +14,9 @@ export interface UpdateTiming {
   /** Building the selection and publishing the set, in milliseconds, pauses included. */
   readonly buildMs: number
 }
+
+/** A discovery that asks for less would be run without a pause. */
+const TTL_MS_MIN = 100
 
 /** First and longest pause after a failed update; it doubles from one failure to the next. */
 const RETRY_MS = 1_000
@@ -57,34 +61,21 @@ export class Updater {
 
   async #update(signal: AbortSignal): Promise<RosterChange> {
     const startedAt = performance.now()
-    const found = await this.#discover(signal)
+    const { updateTimeoutMs } = this.#settings
+    const late = `Discovery took longer than ${updateTimeoutMs} ms`
+    // One that does not end is given up, or no other update would ever run.
+    const found = await withDeadline(signal, updateTimeoutMs, late, (deadline) =>
+      this.discovery.discover(deadline),
+    )
+    const { ttlMs } = found
+    if (ttlMs !== undefined) numberIn('ttlMs', ttlMs, 0, Number.POSITIVE_INFINITY)
     const foundAt = performance.now()
     const backends = await runInSlices(toBackends(found.backends), signal)
     const disabled = found.disabled === undefined ? undefined : new Set(found.disabled)
     const change = await this.#roster.replace(backends, disabled, signal)
     this.timing = { discoveryMs: foundAt - startedAt, buildMs: performance.now() - foundAt }
-    this.#ttlMs = found.ttlMs === undefined ? undefined : Math.min(Math.max(found.ttlMs, 1), TIMER_MS_MAX)
+    this.#ttlMs = ttlMs === undefined ? undefined : Math.min(Math.max(ttlMs, TTL_MS_MIN), TIMER_MS_MAX)
     return change
-  }
-
-  /** A discovery that does not end is given up, or no other update would ever run. */
-  async #discover(signal: AbortSignal): Promise<Awaited<ReturnType<Discovery['discover']>>> {
-    signal.throwIfAborted()
-    const controller = new AbortController()
-    const onAbort = () => controller.abort(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    const { promise: ended, reject } = Promise.withResolvers<never>()
-    controller.signal.addEventListener('abort', () => reject(controller.signal.reason), { once: true })
-    const { updateTimeoutMs } = this.#settings
-    const timer = setTimeout(() => {
-      controller.abort(new Error(`Discovery took longer than ${updateTimeoutMs} ms`))
-    }, updateTimeoutMs)
-    try {
-      return await Promise.race([ended, this.discovery.discover(controller.signal)])
-    } finally {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-    }
   }
 }
 

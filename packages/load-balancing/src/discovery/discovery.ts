@@ -7,7 +7,7 @@ export interface DiscoveryResult {
   readonly backends: readonly BackendLike[]
   /** Addresses that are in the set but must not be chosen. Default: whatever `setEnabled` said stays. */
   readonly disabled?: readonly string[]
-  /** Ask again after this many milliseconds, where it is sooner than `updateIntervalMs`. Default: never by itself. */
+  /** Ask again after this many milliseconds (at least 100), where it is sooner than `updateIntervalMs`. Default: never. */
   readonly ttlMs?: number
 }
 

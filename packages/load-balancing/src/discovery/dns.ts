@@ -67,7 +67,7 @@ export class DnsDiscovery implements Discovery {
 
   async discover(signal: AbortSignal): Promise<DiscoveryResult> {
     const { addresses, ttlMs } = await this.#addresses.resolve(this.#host, signal)
-    return { backends: addresses.map((address) => new Backend(join(address, this.#port))), ttlMs }
+    return { backends: addresses.map((address) => join(address, this.#port)), ttlMs }
   }
 }
 

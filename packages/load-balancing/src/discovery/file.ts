@@ -53,7 +53,8 @@ export class FileDiscovery implements Discovery {
     if (size > this.#fileBytesMax) {
       throw new RangeError(`"${this.#path}" has ${size} bytes, more than fileBytesMax ${this.#fileBytesMax}`)
     }
-    const text = await readFile(this.#path, { encoding: 'utf8', signal })
+    const content = await readFile(this.#path, { encoding: 'utf8', signal })
+    const text = content.startsWith('\uFEFF') ? content.slice(1) : content
     // The same objects again: the balancer then sees at once that nothing changed.
     if (this.#last?.text === text) return this.#last.result
     const result = await runInSlices(parse(text, this.#path), signal)

@@ -1,4 +1,5 @@
 import { integerIn, milliseconds, numberIn, onlyKeys, show } from '../check.ts'
+import { withDeadline } from '../deadline.ts'
 import { guarded, type Listeners } from '../events.ts'
 import type { Feedback } from '../feedback.ts'
 import type { Member } from '../member.ts'
@@ -27,6 +28,7 @@ export class HealthChecker {
   readonly #intervalMs: number
   readonly #jitterPercent: number
   readonly #timeoutMs: number
+  readonly #closing: AbortController = new AbortController()
   #round: Promise<void> | undefined
 
   constructor(check: HealthCheck, options: HealthCheckOptions) {
@@ -67,7 +69,9 @@ export class HealthChecker {
     return this.#round
   }
 
+  /** Ends the checks under way; their results are ignored. */
   close(): void {
+    this.#closing.abort(new Error('The health check was taken away'))
     guarded(() => this.check.close?.())
   }
 
@@ -77,35 +81,37 @@ export class HealthChecker {
     listeners: Listeners,
     signal: AbortSignal,
   ): Promise<void> {
+    const ending = new AbortController()
+    const onAbort = () => ending.abort(signal.aborted ? signal.reason : this.#closing.signal.reason)
+    if (signal.aborted || this.#closing.signal.aborted) return
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#closing.signal.addEventListener('abort', onAbort, { once: true })
     let position = 0
     const worker = async () => {
-      while (position < members.length && !signal.aborted) {
+      while (position < members.length && !ending.signal.aborted) {
         const member = members[position++] as Member
-        const error = await this.#checkOne(member, signal)
-        if (!signal.aborted) this.#apply(member, error, feedback, listeners)
+        const failure = await this.#checkOne(member, ending.signal)
+        if (!ending.signal.aborted) this.#apply(member, failure, feedback, listeners)
       }
     }
-    await Promise.all(Array.from({ length: Math.min(this.#parallel, members.length) }, worker))
+    try {
+      await Promise.all(Array.from({ length: Math.min(this.#parallel, members.length) }, worker))
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.#closing.signal.removeEventListener('abort', onAbort)
+    }
   }
 
   /** Resolves to `undefined` if the backend is well, otherwise to why not. */
   async #checkOne(member: Member, signal: AbortSignal): Promise<{ error: unknown } | undefined> {
-    const controller = new AbortController()
-    const onAbort = () => controller.abort(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    const { promise: late, reject } = Promise.withResolvers<never>()
-    controller.signal.addEventListener('abort', () => reject(controller.signal.reason), { once: true })
-    const timer = setTimeout(() => {
-      controller.abort(new Error(`Health check took longer than ${this.#timeoutMs} ms`))
-    }, this.#timeoutMs)
+    const late = `Health check took longer than ${this.#timeoutMs} ms`
     try {
-      await Promise.race([late, this.check.check(member.backend, controller.signal)])
+      await withDeadline(signal, this.#timeoutMs, late, (deadline) =>
+        this.check.check(member.backend, deadline),
+      )
       return undefined
     } catch (error) {
       return { error }
-    } finally {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
     }
   }
 

@@ -2,6 +2,7 @@ import type { ConnectionOptions } from 'node:tls'
 import { buildConnector, Client, type Dispatcher } from 'undici'
 import type { Backend } from '../backend.ts'
 import { functionOf, integerIn, milliseconds, onlyKeys, show } from '../check.ts'
+import { withDeadline } from '../deadline.ts'
 import type { HealthCheck } from './health-check.ts'
 
 /** What a validator gets to see. */
@@ -35,7 +36,7 @@ export interface HttpHealthCheckOptions {
   readonly readTimeoutMs?: number
   /** Longest body that is read; without a validator the rest is cut off, with one it is a failure. Default 65,536. */
   readonly bodyBytesMax?: number
-  /** Keep the connection for the next check. Default false: connecting is part of the check. */
+  /** Keep the connection for the next check, for up to 1,024 backends. Default false: connecting is part of the check. */
   readonly reuseConnection?: boolean
   /** Check this port instead of the backend's. 1 to 65,535; no effect on Unix sockets. */
   readonly portOverride?: number
@@ -68,7 +69,7 @@ const OPTION_NAMES: readonly string[] = [
   'backendSummaryCallback',
 ]
 
-/** Connections kept with `reuseConnection`; the one unused for longest is closed for another. */
+/** Connections kept with `reuseConnection`; further backends are connected to anew each time. */
 const CLIENTS_MAX = 1_024
 
 /** A backend is well if it answers an HTTP/1.1 request as expected. Redirects are not followed. */
@@ -110,19 +111,12 @@ export class HttpHealthCheck implements HealthCheck {
   async check(backend: Backend, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     const client = this.#client(backend)
-    const controller = new AbortController()
-    const onAbort = () => controller.abort(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
     const timeoutMs = this.#connectTimeoutMs + this.#readTimeoutMs
-    const timer = setTimeout(() => {
-      controller.abort(new Error(`No complete answer from "${backend.address}" within ${timeoutMs} ms`))
-    }, timeoutMs)
+    const late = `No complete answer from "${backend.address}" within ${timeoutMs} ms`
     try {
-      await this.#exchange(client, backend, controller.signal)
+      await withDeadline(signal, timeoutMs, late, (deadline) => this.#exchange(client, backend, deadline))
     } finally {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-      if (this.#clients.get(backend.address) !== client) destroy(client)
+      if (this.#clients.get(backend.address) !== client) client.destroy().catch(() => {})
     }
   }
 
@@ -184,16 +178,10 @@ export class HttpHealthCheck implements HealthCheck {
 
   #client(backend: Backend): Client {
     const kept = this.#clients.get(backend.address)
-    if (kept !== undefined) {
-      this.#clients.delete(backend.address)
-      this.#clients.set(backend.address, kept)
-      return kept
-    }
+    if (kept !== undefined) return kept
     const client = this.#connectTo(backend)
-    if (this.#options.reuseConnection === true) {
+    if (this.#options.reuseConnection === true && this.#clients.size < CLIENTS_MAX) {
       this.#clients.set(backend.address, client)
-      const oldest = this.#clients.keys().next().value
-      if (this.#clients.size > CLIENTS_MAX && oldest !== undefined) this.#drop(oldest)
     }
     return client
   }
@@ -218,14 +206,10 @@ export class HttpHealthCheck implements HealthCheck {
     })
   }
 
+  /** Lets a check under way finish: it may be another balancer's, and has its own time limit. */
   #drop(address: string): void {
     const client = this.#clients.get(address)
     this.#clients.delete(address)
-    if (client !== undefined) destroy(client)
+    client?.close().catch(() => {})
   }
-}
-
-/** Its promise only says when; requests that it ends reject by themselves. */
-function destroy(client: Client): void {
-  client.destroy().catch(() => {})
 }
