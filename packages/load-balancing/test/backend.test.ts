@@ -1,3 +1,4 @@
+import { HttpPeer } from '@cirque/core'
 import { Backend, LoadBalancer, roundRobin, WEIGHT_MAX } from '@cirque/load-balancing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -40,6 +41,9 @@ test('refuses numbers out of range and unknown options', () => {
   }
   expect(new Backend('a:1', { weight: WEIGHT_MAX }).weight).toBe(65_535)
   for (const priority of [-1, 256, 0.5]) expect(() => new Backend('a:1', { priority })).toThrow(RangeError)
+  for (const metadata of [null, 5, 'x']) {
+    expect(() => new Backend('a:1', { metadata: metadata as never })).toThrow(TypeError)
+  }
   expect(() => new Backend('a:1', { inFlightMax: 0 })).toThrow(RangeError)
   expect(() => new Backend('a:1', { wieght: 1 } as never)).toThrow(/Unknown option 'wieght'/)
 })
@@ -84,4 +88,14 @@ test('sorts sets of any size', () => {
 
 test('an address may be listed only once, however it is spelt', () => {
   expect(() => LoadBalancer.fromAddresses(['[::1]:80', '[0::1]:80'], roundRobin())).toThrow(/listed twice/)
+})
+
+test('a choice is a peer’s address, a missing one too', () => {
+  const backend = new Backend('10.0.0.1:443', { peerOptions: { tls: true, sni: 'a.example' } })
+  const balancer = LoadBalancer.fromBackends([backend], roundRobin())
+  const peer = new HttpPeer(balancer.select(), backend.peerOptions)
+  expect(peer.address).toBe(backend.addressParsed)
+  expect(peer.serverName).toBe('a.example')
+  balancer.setEnabled(backend, false)
+  expect(new HttpPeer(balancer.select()).address).toBeUndefined()
 })

@@ -433,6 +433,17 @@ describe('a balancer’s rounds', () => {
     expect(balancer.select()).toBeDefined()
   })
 
+  test('results of a check that was replaced meanwhile are ignored', async () => {
+    const balancer = LoadBalancer.fromAddresses(addresses(1), roundRobin())
+    const answer = Promise.withResolvers<void>()
+    balancer.setHealthCheck(checkOf(() => answer.promise))
+    const round = balancer.runHealthCheck()
+    balancer.setHealthCheck(checkOf(async () => {}))
+    answer.reject(new Error('down'))
+    await round
+    expect(balancer.select()).toBeDefined()
+  })
+
   test('the set check tells which backends left', async () => {
     let set = addresses(2)
     const forget = vi.fn()

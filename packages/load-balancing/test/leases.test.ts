@@ -115,6 +115,22 @@ test('a waiting request that accepts none of the free ones does not stop the oth
   expect(await picky).toBe('closed')
 })
 
+test('a waiting request whose accept throws fails alone, and not the one that released', async () => {
+  const balancer = LoadBalancer.fromAddresses(addresses(1), roundRobin(), { inFlightMax: 1 })
+  const holder = balancer.acquire() as Lease
+  let calls = 0
+  const broken = balancer.acquireOrWait(undefined, {
+    accept: (_backend, eligible) => {
+      if (++calls > 1) throw new Error('my accept is broken')
+      return eligible
+    },
+  })
+  const fine = balancer.acquireOrWait()
+  expect(() => holder.release()).not.toThrow()
+  await expect(broken).rejects.toThrow('my accept is broken')
+  expect(await fine).toBeTypeOf('object')
+})
+
 test('connections are capped for each backend', () => {
   const balancer = LoadBalancer.fromAddresses(addresses(2), roundRobin(), { connectionsMax: 2 })
   const [first, second] = balancer.backends as [Backend, Backend]

@@ -129,6 +129,38 @@ test('an unchanged set does not start the turns anew', async () => {
   expect(chosen).toEqual([...addresses(3), ...addresses(3)])
 })
 
+test('an update that brings a group into panic, or out of it, says so', async () => {
+  let disabled = [] as string[]
+  let set = addresses(4)
+  const balancer = new LoadBalancer({ discover: () => ({ backends: set, disabled }) }, roundRobin(), {
+    panicPercent: 60,
+  })
+  balancer.setHealthCheck({
+    consecutiveSuccess: 1,
+    consecutiveFailure: 1,
+    check: async ({ address }) => {
+      if (address === set[0]) throw new Error('down')
+    },
+  })
+  await balancer.update()
+  await balancer.runHealthCheck()
+  const panics: boolean[] = []
+  balancer.subscribe((event) => event.type === 'panic' && panics.push(event.panicking))
+  disabled = set.slice(2)
+  await balancer.update()
+  set = addresses(6)
+  disabled = []
+  await balancer.update()
+  expect(panics).toEqual([true, false])
+})
+
+test('a time to live that is no number fails the update', async () => {
+  for (const ttlMs of [Number.NaN, -1, '5' as never]) {
+    const balancer = new LoadBalancer({ discover: () => ({ backends: addresses(1), ttlMs }) }, roundRobin())
+    await expect(balancer.update()).rejects.toThrow(/ttlMs/)
+  }
+})
+
 test('there is no moment at which a listed backend cannot be chosen, or the other way round', async () => {
   let generation = 0
   const balancer = new LoadBalancer(

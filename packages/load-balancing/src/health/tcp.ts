@@ -93,7 +93,8 @@ export class TcpHealthCheck implements HealthCheck {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
       resolve()
-      socket.destroy()
+      // Flushes the end of the handshake first: the backend would otherwise log a broken one for each check.
+      socket.destroySoon()
     })
     return promise
   }
