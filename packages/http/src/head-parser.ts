@@ -43,6 +43,28 @@ export interface HeadParserOptions extends HeadLimits {
   readonly profile?: HttpProfile
 }
 
+/** The facts that only one kind of message has; see the parsers' own fields. */
+export interface OwnFacts {
+  readonly flag: boolean
+  readonly first: number
+  readonly second: number
+}
+
+/** What the field lines of a head meant. Opaque to everyone but the parsers. */
+export interface HeadMemo {
+  readonly block: string
+  readonly oldVersion: boolean
+  readonly contentLength: number
+  readonly chunked: boolean
+  readonly keepAlive: boolean
+  readonly upgrade: boolean
+  readonly hopByHop: boolean
+  readonly traits: number
+  readonly cutStart: number
+  readonly cutEnd: number
+  readonly own: OwnFacts
+}
+
 /** Up to this size a chunk is made one string before its head's end is known, which saves a search. */
 const WHOLE_CHUNK_BYTES_MAX = 2048
 const HEAD_BYTES_CEILING = 1_048_576
@@ -103,6 +125,13 @@ export abstract class HeadParser {
    * the header timeout runs. While it is false the parser holds nothing and may serve another connection.
    */
   started: boolean = false
+
+  /**
+   * What the last head's field lines meant, or null. The messages of a connection tend to repeat them to the
+   * byte; then only the start line is parsed. Who shares a parser between connections keeps the memo of each
+   * and sets it before `execute`. Strict only; the lines decide alone, so that a memo can never be wrong.
+   */
+  memo: HeadMemo | null = null
 
   protected readonly lenient: boolean
   protected readonly headBytesMax: number
@@ -189,6 +218,12 @@ export abstract class HeadParser {
   protected abstract finish(fields: string[] | null): boolean
   /** Gives the header that `finish` made its lines. */
   protected abstract adopt(block: string): void
+  /** True when the start line leaves the fields their meaning: nothing of it has to be compared with them. */
+  protected abstract memoFits(): boolean
+  /** What only one kind of message learns from its fields. */
+  protected abstract ownFacts(): OwnFacts
+  /** Takes `ownFacts` over and makes the header. */
+  protected abstract takeMemo(memo: HeadMemo): void
   protected abstract dropHeader(): void
   protected abstract failureOf(code: HeadFailureCode): HeadFailure
   /** What the size limit means for the bytes held: they are what came before it. */
@@ -307,6 +342,10 @@ export abstract class HeadParser {
     this.cutEnd = -1
     let index = this.parseStartLine(bytes, start, end, text, base)
     if (index < 0) return index
+    if (this.memo !== null && this.recalls(this.memo, index, end, text, base)) {
+      this.recall(this.memo)
+      return index + this.memo.block.length + 2
+    }
     const first = index
     let room = this.fieldsMax
     for (;;) {
@@ -335,8 +374,58 @@ export abstract class HeadParser {
     // Only lenient edits what it received, and so it takes it apart.
     const fields = this.lenient ? fieldsOfBlock(block) : null
     if (!this.finishFraming(fields) || !this.finish(fields)) return REFUSED
-    if (fields === null) this.adopt(block)
+    if (fields === null) {
+      this.adopt(block)
+      this.memo = this.remember(block)
+    }
     return index + 2
+  }
+
+  /** True when the same field lines follow that the memo is of, and the end of the head. */
+  private recalls(memo: HeadMemo, index: number, end: number, text: string, base: number): boolean {
+    const { block } = memo
+    const after = index + block.length
+    return (
+      memo.oldVersion === this.oldVersion &&
+      after + 2 <= end &&
+      text.substring(index - base, after - base) === block &&
+      this.bytesEndHead(text, after - base) &&
+      this.memoFits()
+    )
+  }
+
+  private bytesEndHead(text: string, at: number): boolean {
+    return text.charCodeAt(at) === CR && text.charCodeAt(at + 1) === LF
+  }
+
+  /** Takes the facts over that the same lines gave before. */
+  private recall(memo: HeadMemo): void {
+    this.contentLength = memo.contentLength
+    this.chunked = memo.chunked
+    this.keepAlive = memo.keepAlive
+    this.upgrade = memo.upgrade
+    this.hopByHop = memo.hopByHop
+    this.traits = memo.traits
+    this.cutStart = memo.cutStart
+    this.cutEnd = memo.cutEnd
+    this.takeMemo(memo)
+    this.adopt(memo.block)
+  }
+
+  private remember(block: string): HeadMemo {
+    return {
+      block,
+      oldVersion: this.oldVersion,
+      contentLength: this.contentLength,
+      chunked: this.chunked,
+      keepAlive: this.keepAlive,
+      upgrade: this.upgrade,
+      hopByHop: this.hopByHop,
+      traits: this.traits,
+      cutStart: this.cutStart,
+      cutEnd: this.cutEnd,
+      own: this.ownFacts(),
+    }
   }
 
   /** 1 for a hop-by-hop field, 0 for any other, -1 when the field refuses the head. */

@@ -4,6 +4,7 @@ export { HEAD_FAILURE_CODES, type HeadFailure, type HeadFailureCode } from './he
 export {
   HEAD_FAILED,
   type HeadLimits,
+  type HeadMemo,
   type HeadParserOptions,
   type HttpProfile,
   NEED_MORE,

@@ -1,7 +1,14 @@
 import { equalsIgnoreCase, TARGET_LENIENT, TARGET_PATH, TARGET_QUERY, TOKEN } from './characters.ts'
 import { RAN_OUT, scanner } from './field-scanner.ts'
 import { type HeadFailure, type HeadFailureCode, REQUEST_FAILURES } from './head-failure.ts'
-import { bounded, collapse, HeadParser, type HeadParserOptions } from './head-parser.ts'
+import {
+  bounded,
+  collapse,
+  type HeadMemo,
+  HeadParser,
+  type HeadParserOptions,
+  type OwnFacts,
+} from './head-parser.ts'
 import { isHostPort, isPlainHost, parseHostPort, sameAuthority } from './host.ts'
 import { RequestHeader } from './request-header.ts'
 
@@ -134,6 +141,22 @@ export class RequestHeadParser extends HeadParser {
     )
     this.forget()
     return true
+  }
+
+  /** Any target but one in origin form has to agree with `Host`. */
+  protected override memoFits(): boolean {
+    return this.target.charCodeAt(0) === SLASH && this.method !== 'CONNECT'
+  }
+
+  protected override ownFacts(): OwnFacts {
+    return { flag: this.expectContinue, first: 0, second: 0 }
+  }
+
+  protected override takeMemo(memo: HeadMemo): void {
+    this.expectContinue = memo.own.flag
+    const version = this.oldVersion ? 'HTTP/1.0' : 'HTTP/1.1'
+    this.header = new RequestHeader(this.method, this.target, version, null)
+    this.forget()
   }
 
   protected override adopt(block: string): void {

@@ -1,7 +1,7 @@
 import { FIELD_VALUE } from './characters.ts'
 import { RAN_OUT } from './field-scanner.ts'
 import { type HeadFailure, type HeadFailureCode, RESPONSE_FAILURES } from './head-failure.ts'
-import { HeadParser, type HeadParserOptions } from './head-parser.ts'
+import { type HeadMemo, HeadParser, type HeadParserOptions, type OwnFacts } from './head-parser.ts'
 import { ResponseHeader } from './response-header.ts'
 import { canonicalReason } from './status.ts'
 
@@ -103,6 +103,22 @@ export class ResponseHeadParser extends HeadParser {
     )
     this.reason = ''
     return true
+  }
+
+  protected override memoFits(): boolean {
+    return true
+  }
+
+  protected override ownFacts(): OwnFacts {
+    return { flag: false, first: this.keepAliveTimeoutMs, second: this.keepAliveUses }
+  }
+
+  protected override takeMemo(memo: HeadMemo): void {
+    this.keepAliveTimeoutMs = memo.own.first
+    this.keepAliveUses = memo.own.second
+    const version = this.oldVersion ? 'HTTP/1.0' : 'HTTP/1.1'
+    this.header = new ResponseHeader(this.status, this.reason, version, null)
+    this.reason = ''
   }
 
   protected override adopt(block: string): void {

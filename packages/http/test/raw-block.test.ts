@@ -72,3 +72,48 @@ test('an edit ends the use of the lines as received', () => {
 test('a built header has no lines as received', () => {
   expect(RequestHeader.build('GET', '/', { Host: 'a' }).rawBlock).toBeNull()
 })
+
+test('a parser that remembers the last head reads the next one as a fresh parser does', () => {
+  const startLine = fc.constantFrom(
+    'GET / HTTP/1.1',
+    'POST /a?b HTTP/1.1',
+    'GET / HTTP/1.0',
+    'GET http://a/ HTTP/1.1',
+    'GET http://b/ HTTP/1.1',
+    'OPTIONS * HTTP/1.1',
+    'CONNECT a:443 HTTP/1.1',
+    'GET /x y HTTP/1.1',
+  )
+  const fields = fc.constantFrom(
+    'Host: a',
+    'Host: a\r\nContent-Length: 3',
+    'Host: a\r\nContent-Length: 30',
+    'Host: a\r\nTransfer-Encoding: chunked',
+    'Host: a\r\nConnection: close',
+    'Host: a\r\nExpect: 100-continue',
+    'Host: a\r\nUpgrade: websocket\r\nConnection: upgrade',
+    'Host: a\r\nX: 1\r\nHost: a',
+    'X: 1',
+  )
+  const heads = fc.array(fc.tuple(startLine, fields), { minLength: 2, maxLength: 6 })
+  fc.assert(
+    fc.property(heads, fc.integer({ min: 32, max: 120 }), (pairs, headBytesMax) => {
+      const remembering = new RequestHeadParser({ headBytesMax })
+      for (const [start, lines] of pairs) {
+        const bytes = Buffer.from(`${start}\r\n${lines}\r\n\r\n`, 'latin1')
+        const fresh = new RequestHeadParser({ headBytesMax })
+        const expected = fresh.execute(bytes, 0, bytes.length)
+        expect(remembering.execute(bytes, 0, bytes.length)).toBe(expected)
+        if (expected < 0) {
+          expect(remembering.failure?.code).toBe(fresh.failure?.code)
+          remembering.reset()
+          continue
+        }
+        for (const fact of FACTS) expect(remembering[fact], fact).toBe(fresh[fact])
+        expect(remembering.takeHeader().toWire()).toBe(fresh.takeHeader().toWire())
+      }
+    }),
+  )
+})
+
+const FACTS = ['contentLength', 'chunked', 'keepAlive', 'upgrade', 'hopByHop', 'expectContinue'] as const

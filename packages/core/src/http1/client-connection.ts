@@ -7,6 +7,7 @@ import {
   type ChunkSink,
   encodeChunkHead,
   HEAD_FAILED,
+  type HeadMemo,
   type HttpProfile,
   latin1,
   NEED_MORE,
@@ -80,6 +81,8 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private readonly owner: Http1ClientOwner
   private socket: Duplex | null = null
   private parser: ResponseHeadParser | null = null
+  /** What the field lines of the last head meant: the next head tends to have the same. */
+  private memo: HeadMemo | null = null
   private decoder: ChunkedDecoder | null = null
   private bodyKind = BODY_NONE
   private bodyRemaining = 0
@@ -355,6 +358,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     let at = start
     while (this.state === 'head' && at < end) {
       const parser = this.parser ?? this.takeParser()
+      parser.memo = this.memo
       const after = parser.execute(buffer, at, end)
       if (after === NEED_MORE) {
         this.parser = parser
@@ -375,6 +379,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         )
         return false
       }
+      this.memo = parser.memo
       at = after
       if (!this.acceptHead(parser, at < end)) return !this.paused && !this.closed
     }

@@ -1,7 +1,14 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { isProxyError, type ProxyError, peerError } from '@cirque/error'
-import { canonicalReason, type HeadFailure, httpDate, NEED_MORE, RequestHeadParser } from '@cirque/http'
+import {
+  canonicalReason,
+  type HeadFailure,
+  type HeadMemo,
+  httpDate,
+  NEED_MORE,
+  RequestHeadParser,
+} from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
@@ -50,6 +57,8 @@ export class Http1ServerConnection implements TimerOwner {
   userContext: unknown = undefined
 
   private session: Http1ServerSession | null = null
+  /** What the field lines of the last head meant: the next head tends to have the same. */
+  private memo: HeadMemo | null = null
   /** Holds a partial head; null while none is there. */
   private parser: RequestHeadParser | null = null
   /** Bytes that arrived before they could be used: pipelined ones, or a body that nobody reads yet. */
@@ -192,9 +201,11 @@ export class Http1ServerConnection implements TimerOwner {
       parser = owner.spareParser ?? new RequestHeadParser(owner.options)
       owner.spareParser = null
     }
+    parser.memo = this.memo
     const after = parser.execute(chunk, at, chunk.length)
     if (after >= 0) {
       this.parser = null
+      this.memo = parser.memo
       const session = new Http1ServerSession(this, parser)
       owner.spareParser = parser
       this.startExchange(session)
