@@ -63,7 +63,7 @@ export class RequestBody {
       this.#waiting = { resolve, reject }
       const session = this.#session
       // The client waits to be told that its body is wanted (RFC 9110 §10.1.1); a second 100 is never written.
-      if (session.expectsContinue && session.requestBodyBytes === 0) {
+      if (session.expectsContinue && session.hasRequestBody && session.requestBodyBytes === 0) {
         session.writeInformational(ResponseHeader.build(100))
       }
       session.resumeRequestBody()

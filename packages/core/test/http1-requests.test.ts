@@ -5,8 +5,7 @@ import { startServer } from './support/http-server.ts'
 import { connectRaw, exchange, turn } from './support/raw-client.ts'
 
 const hello = (session: HttpSession): void => session.respond(200, { body: session.request.target })
-const get = (target: string, more: string = ''): string =>
-  `GET ${target} HTTP/1.1\r\nHost: a\r\n${more}\r\n`
+const get = (target: string, more: string = ''): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n${more}\r\n`
 
 test('a head means the same wherever a packet ends', async () => {
   await using server = await startServer(hello)
@@ -154,7 +153,8 @@ test('head limits hold at n, and n + 1 is refused', async () => {
   expect(await status(get('/', close + fields(3)))).toBe('431')
   expect(await status(get(`/${'a'.repeat(9)}`, close))).toBe('204')
   expect(await status(get(`/${'a'.repeat(10)}`, close))).toBe('414')
-  const padded = (size: number) => get('/', `${close}X: ${'y'.repeat(size - get('/', `${close}X: \r\n`).length)}\r\n`)
+  const padded = (size: number) =>
+    get('/', `${close}X: ${'y'.repeat(size - get('/', `${close}X: \r\n`).length)}\r\n`)
   expect(await status(padded(200))).toBe('204')
   expect(await status(padded(201))).toBe('431')
 })
