@@ -38,7 +38,7 @@ export interface ServerConfiguration {
   readonly clientBindToIpv4: readonly string[]
   /** IPv6 source addresses for upstream connections; one is picked at random. Default none. */
   readonly clientBindToIpv6: readonly string[]
-  /** Idle upstream connections kept, in total. Default 128; 0 keeps none. */
+  /** Idle upstream connections kept, in total. Default 1,024; 0 keeps none. */
   readonly upstreamKeepalivePoolSize: number
   /** Write upstream TLS secrets to the file that `SSLKEYLOGFILE` names. Default false. */
   readonly upstreamDebugSslKeylog: boolean

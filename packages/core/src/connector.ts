@@ -17,7 +17,10 @@ import type { HttpPeer } from './peer.ts'
 
 /** How a connector connects, and what it keeps. */
 export interface ConnectorOptions {
-  /** Idle connections kept in all. Default 128. */
+  /**
+   * Idle connections kept in all. Default 1,024: with fewer than there are requests at once, most of them
+   * would dial anew.
+   */
   readonly keepalivePoolSize?: number
   /** Idle connections kept per peer. Default: `keepalivePoolSize`. */
   readonly keepalivePoolSizePerPeer?: number
@@ -95,7 +98,7 @@ export class Connector implements Http1ClientOwner, DialContext {
    */
   constructor(options: ConnectorOptions = {}) {
     const {
-      keepalivePoolSize = 128,
+      keepalivePoolSize = 1_024,
       keepalivePoolSizePerPeer,
       connectionAgeMaxMs,
       requestsPerConnectionMax,

@@ -41,7 +41,7 @@ test('an empty configuration is all defaults, complete and frozen', () => {
     caFile: undefined,
     clientBindToIpv4: [],
     clientBindToIpv6: [],
-    upstreamKeepalivePoolSize: 128,
+    upstreamKeepalivePoolSize: 1_024,
     upstreamDebugSslKeylog: false,
     maxRetries: 16,
     app: undefined,
