@@ -95,7 +95,10 @@ export function toBackend(backend: BackendLike): Backend {
 export function* sortBackends(backends: readonly Backend[]): Steps<Backend[]> {
   const keys: string[] = []
   for (const backend of backends) {
-    if (!(backend instanceof Backend)) throw new TypeError(`Expected a Backend, received ${show(backend)}`)
+    // Not `instanceof`: it would refuse the backends of another installed copy of this package.
+    if (typeof backend?.addressParsed?.text !== 'string') {
+      throw new TypeError(`Expected a Backend, received ${show(backend)}`)
+    }
     keys.push(sortKey(backend.addressParsed))
     if (keys.length % STEP_ITEMS === 0) yield
   }

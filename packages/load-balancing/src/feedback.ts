@@ -1,4 +1,5 @@
-import type { Listeners } from './events.ts'
+import type { BalancerEvent, Listeners } from './events.ts'
+import type { HealthThresholds } from './health/health-state.ts'
 import { Lease, type LeaseOwner, type Outcome } from './lease.ts'
 import { type Group, type Member, NO_GROUP } from './member.ts'
 import type { LoadBalancerSettings } from './options.ts'
@@ -46,6 +47,7 @@ export class Feedback implements LeaseOwner {
   }
 
   released(member: Member, breakerEpoch: number, outcome: Outcome | undefined): void {
+    const wasEligible = member.eligible
     member.inFlight--
     member.group.inFlight--
     const verdict = verdictOf(outcome)
@@ -56,7 +58,6 @@ export class Feedback implements LeaseOwner {
     if (member.breaker !== null || (member.outlier !== null && verdict !== undefined)) {
       this.#judge(member, breakerEpoch, verdict, this.#settings.now())
     }
-    const wasEligible = member.eligible
     this.refresh(member)
     if (member.eligible && !wasEligible) this.#owner.onRoom()
     if (member.group === NO_GROUP && member.inFlight === 0 && member.connectionCount === 0) {
@@ -64,13 +65,9 @@ export class Feedback implements LeaseOwner {
     }
   }
 
-  /** A health check's result. Returns whether the member's health flipped. */
-  checked(
-    member: Member,
-    success: boolean,
-    thresholds: { consecutiveSuccess: number; consecutiveFailure: number },
-  ): boolean {
-    if (!member.health.observe(success, thresholds)) return false
+  /** A health check's result. Returns whether the member's health flipped; never for one that has left the set. */
+  checked(member: Member, success: boolean, thresholds: HealthThresholds): boolean {
+    if (member.group === NO_GROUP || !member.health.observe(success, thresholds)) return false
     if (success) this.ramp(member)
     this.refresh(member)
     if (success) this.#owner.onRoom()
@@ -121,6 +118,7 @@ export class Feedback implements LeaseOwner {
     let room = false
     for (const member of this.#timed) {
       this.#advance(member, now)
+      this.refresh(member)
       room ||= member.eligible
       this.#watch(member)
     }
@@ -131,7 +129,7 @@ export class Feedback implements LeaseOwner {
     if (member.ejected && (member.outlier?.ejectedUntil ?? 0) <= now) {
       member.group.setEjected(member, false)
       this.ramp(member)
-      this.#listeners.emit({ type: 'returned', backend: member.backend })
+      this.#tell(member, { type: 'returned', backend: member.backend })
     }
     const { breaker } = member
     if (breaker !== null) {
@@ -139,7 +137,6 @@ export class Feedback implements LeaseOwner {
       breaker.advance(now)
       this.#tellBreaker(member, before)
     }
-    this.refresh(member)
   }
 
   #judge(member: Member, breakerEpoch: number, verdict: boolean | undefined, now: number): void {
@@ -155,7 +152,7 @@ export class Feedback implements LeaseOwner {
     const ejectionMs = outlier.eject(now)
     member.group.setEjected(member, true)
     this.#watch(member)
-    this.#listeners.emit({ type: 'ejected', backend: member.backend, ejectionMs })
+    this.#tell(member, { type: 'ejected', backend: member.backend, ejectionMs })
   }
 
   /** Keeps the group above its panic threshold, never empties it, and holds to `ejectionPercentMax`. */
@@ -172,7 +169,13 @@ export class Feedback implements LeaseOwner {
     const state = member.breaker?.state
     if (state === undefined || state === before) return
     if (state === 'closed') this.ramp(member)
-    this.#listeners.emit({ type: `breaker-${state}`, backend: member.backend })
+    this.#tell(member, { type: `breaker-${state}`, backend: member.backend })
+  }
+
+  /** Whoever listens finds the member in its new state. One that has left the set is nobody's concern. */
+  #tell(member: Member, event: BalancerEvent): void {
+    this.refresh(member)
+    if (member.group !== NO_GROUP) this.#listeners.emit(event)
   }
 
   /** Notes when time will change the member next. */

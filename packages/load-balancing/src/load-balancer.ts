@@ -30,7 +30,7 @@ let fill: (balancer: LoadBalancer, backends: readonly Backend[]) => void
  *
  * `select` only chooses. `acquire` also counts the request until its lease is released with an outcome: that is what
  * least requests, peak EWMA, caps, ejection and circuit breakers live on. Backends start healthy; checks and updates
- * run in `backgroundService()` (or `run`), and nothing else here holds a timer or a socket.
+ * run in `backgroundService()` (or `start`), and nothing else here holds a timer or a socket.
  *
  * @example
  * const upstreams = LoadBalancer.fromAddresses(['10.0.0.1:80', '10.0.0.2:80'], roundRobin())
@@ -91,7 +91,10 @@ export class LoadBalancer implements BackgroundTask {
     return fixedBalancer(addresses, selection, options)
   }
 
-  /** A balancer over fixed backends. Ready at once; throws as `fromAddresses` does. */
+  /**
+   * A balancer over fixed backends. Ready at once; throws as `fromAddresses` does. Holds the event loop while it builds,
+   * so with thousands of backends it is for the start of a program.
+   */
   static fromBackends(
     backends: Iterable<BackendLike>,
     selection: Selection,
@@ -197,11 +200,7 @@ export class LoadBalancer implements BackgroundTask {
     this.#checker?.close()
     this.#checker = checker
     if (checker === undefined) {
-      for (const member of this.#roster.members.values()) {
-        member.health.reset()
-      }
-      for (const group of this.#roster.groups) this.#feedback.refreshAll(group)
-      this.#serveQueue()
+      this.#forgetHealth()
     }
     this.#checkAlarm.ring()
   }
@@ -292,6 +291,14 @@ export class LoadBalancer implements BackgroundTask {
     }
     if (this.#feedback.wakeAt !== Number.POSITIVE_INFINITY) this.#feedback.wake()
     return this.#walk.pick(this.#roster.groups, key, options)
+  }
+
+  #forgetHealth(): void {
+    const unhealthy = [...this.#roster.members.values()].filter(({ health }) => !health.healthy)
+    for (const member of unhealthy) member.health.reset()
+    for (const group of this.#roster.groups) this.#feedback.refreshAll(group)
+    for (const { backend } of unhealthy) this.#listeners.emit({ type: 'healthy', backend })
+    this.#serveQueue()
   }
 
   #wake(): void {

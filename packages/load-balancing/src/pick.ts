@@ -5,7 +5,7 @@ import type { Picker, SelectionKey } from './selection/selection.ts'
 /** Options of `select` and `acquire`. */
 export interface SelectOptions {
   /**
-   * Most proposals of the algorithm to look at, repeats included; then nothing is chosen. An integer from 1.
+   * Most proposals of the algorithm to look at in a priority group, repeats included; then its choice is none. From 1.
    * Default: no limit; every backend is considered, so one that can serve is found if there is one.
    */
   readonly maxIterations?: number
@@ -64,10 +64,11 @@ export class Walk {
     let reserve: Member | undefined
     let seenCount = 0
     let index = picker.begin(key)
-    let last = index
+    let last = 0
     for (let steps = stepsMax ?? Math.min(PROPOSALS_MAX, members.length * 2 + 16); index >= 0; ) {
+      const member = members[index]
+      if (member === undefined) break // a picker of the user's that counts wrong
       last = index
-      const member = members[index] as Member
       if (member.stamp !== generation) {
         member.stamp = generation
         seenCount++
@@ -80,7 +81,7 @@ export class Walk {
       index = picker.next()
     }
     if (reserve !== undefined || stepsMax !== undefined) return reserve
-    return seenCount === members.length ? undefined : this.#scan(members, Math.max(0, last), accept)
+    return seenCount === members.length ? undefined : this.#scan(members, last, accept)
   }
 
   /** Offers what was not proposed, in the order of the set from where the walk stood. */

@@ -1,3 +1,4 @@
+import { parseAddress } from '@cirque/core'
 import type { Backend, BackendLike } from './backend.ts'
 import { toBackend } from './backend.ts'
 import { numberIn, TIMER_MS_MAX } from './check.ts'
@@ -71,7 +72,10 @@ export class Updater {
     if (ttlMs !== undefined) numberIn('ttlMs', ttlMs, 0, Number.POSITIVE_INFINITY)
     const foundAt = performance.now()
     const backends = await runInSlices(toBackends(found.backends), signal)
-    const disabled = found.disabled === undefined ? undefined : new Set(found.disabled)
+    const disabled =
+      found.disabled === undefined
+        ? undefined
+        : new Set(found.disabled.map((address) => parseAddress(address).text))
     const change = await this.#roster.replace(backends, disabled, signal)
     this.timing = { discoveryMs: foundAt - startedAt, buildMs: performance.now() - foundAt }
     this.#ttlMs = ttlMs === undefined ? undefined : Math.min(Math.max(ttlMs, TTL_MS_MIN), TIMER_MS_MAX)

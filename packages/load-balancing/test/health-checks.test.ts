@@ -410,7 +410,10 @@ describe('a balancer’s rounds', () => {
     balancer.setHealthCheck({ ...checkOf(() => Promise.reject(new Error('down'))), close })
     await flipped
     expect(balancer.select()).toBeUndefined()
+    const healthy = vi.fn()
+    balancer.subscribe(healthy)
     balancer.setHealthCheck(undefined)
+    expect(healthy).toHaveBeenCalledWith({ type: 'healthy', backend: balancer.backends[0] })
     expect(close).toHaveBeenCalledTimes(1)
     expect(balancer.select()).toBeDefined()
     controller.abort()
@@ -431,6 +434,22 @@ describe('a balancer’s rounds', () => {
     controller.abort(new Error('shutting down'))
     await expect(round).rejects.toThrow('shutting down')
     expect(balancer.select()).toBeDefined()
+  })
+
+  test('a backend that left while it was checked is nobody’s concern', async () => {
+    let set = addresses(2)
+    const balancer = new LoadBalancer(() => set, roundRobin())
+    await balancer.update()
+    const answer = Promise.withResolvers<void>()
+    balancer.setHealthCheck(checkOf(() => answer.promise))
+    const round = balancer.runHealthCheck()
+    set = addresses(1)
+    await balancer.update()
+    const heard: string[] = []
+    balancer.subscribe((event) => event.type === 'unhealthy' && heard.push(event.backend.address))
+    answer.reject(new Error('down'))
+    await round
+    expect(heard).toEqual(addresses(1))
   })
 
   test('results of a check that was replaced meanwhile are ignored', async () => {

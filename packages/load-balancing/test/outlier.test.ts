@@ -51,6 +51,18 @@ test('failures in a row eject a backend; it returns by itself, and is out twice 
   expect(balancer.isEligible(victim)).toBe(true)
 })
 
+test('whoever hears of an ejection finds the backend ejected', () => {
+  const { clock, balancer, fail } = setUp(3, { consecutiveFailure: 1, ejectionMs: 10 })
+  const seen: (boolean | string)[] = []
+  balancer.subscribe((event) => {
+    if ('backend' in event) seen.push(event.type, balancer.isEligible(event.backend))
+  })
+  fail(0, 1)
+  clock.ms = 10
+  balancer.select()
+  expect(seen).toEqual(['ejected', false, 'returned', true])
+})
+
 test('a success starts the count again', () => {
   const { balancer, fail } = setUp(4, { consecutiveFailure: 3 })
   fail(0, 2)

@@ -30,3 +30,11 @@ test('a selection of your own is a name and a build function', () => {
   balancer.setEnabled('10.0.0.1:80', false)
   expect(balancer.select()?.address).toBe('10.0.0.2:80')
 })
+
+test('a picker that counts wrong costs its own choice, not the request', () => {
+  for (const index of [7, 0.5, Number.NaN, -3]) {
+    const wrong: Selection = { name: 'wrong', build: () => ({ begin: () => index, next: () => index }) }
+    const balancer = LoadBalancer.fromAddresses(['10.0.0.1:80', '10.0.0.2:80'], wrong)
+    expect(balancer.select()).toBeDefined()
+  }
+})

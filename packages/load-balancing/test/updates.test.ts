@@ -112,6 +112,8 @@ test('discovery may disable backends, and enable them again', async () => {
   disabled = []
   await balancer.update()
   expect(balancer.isEligible(first)).toBe(true)
+  disabled = ['nonsense']
+  await expect(balancer.update()).rejects.toThrow(/nonsense/)
   balancer.setEnabled(second, false)
   disabled = undefined
   await balancer.update()
