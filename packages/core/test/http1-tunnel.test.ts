@@ -124,7 +124,7 @@ test('a refused upgrade is a normal response; what follows is the next request o
   tunnel.session.writeHead(ResponseHeader.build(403), 0)
   tunnel.session.endResponse(null)
   client.send('GET /x HTTP/1.1\r\nHost: a\r\n\r\n')
-  expect(await client.rest()).toMatch(/^HTTP\/1\.1 403 [^]*Connection: close\r\n\r\n$/)
+  expect(await client.rest()).toMatch(/^HTTP\/1\.1 403 [\s\S]*Connection: close\r\n\r\n$/)
   expect(tunnels.length).toBe(1)
 })
 
