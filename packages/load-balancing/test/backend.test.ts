@@ -86,6 +86,14 @@ test('sorts sets of any size', () => {
   )
 })
 
+test('what is no backend is refused', () => {
+  for (const wrong of [null, 5, {}]) {
+    expect(() => LoadBalancer.fromBackends([wrong as never], roundRobin())).toThrow(/Expected a Backend/)
+    expect(() => new Backend(wrong as never)).toThrow(TypeError)
+  }
+  expect(new Backend(new Backend('a:1').addressParsed).address).toBe('a:1')
+})
+
 test('an address may be listed only once, however it is spelt', () => {
   expect(() => LoadBalancer.fromAddresses(['[::1]:80', '[0::1]:80'], roundRobin())).toThrow(/listed twice/)
 })

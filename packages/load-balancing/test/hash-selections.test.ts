@@ -7,6 +7,7 @@ import {
   LoadBalancer,
   maglev,
   rendezvous,
+  type Selection,
 } from '@cirque/load-balancing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -110,6 +111,16 @@ test('bounded load: no backend goes above its share, and a hot key spills to its
     expect(Math.max(...counts.values())).toBeLessThanOrEqual(Math.ceil((1.25 * total) / 10))
   }
   expect(counts.size).toBe(8)
+})
+
+test('bounded load: if every proposal is above its share, the least loaded one is taken', () => {
+  // The inner one proposes nothing but the first backend.
+  const stubborn: Selection = { name: 'stubborn', build: () => ({ begin: () => 0, next: () => 0 }) }
+  const balancer = LoadBalancer.fromAddresses(addresses(3), boundedLoad(stubborn, { factor: 1 }))
+  const chosen = Array.from({ length: 6 }, () => balancer.acquire('key')?.backend.address)
+  for (const address of addresses(3)) expect(chosen.filter((other) => other === address)).toHaveLength(2)
+  expect(() => boundedLoad(stubborn, { factor: 0.9 })).toThrow(RangeError)
+  expect(() => boundedLoad(null as never)).toThrow(/Expected a selection/)
 })
 
 test('bounded load: without load it is the inner selection', () => {

@@ -399,6 +399,27 @@ describe('a balancer’s rounds', () => {
     await new Promise((resolve) => again.close(resolve))
   })
 
+  test('a check’s callbacks hear of flips, and name backends', async () => {
+    const server = await listen(createServer())
+    await server[Symbol.asyncDispose]()
+    const balancer = LoadBalancer.fromBackends([server.backend], roundRobin())
+    const heard: unknown[] = []
+    const healthChangedCallback = (backend: Backend, healthy: boolean) => heard.push(backend, healthy)
+    for (const check of [
+      new TcpHealthCheck({ healthChangedCallback }),
+      new HttpHealthCheck({
+        healthChangedCallback,
+        backendSummaryCallback: ({ address }) => `api ${address}`,
+      }),
+    ]) {
+      balancer.setHealthCheck(undefined)
+      balancer.setHealthCheck(check)
+      await balancer.runHealthCheck()
+    }
+    expect(heard).toEqual([server.backend, false, server.backend, false])
+    expect(balancer.summary().backends[0]?.label).toBe(`api ${server.backend.address}`)
+  })
+
   test('a check that is set later begins at once; one that is taken away leaves all healthy', async () => {
     const balancer = LoadBalancer.fromAddresses(addresses(1), roundRobin())
     const controller = new AbortController()

@@ -163,6 +163,29 @@ test('requests in flight survive that a backend leaves and comes back', async ()
   expect(balancer.isEligible(first)).toBe(true)
 })
 
+test('a backend that left is forgotten with its last lease or connection', async () => {
+  const [first, second] = addresses(2) as [string, string]
+  let set = [first, second]
+  const balancer = new LoadBalancer(() => set, roundRobin(), { inFlightMax: 1 })
+  await balancer.update()
+  const lease = balancer.acquireFor(balancer.backends[0] as Backend) as Lease
+  using connection = balancer.acquireConnection(lease.backend)
+  set = [second]
+  await balancer.update()
+  lease.release({ ok: false })
+  connection?.release()
+  set = [first, second]
+  await balancer.update()
+  const again = balancer.acquireFor(balancer.backends[0] as Backend) as Lease
+  set = [second]
+  await balancer.update()
+  again.release({ ok: true })
+  set = [first, second]
+  await balancer.update()
+  expect(inFlightOf(balancer)).toEqual([0, 0])
+  expect(balancer.isEligible(first)).toBe(true)
+})
+
 test('an open breaker takes a backend out until its probes succeed', () => {
   const clock = new Clock()
   const balancer = LoadBalancer.fromAddresses(addresses(2), roundRobin(), {

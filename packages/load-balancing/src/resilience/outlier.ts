@@ -108,20 +108,10 @@ export class OutlierState {
     this.#ejectionMs = Math.min(ejectionMsMax, ejectionMs * 2 ** Math.min(this.#ejectionCount, 32))
     this.#ejectionCount = Math.min(this.#ejectionCount + 1, 32)
     this.#ejectedUntil = now + this.#ejectionMs
-    this.#forget()
-    return this.#ejectionMs
-  }
-
-  /** Ends the ejection early. */
-  uneject(now: number): void {
-    this.#ejectedUntil = Math.min(this.#ejectedUntil, now)
-    this.#forget()
-  }
-
-  #forget(): void {
     this.#failuresInRow = 0
     this.#resultCount = 0
     this.#failureCount = 0
     this.#windowStart = Number.NEGATIVE_INFINITY
+    return this.#ejectionMs
   }
 }
