@@ -9,8 +9,7 @@ try {
   else {
     const server = new Server({ argv: options.server })
     const proxy = httpProxyService(server.configuration, new Gatekeeper(options), { name: 'gatekeeper' })
-    if (options.bindAddress.startsWith('unix:')) proxy.addUnix(options.bindAddress.slice('unix:'.length))
-    else proxy.addTcp(options.bindAddress)
+    proxy.addListener({ address: options.bindAddress })
     server.addService(proxy)
     await server.runForever()
   }

@@ -3,7 +3,7 @@ import type { ProxyError } from '@cirque/error'
 import type { LoadBalancer } from '@cirque/load-balancing'
 import type { ProxyHttp, Session } from '@cirque/proxy'
 
-/** Sends each request to the balancer's next upstream, and says where it went. */
+/** Sends each request to the balancer's next upstream, a retry to one not yet tried, and says where it went. */
 export class Balancer implements ProxyHttp {
   readonly #upstreams: LoadBalancer
   readonly #nameOf: (address: string) => string
@@ -15,8 +15,13 @@ export class Balancer implements ProxyHttp {
     this.#say = say
   }
 
-  upstreamPeer(): HttpPeer {
-    return new HttpPeer(this.#upstreams.select(), { connectTimeoutMs: 1_000 })
+  upstreamPeer(session: Session): HttpPeer {
+    // Requests side by side take turns, so the next turn may be that of the upstream that has just failed.
+    const tried = session.record.attempts.map(({ peer }) => peer?.address?.text)
+    const upstream = this.#upstreams.select(undefined, {
+      accept: ({ address }, eligible) => eligible && !tried.includes(address),
+    })
+    return new HttpPeer(upstream, { connectTimeoutMs: 1_000 })
   }
 
   logging(session: Session, error: ProxyError | undefined): void {

@@ -23,7 +23,7 @@ async function run(options: Options): Promise<void> {
 
   const balancer = new Balancer(upstreams, (address) => demo?.nameOf(address) ?? address, say)
   const proxy = httpProxyService(server.configuration, balancer, { name: 'load balancer' })
-  proxy.addTcp(options.bindAddress)
+  proxy.addListener({ address: options.bindAddress })
 
   const checks = server.addService(upstreams.backgroundService())
   server.addService(proxy).addDependency(checks)
@@ -50,8 +50,6 @@ try {
   if (options === 'help') process.stdout.write(USAGE)
   else await run(options)
 } catch (error) {
-  const message = error instanceof Error ? error.message : String(error)
-  const taken = message.includes('EADDRINUSE') ? '\nChoose another with --ba 127.0.0.1:PORT.' : ''
-  process.stderr.write(`load-balancer: ${message}${taken}\n`)
+  process.stderr.write(`load-balancer: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`)
   process.exitCode = 1
 }

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { parseServerArguments, type ServerArguments } from '@cirque/core'
+import { parseAddress, parseServerArguments, type ServerArguments } from '@cirque/core'
 
 /** What the load balancer's command line says. */
 export interface Options {
@@ -45,5 +45,7 @@ export function parseOptions(argv: readonly string[]): Options | 'help' {
   if (!(switchSeconds >= 0 && switchSeconds <= 3600)) {
     throw new TypeError(`--switch must be a number of seconds from 0 to 3600, not "${values.switch}"`)
   }
+  // Here, and not where it is used: nothing runs yet that a wrong one would leave behind.
+  parseAddress(values.ba, { allowPortZero: true })
   return { bindAddress: values.ba, upstreams: values.upstream, switchSeconds, server: parsed.options }
 }

@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest'
+import { ExampleProcess, type ExampleResult } from './example-process.ts'
+import { TestUpstream } from './test-upstream.ts'
+
+async function run(folder: string, argv: readonly string[]): Promise<ExampleResult> {
+  await using program = new ExampleProcess(folder, argv)
+  return await program.ended
+}
+
+/** The command line of one example. */
+export interface CommandLine {
+  /** Folder below `examples/`. */
+  readonly folder: string
+  /** What it needs besides `--ba`. */
+  readonly argv?: readonly string[]
+  /** Command lines that are wrong, and what must be said of each. */
+  readonly mistakes?: readonly (readonly [argv: readonly string[], says: RegExp])[]
+}
+
+/** The tests that every example's command line must pass. */
+export function testCommandLine({ folder, argv = [], mistakes = [] }: CommandLine): void {
+  const listening = [...argv, '--ba', '127.0.0.1:0']
+
+  // Side by side: they wait more than they work.
+  describe.concurrent(`the command line of ${folder}`, () => {
+    test('--help prints how to use it', async () => {
+      const { status, stdout, stderr } = await run(folder, ['--help'])
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+      expect(stdout).toMatch(new RegExp(`^Usage: ${folder} `))
+      expect(stdout).toContain('--ba ADDRESS')
+    })
+
+    test('-t checks the configuration and leaves', async () => {
+      const { status, stderr } = await run(folder, [...listening, '-t'])
+      expect(stderr).toContain('Configuration is valid')
+      expect(stderr).not.toContain('Listening')
+      expect(status).toBe(0)
+    })
+
+    test.each([
+      [[...listening, '--bogus'], /Unknown option '--bogus'/],
+      [[...listening, 'stray'], /Unexpected argument 'stray'/],
+      [[...argv, '--ba'], /'--ba.*argument missing/],
+      [[...argv, '--ba', '127.0.0.1'], /"127\.0\.0\.1": the port is missing/],
+      [[...listening, '-c'], /-c needs a path/],
+      [[...listening, '-c', '/nowhere.yaml'], /\/nowhere\.yaml/],
+      ...mistakes,
+    ] as const)('%j is refused in one message, with status 1', async (wrong, says) => {
+      const { status, stdout, stderr } = await run(folder, wrong)
+      expect(stderr).toMatch(says)
+      expect(stderr).not.toMatch(/\n\s+at /) // no stack: it is the user's mistake, not the program's
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    })
+
+    test('a port in use is named, and the exit status is 1', async () => {
+      await using holder = await TestUpstream.saying('mine')
+      const { status, stderr } = await run(folder, [...argv, '--ba', holder.address])
+      expect(stderr).toContain(`Cannot listen on ${holder.address}`)
+      expect(stderr).toContain('the address is in use')
+      expect(status).toBe(1)
+    })
+
+    test.each(['SIGTERM', 'SIGINT'] as const)('%s ends it with status 0', async (signal) => {
+      await using program = new ExampleProcess(folder, listening)
+      await program.address()
+      const { status, stderr } = await program.stop(signal)
+      expect(stderr).toContain('Shut down')
+      expect(stderr).not.toContain('keeps the process alive')
+      expect(status).toBe(0)
+    })
+  })
+}
