@@ -1,1 +1,5 @@
-export { library as default } from '../../tsup.base.ts'
+import type { Options } from 'tsup'
+import { library } from '../../tsup.base.ts'
+
+const config: Options = { ...library, entry: ['src/*.ts'] }
+export default config
