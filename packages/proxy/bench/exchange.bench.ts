@@ -2,8 +2,9 @@
 // that copy what is written into memory and never reach the kernel.
 //
 //   node --conditions=@cirque/source packages/proxy/bench/exchange.bench.ts
-import { cpus } from 'node:os'
+
 import type { Socket } from 'node:net'
+import { cpus } from 'node:os'
 import { Duplex } from 'node:stream'
 import { createConfiguration, HttpPeer } from '@cirque/core'
 import { HttpProxy, type ProxyHttp } from '@cirque/proxy'
@@ -53,7 +54,9 @@ async function measure(name: string, app: ProxyHttp, head: Buffer): Promise<void
   }
   times.sort((a, b) => a - b)
   const [least = 0] = times
-  console.log(`${name}: ${least.toFixed(0)} ns at best, ${(times[ROUNDS >> 1] ?? 0).toFixed(0)} ns median per request`)
+  console.log(
+    `${name}: ${least.toFixed(0)} ns at best, ${(times[ROUNDS >> 1] ?? 0).toFixed(0)} ns median per request`,
+  )
   if (answered < ROUNDS * REQUESTS) throw new Error(`only ${answered} answers`)
   proxy.connector.close()
   client.destroy()

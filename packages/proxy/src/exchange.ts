@@ -12,7 +12,7 @@ import {
 import { ProxyError, peerError, statusForError } from '@cirque/error'
 import { isIdempotent, type RequestHeader, type ResponseHeader } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
-import { hookError, isPromise } from './hooks.ts'
+import { answerAtOnce, hookError, isPromise, judgedError } from './hooks.ts'
 import type { HttpProxy } from './http-proxy.ts'
 import type { FailToProxy, OrNothing, ProxyHttp } from './proxy-http.ts'
 import type { Attempt } from './record.ts'
@@ -51,6 +51,12 @@ export class ProxyExchange<Ctx>
   private failedPeers: string[] | null = null
   private failing = false
   private ended = false
+  /** False once `newCtx` has failed: then no hook is called. */
+  private readonly hasCtx: boolean
+  /** Grows whenever an attempt or the request is given up: what a hook of before answers is not heard any more. */
+  private turn = 0
+  /** The method that went upstream; a filter may have changed it. */
+  private sentMethod = ''
   private upgrade = false
   private tunnel = false
   private tunnelBytes = 0
@@ -64,11 +70,12 @@ export class ProxyExchange<Ctx>
     downstream.handler = this
     this.request = downstream.hasRequestBody ? new RequestFlow<Ctx>(this, proxy.retryBufferBytesMax) : null
     this.ctx = (this.app.newCtx === undefined ? undefined : this.makeCtx()) as Ctx
+    this.hasCtx = !this.failing
   }
 
   private makeCtx(): Ctx | undefined {
     try {
-      return this.app.newCtx?.()
+      return answerAtOnce(this.app.newCtx?.(), 'newCtx')
     } catch (error) {
       this.failing = true
       queueMicrotask(() => this.answerFailure(hookError(error, 'newCtx'), 500, false))
@@ -85,7 +92,7 @@ export class ProxyExchange<Ctx>
     const previous = this.proxy.takeConnectionContext(this.downstream)
     if (previous !== undefined && app.onConnectionReuse !== undefined) {
       try {
-        app.onConnectionReuse(session, previous, ctx)
+        answerAtOnce(app.onConnectionReuse(session, previous, ctx), 'onConnectionReuse')
       } catch (error) {
         this.fail(hookError(error, 'onConnectionReuse'))
         return
@@ -226,7 +233,7 @@ export class ProxyExchange<Ctx>
       this.invoke(
         'failToConnect',
         () => app.failToConnect?.(session, peer, error, ctx),
-        (judged) => this.attemptFailed(judged ?? error),
+        (judged) => this.attemptFailed(judgedError(judged, error, 'failToConnect')),
       )
     }
   }
@@ -255,6 +262,11 @@ export class ProxyExchange<Ctx>
   private sendRequest(request: RequestHeader): void {
     const { upstream } = this
     if (upstream === null) return // as above
+    if (this.downstream.responseStatus !== 0) {
+      this.endAnswered('upstreamRequestFilter')
+      return
+    }
+    this.sentMethod = request.method
     this.response = new ResponseFlow<Ctx>(this)
     if (this.request !== null) {
       upstream.sendHead(request, this.request.contentLength, false)
@@ -343,8 +355,9 @@ export class ProxyExchange<Ctx>
     let judged = error
     if (app.errorWhileProxy !== undefined) {
       try {
-        judged =
-          app.errorWhileProxy(session, this.peer as HttpPeer, error, upstream?.reused === true, ctx) ?? error
+        const reused = upstream?.reused === true
+        const answer = app.errorWhileProxy(session, this.peer as HttpPeer, error, reused, ctx)
+        judged = judgedError(answerAtOnce(answer, 'errorWhileProxy'), error, 'errorWhileProxy')
       } catch (thrown) {
         judged = hookError(thrown, 'errorWhileProxy')
       }
@@ -360,8 +373,11 @@ export class ProxyExchange<Ctx>
       status,
       retry: 'allowed',
     })
-    if (!this.mayRetry(error, this.upstream)) return false
-    this.attemptFailed(error)
+    // What cannot be tried again is no failure: the client gets the upstream's own response.
+    if (!this.mayRetry(error, this.upstream) || !this.affordsRetry()) return false
+    const upstream = this.upstream
+    this.upstream = null
+    this.settleAttempt(error, upstream, true)
     return true
   }
 
@@ -373,6 +389,8 @@ export class ProxyExchange<Ctx>
       this.timer.arm(ms)
     }
     this.downstream.flush()
+    // A hook that looked for a body has left the flow on, and the client's early bytes held.
+    this.downstream.pauseRequestBody()
     this.downstream.resumeRequestBody()
   }
 
@@ -392,7 +410,11 @@ export class ProxyExchange<Ctx>
   }
 
   private endTunnelIfDone(): void {
-    if (this.downstream.requestEnded && this.downstream.responseEnded) this.finish(undefined)
+    if (!this.downstream.requestEnded || !this.downstream.responseEnded) return
+    // Both ends are said; what is still queued for the upstream goes out, and then its socket closes by itself.
+    if (this.upstream !== null) this.upstream.handler = null
+    this.upstream = null
+    this.finish(undefined)
   }
 
   // --- failures ----------------------------------------------------------------------------------
@@ -404,10 +426,11 @@ export class ProxyExchange<Ctx>
   }
 
   /** The attempt is lost: another one, or the end. */
-  private settleAttempt(error: ProxyError, upstream: ClientSession | null): void {
+  private settleAttempt(error: ProxyError, upstream: ClientSession | null, granted = false): void {
     const attempt = this.attempt
     if (attempt !== null) attempt.error = error
-    const retry = this.mayRetry(error, upstream) && this.affordsRetry()
+    this.turn++
+    const retry = granted || (this.mayRetry(error, upstream) && this.affordsRetry())
     this.response?.stop()
     this.response = null
     this.request?.pause()
@@ -437,7 +460,7 @@ export class ProxyExchange<Ctx>
     if (this.request !== null && !this.request.replayable) return false
     if (upstream === null || !upstream.requestSent)
       return error.retry === 'allowed' ? !this.hammering() : upstream !== null
-    if (!isIdempotent(this.session.request.method)) return false
+    if (!isIdempotent(this.session.request.method) || !isIdempotent(this.sentMethod)) return false
     return error.retry === 'allowed' || (upstream.reused && !upstream.responseStarted)
   }
 
@@ -457,6 +480,8 @@ export class ProxyExchange<Ctx>
   /** The request has failed for good. */
   fail(error: ProxyError): void {
     if (this.ended) return
+    this.turn++
+    if (this.attempt !== null) this.attempt.error ??= error
     this.dropUpstream()
     const { downstream, app, session, ctx } = this
     if (downstream.closed || downstream.responseStatus !== 0) {
@@ -469,8 +494,12 @@ export class ProxyExchange<Ctx>
       this.invoke(
         'failToProxy',
         () => app.failToProxy?.(session, error, ctx),
-        (done: OrNothing<FailToProxy>) =>
-          this.answerFailure(error, done?.status ?? statusForError(error), done?.canReuseDownstream === true),
+        (done: OrNothing<FailToProxy>) => {
+          const status = done?.status ?? statusForError(error)
+          if (status === 0 || (Number.isInteger(status) && status >= 200 && status <= 599)) {
+            this.answerFailure(error, status, done?.canReuseDownstream === true)
+          } else this.hookFailed(new RangeError(`Not a final status: ${String(status)}`), 'failToProxy')
+        },
       )
     }
   }
@@ -484,7 +513,7 @@ export class ProxyExchange<Ctx>
       return
     }
     if (downstream.responseStatus === 0) {
-      if (status < 200 || status > 599) {
+      if (status === 0) {
         downstream.destroy(error)
         this.finish(error)
         return
@@ -533,39 +562,61 @@ export class ProxyExchange<Ctx>
     this.proxy.exchangeEnded()
     if (error !== undefined) this.logError(error)
     const { app, session, ctx } = this
+    if (!this.hasCtx) return
     if (app.logging !== undefined) {
       try {
         const result = app.logging(session, error, ctx)
-        if (isPromise(result)) result.catch((thrown: unknown) => this.logHookFailure(thrown, 'logging'))
+        if (isPromise(result)) {
+          Promise.resolve(result).catch((thrown: unknown) => this.logHookFailure(thrown, 'logging'))
+        }
       } catch (thrown) {
         this.logHookFailure(thrown, 'logging')
       }
     }
-    if (app.persistConnectionContext === undefined) return
+    if (app.persistConnectionContext === undefined || !this.downstream.responseEnded || this.tunnel) return
     try {
-      this.proxy.keepConnectionContext(this.downstream, app.persistConnectionContext(session, ctx))
+      const kept = answerAtOnce(app.persistConnectionContext(session, ctx), 'persistConnectionContext')
+      this.proxy.keepConnectionContext(this.downstream, kept)
     } catch (thrown) {
       this.logHookFailure(thrown, 'persistConnectionContext')
     }
   }
 
   private logError(error: ProxyError): void {
-    const { app, session, ctx, proxy } = this
-    try {
-      if (app.suppressErrorLog?.(session, error, ctx) === true) return
-      const { method, path, host } = session.request
-      const summary = app.requestSummary?.(session, ctx) ?? `${method} ${path}, Host: ${host ?? '-'}`
-      const fields = {
-        request: summary,
-        attempts: session.record.attempts.length,
-        peer: String(this.peer ?? '-'),
-        error,
-      }
-      if (error.source === 'downstream') proxy.logger.info('Client ended its request', fields)
-      else proxy.logger.error('Request failed', fields)
-    } catch (thrown) {
-      this.logHookFailure(thrown, 'suppressErrorLog or requestSummary')
+    const { session, proxy } = this
+    if (this.isSuppressed(error)) return
+    const fields = {
+      request: this.summary(),
+      attempts: session.record.attempts.length,
+      peer: String(this.peer ?? '-'),
+      error,
     }
+    if (error.source === 'downstream') proxy.logger.info('Client ended its request', fields)
+    else proxy.logger.error('Request failed', fields)
+  }
+
+  private isSuppressed(error: ProxyError): boolean {
+    const { app, session, ctx } = this
+    if (app.suppressErrorLog === undefined || !this.hasCtx) return false
+    try {
+      return answerAtOnce(app.suppressErrorLog(session, error, ctx), 'suppressErrorLog') === true
+    } catch (thrown) {
+      this.logHookFailure(thrown, 'suppressErrorLog')
+      return false
+    }
+  }
+
+  private summary(): string {
+    const { app, session, ctx } = this
+    if (app.requestSummary !== undefined && this.hasCtx) {
+      try {
+        return String(answerAtOnce(app.requestSummary(session, ctx), 'requestSummary'))
+      } catch (thrown) {
+        this.logHookFailure(thrown, 'requestSummary')
+      }
+    }
+    const { method, path, host } = session.request
+    return `${method} ${path}, Host: ${host ?? '-'}`
   }
 
   private logHookFailure(thrown: unknown, phase: string): void {
@@ -591,19 +642,25 @@ export class ProxyExchange<Ctx>
     else if (!this.ended) next(result)
   }
 
-  private wait<T>(result: Promise<T>, phase: string, next: (value: T) => void): void {
-    result
-      .then((value) => {
-        if (!this.ended) next(value)
-      })
-      .catch((error: unknown) => this.hookFailed(error, phase))
+  private wait<T>(result: PromiseLike<T>, phase: string, next: (value: T) => void): void {
+    const { turn } = this
+    Promise.resolve(result)
+      .then(
+        (value) => {
+          if (!this.ended && this.turn === turn) next(value)
+        },
+        (error: unknown) => {
+          if (this.turn === turn) this.hookFailed(error, phase)
+        },
+      )
+      .catch((error: unknown) => this.fail(hookError(error, phase)))
   }
 
   private hookFailed(thrown: unknown, phase: string): void {
     if (this.ended) return
     const error = hookError(thrown, phase)
     if (phase === 'failToProxy') this.answerFailure(error, 500, false)
-    else if (error.retry !== 'never' && this.attempt !== null) this.attemptFailed(error)
+    else if (this.attempt !== null) this.attemptFailed(error)
     else this.fail(error)
   }
 }

@@ -66,18 +66,17 @@ export class FilteredBody {
     let chunk = given
     for (let i = from; i < this.#filters.length; i++) {
       const filter = this.#filters[i] as ChunkFilter
-      let result: Awaitable<BodyFilterResult>
       try {
-        result = filter.run(chunk, end)
+        const result = filter.run(chunk, end)
+        if (isPromise(result)) {
+          this.#wait(result, chunk, end, i, filter.phase)
+          return
+        }
+        chunk = chosen(result, chunk)
       } catch (error) {
         this.#fail(error, filter.phase)
         return
       }
-      if (isPromise(result)) {
-        this.#wait(result, chunk, end, i, filter.phase)
-        return
-      }
-      chunk = chosen(result, chunk)
       if (chunk === null && !end) return
     }
     if (this.#stopped) return
@@ -86,14 +85,14 @@ export class FilteredBody {
   }
 
   #wait(
-    result: Promise<BodyFilterResult>,
+    result: PromiseLike<BodyFilterResult>,
     chunk: Buffer | null,
     end: boolean,
     index: number,
     phase: string,
   ): void {
     this.busy = true
-    result
+    Promise.resolve(result)
       .then(
         (value) => {
           this.busy = false

@@ -1,8 +1,9 @@
 import { isProxyError, ProxyError } from '@cirque/error'
+import type { OrNothing } from './proxy-http.ts'
 
 /** True for what a hook returned when it has to be waited for. */
-export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return typeof value === 'object' && value !== null && typeof (value as Promise<T>).then === 'function'
+export function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<T>).then === 'function'
 }
 
 /** What a hook threw, as the exchange's error: a `ProxyError` as it is, anything else as a fault of the filter. */
@@ -12,4 +13,22 @@ export function hookError(thrown: unknown, phase: string): ProxyError {
     cause: thrown,
     context: `in ${phase}`,
   })
+}
+
+/**
+ * What a hook returned that nobody waits for.
+ *
+ * @throws {TypeError} If it is a promise; what that rejects with is dropped, so that it cannot end the process.
+ */
+export function answerAtOnce<T>(answer: T, phase: string): T {
+  if (!isPromise(answer)) return answer
+  Promise.resolve(answer).catch(() => undefined)
+  throw new TypeError(`The hook ${phase} must answer at once, not with a promise`)
+}
+
+/** The error that a judging hook gave to go on with, or `error` when it gave none. */
+export function judgedError(judged: OrNothing<ProxyError>, error: ProxyError, phase: string): ProxyError {
+  if (judged === undefined) return error
+  if (isProxyError(judged)) return judged
+  return hookError(new TypeError(`The hook ${phase} must give a ProxyError, not ${typeof judged}`), phase)
 }

@@ -43,7 +43,10 @@ export interface UpstreamConnection {
  * The phases run in the order of `PHASES`; `docs/user-guide/phases.md` has the chart.
  */
 export interface ProxyHttp<Ctx = undefined> {
-  /** Makes the request's context. Called once per request, first of all. */
+  /**
+   * Makes the request's context, at once. Called once per request, first of all. When it throws, the request
+   * ends with 500 and no other hook is called.
+   */
   newCtx?(): Ctx
 
   /**
@@ -171,9 +174,15 @@ export interface ProxyHttp<Ctx = undefined> {
   /** A few words that name the request in the error log. Default: method, path and host. */
   requestSummary?(session: Session, ctx: Ctx): string
 
-  /** Called exactly once per request that got a context, last of all: access logs, metrics. */
+  /**
+   * Called exactly once per request that got a context, last of all: access logs, metrics. A promise is not
+   * waited for; what it rejects with is logged.
+   */
   logging?(session: Session, error: ProxyError | undefined, ctx: Ctx): Awaitable<void>
 
-  /** Called after `logging` on an HTTP/1 connection that goes on; what it gives goes to `onConnectionReuse`. */
+  /**
+   * Called right after `logging` when the response is complete; what it gives goes to `onConnectionReuse` of the
+   * connection's next request, and is dropped when there is none. HTTP/1 only.
+   */
   persistConnectionContext?(session: Session, ctx: Ctx): unknown
 }

@@ -109,33 +109,42 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
   #filterUpstreamHead(header: ResponseHeader, contentLength: number): void {
     const { app, session, ctx } = this.#owner
     removeHopByHop(header, header.status === 101 ? KEEP_UPGRADE : undefined)
-    if (app.upstreamResponseFilter === undefined) this.#filterHead(header, contentLength)
+    const sent = header.status
+    if (app.upstreamResponseFilter === undefined) this.#filterHead(header, contentLength, sent)
     else {
       this.#invoke(
         'upstreamResponseFilter',
         () => app.upstreamResponseFilter?.(session, header, ctx),
-        () => this.#filterHead(header, contentLength),
+        () => this.#filterHead(header, contentLength, sent),
       )
     }
   }
 
-  #filterHead(header: ResponseHeader, contentLength: number): void {
+  /** `sent` is the status that the upstream gave. */
+  #filterHead(header: ResponseHeader, contentLength: number, sent: number): void {
     const owner = this.#owner
-    if (header.status >= 200 && owner.retryOnStatus(header.status)) return
+    if (sent >= 200 && owner.retryOnStatus(header.status)) return
     const { app, session, ctx } = owner
-    if (app.responseFilter === undefined) this.#writeHead(header, contentLength)
+    if (app.responseFilter === undefined) this.#writeHead(header, contentLength, sent)
     else {
       this.#invoke(
         'responseFilter',
         () => app.responseFilter?.(session, header, ctx),
-        () => this.#writeHead(header, contentLength),
+        () => this.#writeHead(header, contentLength, sent),
       )
     }
   }
 
-  #writeHead(header: ResponseHeader, contentLength: number): void {
+  #writeHead(header: ResponseHeader, contentLength: number, sent: number): void {
     const { downstream, session, app } = this.#owner
     const status = header.status
+    if (status !== sent && (sent < 200 || status < 200)) {
+      // What follows on the wire depends on it: a 1xx, a final response and a tunnel are not each other.
+      this.#owner.fail(
+        new ProxyError('FILTER_FAILED', 'internal', `A filter turned the status ${sent} into ${status}`),
+      )
+      return
+    }
     if (status < 200 && status !== 101) {
       downstream.writeInformational(header)
       return
@@ -147,7 +156,8 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
       )
       return
     }
-    const filters = this.#bodyFilters()
+    // A tunnel's bytes are no body.
+    const filters = status === 101 ? null : this.#bodyFilters()
     if (filters !== null) this.#body = new FilteredBody(filters, this)
     let length = contentLength
     const bodyless = session.request.method === 'HEAD' || status === 204 || status === 304
@@ -221,6 +231,13 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
           'responseTrailerFilter',
           () => app.responseTrailerFilter?.(session, trailers, ctx),
           (bytes) => {
+            if (bytes !== undefined && bytes !== null && !Buffer.isBuffer(bytes)) {
+              const fault = new TypeError(
+                `A trailer filter must give a Buffer or nothing, not ${typeof bytes}`,
+              )
+              this.#hookFailed(fault, 'responseTrailerFilter')
+              return
+            }
             if (Buffer.isBuffer(bytes)) this.#owner.downstream.writeBody(bytes, 0, bytes.length)
             this.#owner.responseComplete(Buffer.isBuffer(bytes) ? null : trailers)
           },
@@ -243,7 +260,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
       return
     }
     this.#waiting = true
-    result
+    Promise.resolve(result)
       .then((value) => {
         this.#waiting = false
         if (this.#stopped) return
@@ -277,7 +294,10 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
       if (event === undefined) break
       if (event.kind === 'head') this.#filterUpstreamHead(event.header, event.contentLength)
       else if (event.kind === 'end') this.end(event.trailers)
-      else if (this.data(event.chunk, 0, event.chunk.length) === WRITE_FULL) this.#full = true
+      else if (this.data(event.chunk, 0, event.chunk.length) === WRITE_FULL && this.#body === null) {
+        // With body filters `data` has noted it already, and FULL may only mean that a filter is busy.
+        this.#full = true
+      }
     }
     if (this.#waiting || this.#stopped) return
     this.#owner.downstream.flush()
