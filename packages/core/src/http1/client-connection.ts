@@ -22,7 +22,7 @@ import type { ConnectionDigest } from '../digest.ts'
 import type { HttpPeer } from '../peer.ts'
 import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import { requestHeadText } from './head-writer.ts'
-import { replaceSharedReadBuffer, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
+import { returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
 import { bytesTaken, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
 
 /** Limits on what an upstream may send as a response's head. */
@@ -515,7 +515,17 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       if (result !== WRITE_DONE) {
         // The handler may still refer to this memory: nothing is read into it any more.
         if (buffer === this.readBuffer) this.readBuffer = takeReadBuffer()
-        else if (buffer === sharedReadBuffer) replaceSharedReadBuffer()
+        else if (buffer === sharedReadBuffer && result === WRITE_RETAINED) {
+          // Better no response than one with another's bytes in it.
+          this.fail(
+            new ProxyError(
+              'INTERNAL_ERROR',
+              'internal',
+              'A run of body bytes was kept that had to be copied',
+            ),
+          )
+          return
+        }
       }
     }
     if (result === WRITE_FULL && this.state !== 'closed') {

@@ -11,13 +11,8 @@ const spare: Buffer[] = []
  * it, for what is read is used up before the next read, and 10,000 idle connections hold no memory.
  * Not on Windows, where the kernel fills buffers while JavaScript runs.
  */
-export let sharedReadBuffer: Buffer | null =
+export const sharedReadBuffer: Buffer | null =
   process.platform === 'win32' ? null : Buffer.allocUnsafeSlow(READ_BYTES)
-
-/** Something still refers to the shared memory: from the next read on, all connections use other memory. */
-export function replaceSharedReadBuffer(): void {
-  sharedReadBuffer = takeReadBuffer()
-}
 
 /** A buffer for one connection's own use, while a long body passes through it. */
 export function takeReadBuffer(): Buffer {
