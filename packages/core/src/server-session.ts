@@ -86,7 +86,11 @@ export abstract class ServerSession {
    * @param contentLength - The body's exact length in bytes, or -1 when it is not known.
    */
   abstract writeHead(header: ResponseHeader, contentLength: number): void
-  /** Writes payload bytes `[start, end)`. Anything beyond the announced length fails the session. */
+  /**
+   * Writes payload bytes `[start, end)`. Anything beyond the announced length fails the session.
+   *
+   * A run of up to 15,360 bytes is copied before the call returns: its memory may be reused whatever the answer.
+   */
   abstract writeBody(buffer: Buffer, start: number, end: number): WriteResult
   /** Ends the response. A body shorter than announced closes the connection. */
   abstract endResponse(trailers: string[] | null): void
