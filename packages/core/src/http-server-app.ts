@@ -8,6 +8,9 @@ import {
 } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
 import { type Http1ConnectionOwner, Http1ServerConnection } from './http1/server-connection.ts'
+import type { HttpModuleBuilder } from './modules/http-module.ts'
+import { HttpModules } from './modules/http-modules.ts'
+import { ModuleSession } from './modules/module-session.ts'
 import type { ServerSession } from './server-session.ts'
 import type { ServerApp } from './service.ts'
 
@@ -80,6 +83,12 @@ export type ServeHttp = (session: HttpSession) => void | Promise<void>
 /** Where {@link serveHttp} reports what a handler threw that was no `ProxyError`. */
 export type ServeHttpErrorListener = (error: unknown, session: HttpSession) => void
 
+/** Options of {@link serveHttp}. */
+export interface ServeHttpOptions extends HttpServerOptions {
+  /** What requests and responses pass, such as `responseCompression()`. Default none. */
+  readonly modules?: Iterable<HttpModuleBuilder>
+}
+
 /**
  * An application made of one function.
  *
@@ -88,9 +97,11 @@ export type ServeHttpErrorListener = (error: unknown, session: HttpSession) => v
  */
 export function serveHttp(
   serve: ServeHttp,
-  options?: HttpServerOptions,
+  options: ServeHttpOptions = {},
   onError?: ServeHttpErrorListener,
 ): HttpServerApp {
+  const { modules: builders, ...serverOptions } = options
+  const modules = new HttpModules(builders)
   const fail = (session: HttpSession, thrown: unknown) => {
     const error = isProxyError(thrown)
       ? thrown
@@ -104,19 +115,45 @@ export function serveHttp(
       session.respondError(status)
     }
   }
+  const call = (session: HttpSession) => {
+    try {
+      const serving = serve(session)
+      if (serving instanceof Promise) serving.catch((error: unknown) => fail(session, error))
+    } catch (error) {
+      fail(session, error)
+    }
+  }
+  const callThroughModules = (downstream: ServerSession) => {
+    const moduled = new ModuleSession(downstream, modules, {
+      onModuleFailed(error) {
+        session.onDownstreamAbort(error)
+        fail(session, error)
+      },
+    })
+    const session = new HttpSession(moduled, app.options.serverName)
+    try {
+      const filtering = moduled.filterRequestHeader()
+      if (filtering === undefined) call(session)
+      else {
+        filtering.then(
+          () => {
+            if (session.abortError === undefined) call(session)
+          },
+          (error: unknown) => fail(session, error),
+        )
+      }
+    } catch (error) {
+      fail(session, error)
+    }
+  }
   const app: HttpServerApp = new HttpServerApp(
     {
       onSession(downstream) {
-        const session = new HttpSession(downstream, app.options.serverName)
-        try {
-          const serving = serve(session)
-          if (serving instanceof Promise) serving.catch((error: unknown) => fail(session, error))
-        } catch (error) {
-          fail(session, error)
-        }
+        if (modules.size > 0) callThroughModules(downstream)
+        else call(new HttpSession(downstream, app.options.serverName))
       },
     },
-    options,
+    serverOptions,
   )
   return app
 }

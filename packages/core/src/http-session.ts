@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import { ProxyError, peerError } from '@cirque/error'
 import { canonicalReason, type FieldsInit, type RequestHeader, ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from './digest.ts'
+import type { HttpModuleContext } from './modules/http-modules.ts'
 import { RequestBody } from './request-body.ts'
 import { type ServerSession, type ServerSessionHandler, WRITE_FULL } from './server-session.ts'
 
@@ -49,6 +50,11 @@ export class HttpSession implements ServerSessionHandler {
   /** The request's head, as the client sent it. */
   get request(): RequestHeader {
     return this.downstream.request
+  }
+
+  /** This request's modules; undefined when the service has none. */
+  get modules(): HttpModuleContext | undefined {
+    return this.downstream.modules
   }
 
   /** Facts of the client's connection; asks the socket. */

@@ -7,6 +7,7 @@ export {
   type UnixAddress,
 } from './address.ts'
 export { ClientSession, type ClientSessionHandler } from './client-session.ts'
+export { listsEntityTag, notModifiedFilter, toNotModified } from './conditional.ts'
 export {
   CONFIGURATION_BYTES_MAX,
   type ConfigurationInput,
@@ -31,6 +32,7 @@ export {
   type HttpServerStats,
   type ServeHttp,
   type ServeHttpErrorListener,
+  type ServeHttpOptions,
   serveHttp,
 } from './http-server-app.ts'
 export type { HttpServerOptions, ResolvedHttpServerOptions } from './http-server-options.ts'
@@ -62,6 +64,32 @@ export {
   silentLogger,
   stderrLogger,
 } from './logger.ts'
+export type {
+  ResponseCompressionOptions,
+  ResponseCompressionStats,
+} from './modules/compression-settings.ts'
+export {
+  type AcceptedCodings,
+  acceptedCodings,
+  type ContentCoding,
+  chooseCoding,
+} from './modules/content-coding.ts'
+export type {
+  HttpModule,
+  HttpModuleBuilder,
+  HttpModuleClass,
+  ModuleBodyResult,
+  ModuleBytes,
+} from './modules/http-module.ts'
+export { HTTP_MODULES_MAX, HttpModuleContext, HttpModules } from './modules/http-modules.ts'
+export { ModuleSession, type ModuleSessionOwner } from './modules/module-session.ts'
+export {
+  type CompressionInfo,
+  RESPONSE_COMPRESSION_ORDER,
+  ResponseCompression,
+  type ResponseCompressionBuilder,
+  responseCompression,
+} from './modules/response-compression.ts'
 export {
   type CustomConnect,
   HttpPeer,

@@ -1,6 +1,7 @@
 import type { ProxyError } from '@cirque/error'
 import type { RequestHeader, ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from './digest.ts'
+import type { HttpModuleContext } from './modules/http-modules.ts'
 
 /** The bytes were handed to the kernel or copied: go on, the memory may be reused. */
 export const WRITE_DONE = 0
@@ -54,6 +55,11 @@ export abstract class ServerSession {
 
   constructor(request: RequestHeader) {
     this.request = request
+  }
+
+  /** The modules that this request passes; undefined when the service has none. */
+  get modules(): HttpModuleContext | undefined {
+    return undefined
   }
 
   /** What the application keeps for the connection from one request to the next; HTTP/1 only. */

@@ -1,0 +1,150 @@
+import type { ModuleBodyResult, ModuleBytes } from './http-module.ts'
+
+/** What one module does to one body; bound to its request. */
+export interface ModuleBodyStage {
+  readonly body: ((chunk: Buffer | null, end: boolean) => ModuleBodyResult | Promise<ModuleBodyResult>) | null
+  readonly trailers: ((trailers: string[]) => ModuleBytes | Promise<ModuleBytes>) | null
+  readonly done: (() => ModuleBytes | Promise<ModuleBytes>) | null
+}
+
+/** Where a body goes that has passed all modules. */
+export interface ModuleBodySink {
+  /** A promise when the other side takes no more for now. */
+  writeBody(chunk: Buffer): void | Promise<void>
+  endBody(trailers: string[] | null): void
+  /** Everything so far has passed: more may come. */
+  bodyIdle(): void
+  bodyFailed(thrown: unknown): void
+}
+
+/**
+ * A body on its way through modules, one piece after another and each module's end before the next one's: what
+ * a module adds at its end still passes those behind it.
+ *
+ * Pieces that arrive meanwhile wait; `busy` tells the source to stop, so at most what it had at hand does.
+ */
+export class ModuleBody {
+  /** True while a piece is on its way: bring no more than what is at hand. */
+  busy = false
+  readonly #stages: readonly ModuleBodyStage[]
+  readonly #sink: ModuleBodySink
+  readonly #queue: Buffer[] = []
+  #ending = false
+  #trailers: string[] | null = null
+  #stopped = false
+
+  constructor(stages: readonly ModuleBodyStage[], sink: ModuleBodySink) {
+    this.#stages = stages
+    this.#sink = sink
+  }
+
+  /** Takes a piece that is the modules' to keep. */
+  push(chunk: Buffer): void {
+    this.#queue.push(chunk)
+    if (!this.busy) this.#start()
+  }
+
+  end(trailers: string[] | null): void {
+    this.#ending = true
+    this.#trailers = trailers
+    if (!this.busy) this.#start()
+  }
+
+  /** Nothing more reaches the sink. */
+  stop(): void {
+    this.#stopped = true
+    this.#queue.length = 0
+  }
+
+  #start(): void {
+    this.busy = true
+    this.#run().then(
+      () => {
+        this.busy = false
+        if (this.#stopped) return
+        // What came between the last look at the queue and this turn.
+        if (this.#queue.length > 0 || this.#ending) this.#start()
+        else this.#sink.bodyIdle()
+      },
+      (error: unknown) => {
+        this.busy = false
+        if (this.#stopped) return
+        this.stop()
+        this.#sink.bodyFailed(error)
+      },
+    )
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      const chunk = this.#queue.shift()
+      if (chunk !== undefined) await this.#pass(chunk, 0)
+      else if (this.#ending) {
+        this.#ending = false
+        await this.#finish()
+      } else return
+    }
+  }
+
+  /** Runs the modules from `from` on over one piece. */
+  async #pass(given: Buffer, from: number): Promise<void> {
+    let chunk = given
+    for (let i = from; i < this.#stages.length; i++) {
+      const pending = this.#stages[i]?.body?.(chunk, false)
+      const result = isPending(pending) ? await pending : pending
+      if (this.#stopped || result === null) return
+      if (result === undefined) continue
+      if (!Buffer.isBuffer(result)) {
+        await this.#passAll(result, i + 1)
+        return
+      }
+      chunk = result
+    }
+    if (chunk.length === 0) return
+    const written = this.#sink.writeBody(chunk)
+    if (written !== undefined) await written
+  }
+
+  async #passAll(pieces: AsyncIterable<Buffer>, from: number): Promise<void> {
+    if (typeof pieces?.[Symbol.asyncIterator] !== 'function') {
+      throw new TypeError(
+        `A module's body filter must return a Buffer, an async iterable, null or undefined, not ${typeof pieces}`,
+      )
+    }
+    for await (const piece of pieces) {
+      if (this.#stopped) return
+      if (!Buffer.isBuffer(piece)) {
+        throw new TypeError(`A module's body filter must yield Buffers, not ${typeof piece}`)
+      }
+      await this.#pass(piece, from)
+    }
+  }
+
+  async #finish(): Promise<void> {
+    let trailers = this.#trailers
+    for (let i = 0; i < this.#stages.length; i++) {
+      const stage = this.#stages[i] as ModuleBodyStage
+      const last = await stage.body?.(null, true)
+      if (this.#stopped) return
+      if (Buffer.isBuffer(last)) await this.#pass(last, i + 1)
+      else if (last !== undefined && last !== null) await this.#passAll(last, i + 1)
+      if (trailers !== null && stage.trailers !== null) {
+        const bytes = await stage.trailers(trailers)
+        if (Buffer.isBuffer(bytes)) {
+          trailers = null
+          await this.#pass(bytes, i + 1)
+        }
+      }
+      const bytes = await stage.done?.()
+      if (this.#stopped) return
+      if (Buffer.isBuffer(bytes)) await this.#pass(bytes, i + 1)
+    }
+    if (!this.#stopped) this.#sink.endBody(trailers)
+  }
+}
+
+function isPending(
+  result: ModuleBodyResult | Promise<ModuleBodyResult>,
+): result is Promise<ModuleBodyResult> {
+  return typeof (result as Promise<ModuleBodyResult> | null | undefined)?.then === 'function'
+}
