@@ -1,7 +1,7 @@
 import { equalsIgnoreCase, trimOws } from './characters.ts'
+import { FieldLines } from './field-lines.ts'
 import { isName, RAN_OUT, REFUSED, scanner } from './field-scanner.ts'
 import type { HeadFailure, HeadFailureCode } from './head-failure.ts'
-import { fieldsOfBlock } from './header-fields.ts'
 import { connectionOptions, isForbiddenConnectionOption } from './hop-by-hop.ts'
 import { latin1 } from './latin1.ts'
 import { unfold } from './lenient.ts'
@@ -52,16 +52,12 @@ export interface OwnFacts {
 
 /** What the field lines of a head meant. Opaque to everyone but the parsers. */
 export interface HeadMemo {
-  readonly block: string
+  readonly lines: FieldLines
   readonly oldVersion: boolean
-  readonly contentLength: number
   readonly chunked: boolean
   readonly keepAlive: boolean
   readonly upgrade: boolean
   readonly hopByHop: boolean
-  readonly traits: number
-  readonly cutStart: number
-  readonly cutEnd: number
   readonly own: OwnFacts
 }
 
@@ -143,9 +139,9 @@ export abstract class HeadParser {
   protected oldVersion: boolean = false
   /** Empty lines before a request, in bytes: 0 to 4, odd between CR and LF. */
   protected leadingBytes: number = 0
-  protected traits: number = 0
-  protected cutStart: number = -1
-  protected cutEnd: number = -1
+  private traits: number = 0
+  private cutStart: number = -1
+  private cutEnd: number = -1
   private seen: number = 0
   private transferEncodings: number = 0
   private connectionOptions: number = 0
@@ -215,9 +211,9 @@ export abstract class HeadParser {
    */
   protected abstract takeSpecialField(bytes: Buffer, nameLength: number, value: string): boolean
   /** Checks the whole and makes the header; false refuses the head. */
-  protected abstract finish(fields: string[] | null): boolean
-  /** Gives the header that `finish` made its lines. */
-  protected abstract adopt(block: string): void
+  protected abstract finish(fields: string[] | FieldLines): boolean
+  /** Hands the header its start line, where it can be passed on as it is. */
+  protected abstract keepStartLine(text: string, start: number, end: number): void
   /** True when the start line leaves the fields their meaning: nothing of it has to be compared with them. */
   protected abstract memoFits(): boolean
   /** What only one kind of message learns from its fields. */
@@ -344,7 +340,8 @@ export abstract class HeadParser {
     if (index < 0) return index
     if (this.memo !== null && this.recalls(this.memo, index, end, text, base)) {
       this.recall(this.memo)
-      return index + this.memo.block.length + 2
+      this.keepStartLine(text, start - base, index - base)
+      return index + this.memo.lines.block.length + 2
     }
     const first = index
     let room = this.fieldsMax
@@ -370,20 +367,24 @@ export abstract class HeadParser {
       }
       index = next
     }
-    const block = text.substring(first - base, index - base)
+    const lines = new FieldLines(
+      text.substring(first - base, index - base),
+      this.traits,
+      this.contentLength,
+      this.cutStart,
+      this.cutEnd,
+    )
     // Only lenient edits what it received, and so it takes it apart.
-    const fields = this.lenient ? fieldsOfBlock(block) : null
-    if (!this.finishFraming(fields) || !this.finish(fields)) return REFUSED
-    if (fields === null) {
-      this.adopt(block)
-      this.memo = this.remember(block)
-    }
+    const fields = this.lenient ? lines.toFields() : null
+    if (!this.finishFraming(fields) || !this.finish(fields ?? lines)) return REFUSED
+    if (fields === null) this.memo = this.remember(lines)
+    this.keepStartLine(text, start - base, first - base)
     return index + 2
   }
 
   /** True when the same field lines follow that the memo is of, and the end of the head. */
   private recalls(memo: HeadMemo, index: number, end: number, text: string, base: number): boolean {
-    const { block } = memo
+    const { block } = memo.lines
     const after = index + block.length
     return (
       memo.oldVersion === this.oldVersion &&
@@ -400,30 +401,22 @@ export abstract class HeadParser {
 
   /** Takes the facts over that the same lines gave before. */
   private recall(memo: HeadMemo): void {
-    this.contentLength = memo.contentLength
+    this.contentLength = memo.lines.contentLength
     this.chunked = memo.chunked
     this.keepAlive = memo.keepAlive
     this.upgrade = memo.upgrade
     this.hopByHop = memo.hopByHop
-    this.traits = memo.traits
-    this.cutStart = memo.cutStart
-    this.cutEnd = memo.cutEnd
     this.takeMemo(memo)
-    this.adopt(memo.block)
   }
 
-  private remember(block: string): HeadMemo {
+  private remember(lines: FieldLines): HeadMemo {
     return {
-      block,
+      lines,
       oldVersion: this.oldVersion,
-      contentLength: this.contentLength,
       chunked: this.chunked,
       keepAlive: this.keepAlive,
       upgrade: this.upgrade,
       hopByHop: this.hopByHop,
-      traits: this.traits,
-      cutStart: this.cutStart,
-      cutEnd: this.cutEnd,
       own: this.ownFacts(),
     }
   }

@@ -1,4 +1,5 @@
 import { equalsIgnoreCase, isFieldValue, isToken, trimOws } from './characters.ts'
+import type { FieldLines } from './field-lines.ts'
 
 /** What `build` takes for fields: name and value pairs, or a record (a list stands for several fields). */
 export type FieldsInit =
@@ -13,68 +14,40 @@ export type FieldsInit =
  */
 export abstract class HeaderFields {
   /**
-   * The field lines as a parser received and checked them, each with its CRLF, for as long as nothing was
-   * edited; else null. Who passes a message on writes them as they are, which spares taking them apart.
+   * The field lines as they were received, for as long as nothing was edited; else null. For writers: what
+   * they say and what `fields` says is the same.
    */
-  rawBlock: string | null = null
-  /** While `rawBlock` stands: which fields it has that a writer must know of; `TRAIT_…` bits. */
-  rawTraits: number = 0
-  /** While `rawBlock` stands: the value of its Content-Length, or -1. */
-  rawContentLength: number = -1
-  /** While `rawBlock` stands: where its hop-by-hop lines begin, which `removeHopByHop` cuts out. @internal */
-  rawCutStart: number = -1
-  /** And where they end. @internal */
-  rawCutEnd: number = -1
+  lines: FieldLines | null
   private list: string[] | null
 
-  /** @param fields - The flat array, taken over and not checked; null when `adoptBlock` follows. */
-  constructor(fields: string[] | null) {
-    this.list = fields
+  /** @param fields - The flat array, taken over and not checked, or lines that a parser has checked. */
+  constructor(fields: string[] | FieldLines) {
+    this.list = Array.isArray(fields) ? fields : null
+    this.lines = this.list === null ? (fields as FieldLines) : null
   }
 
   /** `[name, value, name, value, …]`. Read it as you like; edit through the methods, which check. */
   get fields(): string[] {
-    this.list ??= fieldsOfBlock(this.rawBlock ?? '')
+    this.list ??= (this.lines as FieldLines).toFields()
     return this.list
-  }
-
-  /** Takes checked lines over as they are. @internal */
-  adoptBlock(
-    block: string,
-    traits: number,
-    contentLength: number,
-    cutStart: number,
-    cutEnd: number,
-    list: string[] | null = null,
-  ): void {
-    this.list = list
-    this.rawBlock = block
-    this.rawTraits = traits
-    this.rawContentLength = contentLength
-    this.rawCutStart = cutStart
-    this.rawCutEnd = cutEnd
   }
 
   /** The fields, to be edited: what was received is no longer what is there. @internal */
   editFields(): string[] {
     const fields = this.fields
-    this.rawBlock = null
+    this.lines = null
     return fields
   }
 
-  /** Copies what this header has into `copy`, which shares nothing that can be edited. @internal */
-  protected copyFields<T extends HeaderFields>(copy: T): T {
-    const block = this.rawBlock
-    if (block !== null) {
-      copy.adoptBlock(block, this.rawTraits, this.rawContentLength, this.rawCutStart, this.rawCutEnd)
-    } else copy.adoptList(this.fields.slice())
-    return copy
+  /** Leaves the hop-by-hop lines out, which stand together. @internal */
+  strip(): void {
+    this.lines = (this.lines as FieldLines).stripped
+    this.list = null
   }
 
-  /** @internal */
-  adoptList(list: string[]): void {
-    this.list = list
-    this.rawBlock = null
+  /** What a copy takes over. */
+  protected copyFields(): string[] | FieldLines {
+    return this.lines ?? this.fields.slice()
   }
 
   /** How many fields there are; two fields of one name count twice. */
@@ -208,32 +181,7 @@ export function fieldsFrom(init: FieldsInit | undefined): string[] {
 
 /** The lines of a header as they go on the wire, without the empty line that ends a head. */
 export function linesOf(header: HeaderFields): string {
-  return header.rawBlock ?? fieldsToWire(header.fields)
-}
-
-const HTAB = 0x09
-const SP = 0x20
-
-/** Takes checked lines apart: a colon ends each name, CRLF each line, and white space around a value is none of it. */
-export function fieldsOfBlock(block: string): string[] {
-  const fields: string[] = []
-  let at = 0
-  while (at < block.length) {
-    const colon = block.indexOf(':', at)
-    let start = colon + 1
-    let code = block.charCodeAt(start)
-    while (code === SP || code === HTAB) code = block.charCodeAt(++start)
-    const lineEnd = block.indexOf('\r\n', start)
-    let end = lineEnd
-    while (end > start) {
-      code = block.charCodeAt(end - 1)
-      if (code !== SP && code !== HTAB) break
-      end--
-    }
-    fields.push(block.substring(at, colon), block.substring(start, end))
-    at = lineEnd + 2
-  }
-  return fields
+  return header.lines?.block ?? fieldsToWire(header.fields)
 }
 
 /** The lines of `fields` as they go on the wire, without the empty line that ends a head. */

@@ -1,4 +1,5 @@
 import { equalsIgnoreCase, trimOws } from './characters.ts'
+import type { FieldLines } from './field-lines.ts'
 import type { HeaderFields } from './header-fields.ts'
 import { TRAIT_HOP_BY_HOP, TRAIT_SCATTERED, TRAIT_TE, TRAIT_UPGRADE } from './traits.ts'
 
@@ -82,7 +83,7 @@ export function connectionOptions(value: string): string[] {
  */
 export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions): void {
   const keepTrailersTe = options?.keepTrailersTe === true
-  if (header.rawBlock !== null && cutFromBlock(header, options?.keepUpgrade === true, keepTrailersTe)) return
+  if (header.lines !== null && cutFromLines(header, options?.keepUpgrade === true, keepTrailersTe)) return
   const fields = header.editFields()
   let listed: string[] | null = null
   for (let index = 0; index < fields.length; index += 2) {
@@ -121,17 +122,13 @@ export function removeHopByHop(header: HeaderFields, options?: HopByHopOptions):
 }
 
 /** The usual case: nothing to remove, or a few lines that stand together. False when the fields have to be walked. */
-function cutFromBlock(header: HeaderFields, keepUpgrade: boolean, keepTrailersTe: boolean): boolean {
-  const traits = header.rawTraits
+function cutFromLines(header: HeaderFields, keepUpgrade: boolean, keepTrailersTe: boolean): boolean {
+  const traits = (header.lines as FieldLines).traits
   if ((traits & TRAIT_HOP_BY_HOP) === 0) return true
   if ((traits & TRAIT_SCATTERED) !== 0) return false
   if (keepUpgrade && (traits & TRAIT_UPGRADE) !== 0) return false
   if (keepTrailersTe && (traits & TRAIT_TE) !== 0) return false
-  const block = header.rawBlock as string
-  const { rawCutStart, rawCutEnd } = header
-  const rest = block.substring(0, rawCutStart) + block.substring(rawCutEnd)
-  const left = traits & ~(TRAIT_HOP_BY_HOP | TRAIT_UPGRADE | TRAIT_TE)
-  header.adoptBlock(rest, left, header.rawContentLength, -1, -1)
+  header.strip()
   return true
 }
 

@@ -1,5 +1,6 @@
 export { isFieldValue, isToken } from './characters.ts'
 export { ChunkedDecoder, type ChunkedDecoderOptions, type ChunkSink, encodeChunkHead } from './chunked.ts'
+export { FieldLines } from './field-lines.ts'
 export { HEAD_FAILURE_CODES, type HeadFailure, type HeadFailureCode } from './head-failure.ts'
 export {
   HEAD_FAILED,

@@ -1,4 +1,5 @@
 import { equalsIgnoreCase, TARGET_LENIENT, TARGET_PATH, TARGET_QUERY, TOKEN } from './characters.ts'
+import type { FieldLines } from './field-lines.ts'
 import { RAN_OUT, scanner } from './field-scanner.ts'
 import { type HeadFailure, type HeadFailureCode, REQUEST_FAILURES } from './head-failure.ts'
 import {
@@ -123,7 +124,7 @@ export class RequestHeadParser extends HeadParser {
     return true
   }
 
-  protected override finish(fields: string[] | null): boolean {
+  protected override finish(fields: string[] | FieldLines): boolean {
     const host = this.host
     if (host === null && !this.oldVersion) {
       this.code = 'MISSING_HOST'
@@ -155,12 +156,12 @@ export class RequestHeadParser extends HeadParser {
   protected override takeMemo(memo: HeadMemo): void {
     this.expectContinue = memo.own.flag
     const version = this.oldVersion ? 'HTTP/1.0' : 'HTTP/1.1'
-    this.header = new RequestHeader(this.method, this.target, version, null)
+    this.header = new RequestHeader(this.method, this.target, version, memo.lines)
     this.forget()
   }
 
-  protected override adopt(block: string): void {
-    this.header?.adoptBlock(block, this.traits, this.contentLength, this.cutStart, this.cutEnd)
+  protected override keepStartLine(text: string, start: number, end: number): void {
+    if (this.header !== null && !this.oldVersion) this.header.startLine = text.substring(start, end)
   }
 
   protected override canStart(byte: number): boolean {
@@ -241,17 +242,17 @@ export class RequestHeadParser extends HeadParser {
   }
 
   /** RFC 9112 §3.2.2 and §3.2.3: the target names the authority, and `Host` must name the same. */
-  private matchesHost(host: string | null, fields: string[] | null): boolean {
+  private matchesHost(host: string | null, fields: string[] | FieldLines): boolean {
     const target = this.target
     if (target.charCodeAt(0) === ASTERISK || host === null) return true
     if (this.method === 'CONNECT') {
       if (sameAuthority(target, host, parseHostPort(target)?.port ?? -1)) return true
-      if (fields !== null) collapse(fields, 'host', target)
+      if (Array.isArray(fields)) collapse(fields, 'host', target)
       return this.lenient
     }
     const authority = authorityOf(target)
     if (sameAuthority(authority, host, target.charCodeAt(4) === 0x3a ? 80 : 443)) return true
-    if (fields !== null) collapse(fields, 'host', authority)
+    if (Array.isArray(fields)) collapse(fields, 'host', authority)
     return this.lenient
   }
 }

@@ -1,4 +1,5 @@
 import { isToken } from './characters.ts'
+import type { FieldLines } from './field-lines.ts'
 import { type FieldsInit, fieldsFrom, HeaderFields, linesOf } from './header-fields.ts'
 
 /** The version of a message as its sender named it. `HTTP/2` heads have no wire form of their own here. */
@@ -19,13 +20,15 @@ export class RequestHeader extends HeaderFields {
   /** Exactly as sent, never decoded; one code unit is one byte. Set it with `setTarget`. */
   readonly target: string
   version: HttpVersion
+  /** The HTTP/1.1 start line as it was received, with its CRLF, while method and target stand; else null. For writers. */
+  startLine: string | null = null
 
   /**
    * Takes the parts as they are, unchecked; for parts that a parser has checked. Otherwise use `build`.
    *
-   * @param fields - The flat array `[name, value, …]`, taken over; null for none yet.
+   * @param fields - The flat array `[name, value, …]`, taken over, or lines that a parser has checked.
    */
-  constructor(method: string, target: string, version: HttpVersion, fields: string[] | null) {
+  constructor(method: string, target: string, version: HttpVersion, fields: string[] | FieldLines) {
     super(fields)
     this.method = method
     this.target = target
@@ -52,11 +55,13 @@ export class RequestHeader extends HeaderFields {
   /** @throws {TypeError} If `method` is no token. */
   setMethod(method: string): void {
     ;(this as { method: string }).method = checkedMethod(method)
+    this.startLine = null
   }
 
   /** @throws {TypeError} If `target` is empty or holds a control character, a space, `#` or a code unit above 255. */
   setTarget(target: string): void {
     ;(this as { target: string }).target = checkedTarget(target)
+    this.startLine = null
   }
 
   /**
@@ -86,7 +91,9 @@ export class RequestHeader extends HeaderFields {
 
   /** A copy that shares nothing. */
   clone(): RequestHeader {
-    return this.copyFields(new RequestHeader(this.method, this.target, this.version, null))
+    const copy = new RequestHeader(this.method, this.target, this.version, this.copyFields())
+    copy.startLine = this.startLine
+    return copy
   }
 
   /**

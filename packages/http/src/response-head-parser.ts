@@ -1,4 +1,5 @@
 import { FIELD_VALUE } from './characters.ts'
+import type { FieldLines } from './field-lines.ts'
 import { RAN_OUT } from './field-scanner.ts'
 import { type HeadFailure, type HeadFailureCode, RESPONSE_FAILURES } from './head-failure.ts'
 import { type HeadMemo, HeadParser, type HeadParserOptions, type OwnFacts } from './head-parser.ts'
@@ -94,7 +95,7 @@ export class ResponseHeadParser extends HeadParser {
     return true
   }
 
-  protected override finish(fields: string[] | null): boolean {
+  protected override finish(fields: string[] | FieldLines): boolean {
     this.header = new ResponseHeader(
       this.status,
       this.reason,
@@ -117,13 +118,12 @@ export class ResponseHeadParser extends HeadParser {
     this.keepAliveTimeoutMs = memo.own.first
     this.keepAliveUses = memo.own.second
     const version = this.oldVersion ? 'HTTP/1.0' : 'HTTP/1.1'
-    this.header = new ResponseHeader(this.status, this.reason, version, null)
+    this.header = new ResponseHeader(this.status, this.reason, version, memo.lines)
     this.reason = ''
   }
 
-  protected override adopt(block: string): void {
-    this.header?.adoptBlock(block, this.traits, this.contentLength, this.cutStart, this.cutEnd)
-  }
+  /** A status line is made of status and reason, which are few. */
+  protected override keepStartLine(): void {}
 
   protected override canStart(byte: number): boolean {
     return byte === LETTER_H

@@ -1,4 +1,5 @@
 import { isFieldValue } from './characters.ts'
+import type { FieldLines } from './field-lines.ts'
 import { type FieldsInit, fieldsFrom, HeaderFields, linesOf } from './header-fields.ts'
 import type { HttpVersion } from './request-header.ts'
 import { canonicalReason } from './status.ts'
@@ -14,9 +15,9 @@ export class ResponseHeader extends HeaderFields {
   /**
    * Takes the parts as they are, unchecked; for parts that a parser has checked. Otherwise use `build`.
    *
-   * @param fields - The flat array `[name, value, …]`, taken over; null for none yet.
+   * @param fields - The flat array `[name, value, …]`, taken over, or lines that a parser has checked.
    */
-  constructor(status: number, reason: string, version: HttpVersion, fields: string[] | null) {
+  constructor(status: number, reason: string, version: HttpVersion, fields: string[] | FieldLines) {
     super(fields)
     this.status = status
     this.reason = reason
@@ -65,7 +66,7 @@ export class ResponseHeader extends HeaderFields {
 
   /** A copy that shares nothing. */
   clone(): ResponseHeader {
-    return this.copyFields(new ResponseHeader(this.status, this.reason, this.version, null))
+    return new ResponseHeader(this.status, this.reason, this.version, this.copyFields())
   }
 
   /**

@@ -5,6 +5,7 @@ test('the names this package promises', () => {
   expect(Object.keys(http).sort()).toMatchInlineSnapshot(`
     [
       "ChunkedDecoder",
+      "FieldLines",
       "HEAD_FAILED",
       "HEAD_FAILURE_CODES",
       "HeaderFields",

@@ -39,10 +39,10 @@ test('untouched lines mean the same as the fields taken apart, before and after 
         const apart = parsed(raw)
         fc.pre(untouched !== null && apart !== null)
         if (untouched === null || apart === null) return
-        expect(untouched.rawBlock).not.toBeNull()
+        expect(untouched.lines).not.toBeNull()
         expect(untouched.toWire()).toBe(raw)
         apart.editFields()
-        expect(apart.rawBlock).toBeNull()
+        expect(apart.lines).toBeNull()
         if (lookFirst) expect(untouched.fields).toEqual(apart.fields)
         removeHopByHop(untouched, options)
         removeHopByHop(apart, options)
@@ -65,12 +65,12 @@ test('an edit ends the use of the lines as received', () => {
     const header = parsed('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
     if (header === null) throw new Error('unreachable')
     edit(header)
-    expect(header.rawBlock).toBeNull()
+    expect(header.lines).toBeNull()
   }
 })
 
 test('a built header has no lines as received', () => {
-  expect(RequestHeader.build('GET', '/', { Host: 'a' }).rawBlock).toBeNull()
+  expect(RequestHeader.build('GET', '/', { Host: 'a' }).lines).toBeNull()
 })
 
 test('a parser that remembers the last head reads the next one as a fresh parser does', () => {

@@ -670,5 +670,5 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
 
 /** Whether a request asks for a 100 before its body. */
 function expects(header: RequestHeader): boolean {
-  return header.rawBlock === null ? header.has('expect') : (header.rawTraits & TRAIT_EXPECT) !== 0
+  return header.lines === null ? header.has('expect') : (header.lines.traits & TRAIT_EXPECT) !== 0
 }

@@ -14,15 +14,15 @@ import {
  * Fields that nobody edited go out as the lines that came in.
  */
 export function requestHeadText(header: RequestHeader, contentLength: number, upgrade: boolean): string {
-  const { rawBlock } = header
-  let text = `${header.method} ${header.target} HTTP/1.1\r\n`
+  const { lines } = header
+  let text = header.startLine ?? `${header.method} ${header.target} HTTP/1.1\r\n`
   if (
-    rawBlock !== null &&
+    lines !== null &&
     !upgrade &&
-    (header.rawTraits & TRAIT_HOP_BY_HOP) === 0 &&
-    (contentLength === header.rawContentLength || (contentLength <= 0 && header.rawContentLength < 0))
+    (lines.traits & TRAIT_HOP_BY_HOP) === 0 &&
+    (contentLength === lines.contentLength || (contentLength <= 0 && lines.contentLength < 0))
   ) {
-    text += rawBlock
+    text += lines.block
     return contentLength < 0 ? `${text}Transfer-Encoding: chunked\r\n\r\n` : `${text}\r\n`
   }
   let sized = false
@@ -57,15 +57,15 @@ export function responseHeadText(
   bodyless: boolean,
   chunked: boolean,
 ): string {
-  const { status, rawBlock } = header
-  let text = `HTTP/1.1 ${status} ${header.reason || canonicalReason(status)}\r\n`
+  const { status, lines } = header
+  let text = statusLine(status, header.reason)
   if (
-    rawBlock !== null &&
-    (header.rawTraits & TRAIT_HOP_BY_HOP) === 0 &&
-    (contentLength === header.rawContentLength || (bodyless && status !== 204))
+    lines !== null &&
+    (lines.traits & TRAIT_HOP_BY_HOP) === 0 &&
+    (contentLength === lines.contentLength || (bodyless && status !== 204))
   ) {
-    text += rawBlock
-    if ((header.rawTraits & TRAIT_DATE) === 0) text += `Date: ${httpDate()}\r\n`
+    text += lines.block
+    if ((lines.traits & TRAIT_DATE) === 0) text += `Date: ${httpDate()}\r\n`
     return chunked ? `${text}Transfer-Encoding: chunked\r\n` : text
   }
   let dated = false
@@ -89,6 +89,20 @@ export function responseHeadText(
   if (chunked) text += 'Transfer-Encoding: chunked\r\n'
   else if (contentLength >= 0 && !bodyless && !sized) text += `Content-Length: ${contentLength}\r\n`
   return text
+}
+
+/** Status lines with their registered reason, by status, as they are asked for. */
+const statusLines: (string | undefined)[] = []
+
+function statusLine(status: number, reason: string): string {
+  const canonical = canonicalReason(status)
+  if (reason !== '' && reason !== canonical) return `HTTP/1.1 ${status} ${reason}\r\n`
+  let line = statusLines[status]
+  if (line === undefined) {
+    line = `HTTP/1.1 ${status} ${canonical}\r\n`
+    statusLines[status] = line
+  }
+  return line
 }
 
 const ORDINARY = 0
