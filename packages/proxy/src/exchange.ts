@@ -3,6 +3,8 @@ import {
   type ClientSessionHandler,
   type ConnectHandler,
   HttpPeer,
+  ModuleSession,
+  type ModuleSessionOwner,
   type PendingConnect,
   type ServerSession,
   type ServerSessionHandler,
@@ -33,7 +35,13 @@ const TUNNEL_TIMER = 1
  * second equals the first.
  */
 export class ProxyExchange<Ctx>
-  implements ServerSessionHandler, ClientSessionHandler, ConnectHandler, ResponseFlowOwner<Ctx>, TimerOwner
+  implements
+    ServerSessionHandler,
+    ClientSessionHandler,
+    ConnectHandler,
+    ResponseFlowOwner<Ctx>,
+    ModuleSessionOwner,
+    TimerOwner
 {
   readonly app: ProxyHttp<Ctx>
   readonly session: Session
@@ -42,6 +50,8 @@ export class ProxyExchange<Ctx>
   upstream: ClientSession | null = null
 
   private readonly proxy: HttpProxy<Ctx>
+  /** The same as `downstream` when the service has modules. */
+  private readonly moduled: ModuleSession | null
   private pending: PendingConnect | null = null
   private peer: HttpPeer | null = null
   private attempt: Attempt | null = null
@@ -62,9 +72,11 @@ export class ProxyExchange<Ctx>
   private tunnelBytes = 0
   private timer: CoarseTimer | null = null
 
-  constructor(proxy: HttpProxy<Ctx>, downstream: ServerSession) {
+  constructor(proxy: HttpProxy<Ctx>, client: ServerSession) {
     this.proxy = proxy
     this.app = proxy.app
+    this.moduled = proxy.modules === null ? null : new ModuleSession(client, proxy.modules, this)
+    const downstream = this.moduled ?? client
     this.downstream = downstream
     this.session = new Session(downstream, proxy.serverName, proxy.timed)
     downstream.handler = this
@@ -98,11 +110,23 @@ export class ProxyExchange<Ctx>
         return
       }
     }
-    if (app.earlyRequestFilter === undefined) this.filterRequest()
+    if (app.earlyRequestFilter === undefined) this.passModules()
     else {
       this.invoke(
         'earlyRequestFilter',
         () => app.earlyRequestFilter?.(session, ctx),
+        () => this.passModules(),
+      )
+    }
+  }
+
+  private passModules(): void {
+    const { moduled } = this
+    if (moduled === null) this.filterRequest()
+    else {
+      this.invoke(
+        'requestHeaderFilter of a module',
+        () => moduled.filterRequestHeader(),
         () => this.filterRequest(),
       )
     }
@@ -153,7 +177,7 @@ export class ProxyExchange<Ctx>
       return
     }
     if (!downstream.responseEnded) downstream.endResponse(null)
-    this.finish(undefined)
+    this.finishWritten(undefined)
   }
 
   // --- attempts ----------------------------------------------------------------------------------
@@ -406,7 +430,7 @@ export class ProxyExchange<Ctx>
     this.request?.stop()
     if (upstream !== null) this.proxy.connector.release(upstream)
     downstream.endResponse(trailers)
-    this.finish(undefined)
+    this.finishWritten(undefined)
   }
 
   private endTunnelIfDone(): void {
@@ -521,7 +545,13 @@ export class ProxyExchange<Ctx>
       if (!canReuse || session.record.attempts.length > 0) downstream.disableKeepAlive()
       session.respondError(status)
     } else if (!downstream.responseEnded) downstream.endResponse(null)
-    this.finish(error)
+    this.finishWritten(error)
+  }
+
+  onModuleFailed(error: ProxyError): void {
+    if (this.ended) return
+    this.session.onDownstreamAbort(error)
+    this.fail(error)
   }
 
   private dropUpstream(): void {
@@ -550,6 +580,12 @@ export class ProxyExchange<Ctx>
     const error = peerError('READ_TIMEOUT', 'upstream', 'The tunnel was silent for too long')
     this.downstream.destroy(error)
     this.finish(error)
+  }
+
+  /** Modules may still be at work on the response that was ended. */
+  private finishWritten(error: ProxyError | undefined): void {
+    if (this.moduled === null) this.finish(error)
+    else this.moduled.whenResponseWritten(() => this.finish(error))
   }
 
   /** The one way out: releases everything, then accounts for the request. */
@@ -631,6 +667,7 @@ export class ProxyExchange<Ctx>
   // --- hooks -------------------------------------------------------------------------------------
 
   private invoke<T>(phase: string, hook: () => T | Promise<T>, next: (value: T) => void): void {
+    const { turn } = this
     let result: T | Promise<T>
     try {
       result = hook()
@@ -639,7 +676,7 @@ export class ProxyExchange<Ctx>
       return
     }
     if (isPromise(result)) this.wait(result, phase, next)
-    else if (!this.ended) next(result)
+    else if (!this.ended && this.turn === turn) next(result)
   }
 
   private wait<T>(result: PromiseLike<T>, phase: string, next: (value: T) => void): void {

@@ -78,9 +78,13 @@ export class Forwarding {
       request.insertHeader('Via', chained(request.getAll('via').join(', '), `${version} ${via}`))
     }
     if (requestId !== undefined) {
-      const given = request.get(requestId)
-      if (!trusted || given === undefined || !REQUEST_ID.test(given))
-        request.insertHeader(requestId, randomUUID())
+      // One id for all attempts; several fields of a trusted client name none.
+      if (session.requestId === undefined) {
+        const [given, ...others] = trusted ? request.getAll(requestId) : []
+        const believed = given !== undefined && others.length === 0 && REQUEST_ID.test(given)
+        session.requestId = believed ? given : randomUUID()
+      }
+      request.insertHeader(requestId, session.requestId)
     }
   }
 

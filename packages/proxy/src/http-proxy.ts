@@ -1,6 +1,7 @@
 import {
   Connector,
   type ConnectorOptions,
+  HttpModules,
   HttpServerApp,
   type HttpServerHandler,
   type HttpServerOptions,
@@ -15,6 +16,7 @@ import {
 } from '@cirque/core'
 import { ProxyExchange } from './exchange.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
+import { answerAtOnce } from './hooks.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import { RetryBudget, type RetryPermission } from './retry-budget.ts'
 
@@ -87,6 +89,8 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly retryStatuses: ReadonlySet<number>
   readonly budget: RetryPermission | undefined
   readonly forwarding: Forwarding | undefined
+  /** What requests and responses pass; null for nothing. */
+  readonly modules: HttpModules | null
   /** The HTTP protocol's side; give it to a {@link ListeningService} of your own. */
   readonly serverApp: HttpServerApp
   /** Whether requests record their times: reading the clock five times costs more than all checks of a head. */
@@ -119,6 +123,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     )
     this.budget = options.retryBudget === false ? undefined : (options.retryBudget ?? new RetryBudget())
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
+    this.modules = downstreamModules(app)
     this.timed = options.recordTimes ?? app.logging !== undefined
     this.logger = options.logger ?? silentLogger
     this.connector = new Connector({ ...connectorOptions(configuration), ...options.connector })
@@ -170,6 +175,13 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   stats(): HttpProxyStats {
     return { requests: this.#requests, active: this.#active }
   }
+}
+
+function downstreamModules<Ctx>(app: ProxyHttp<Ctx>): HttpModules | null {
+  if (app.initDownstreamModules === undefined) return null
+  const modules = new HttpModules()
+  answerAtOnce(app.initDownstreamModules(modules), 'initDownstreamModules')
+  return modules.size === 0 ? null : modules
 }
 
 function refuse(downstream: ServerSession, serverName: string): void {

@@ -1,4 +1,4 @@
-import type { ConnectionDigest, HttpPeer } from '@cirque/core'
+import type { ConnectionDigest, HttpModules, HttpPeer } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import type { RequestHeader, ResponseHeader } from '@cirque/http'
 import type { Session } from './session.ts'
@@ -44,6 +44,13 @@ export interface UpstreamConnection {
  */
 export interface ProxyHttp<Ctx = undefined> {
   /**
+   * Adds the modules that requests and responses pass, such as `responseCompression()`. Called once, when the
+   * proxy is made; what it throws, that throws. There are none by default: a proxy without modules pays
+   * nothing for them.
+   */
+  initDownstreamModules?(modules: HttpModules): void
+
+  /**
    * Makes the request's context, at once. Called once per request, first of all. When it throws, the request
    * ends with 500 and no other hook is called.
    */
@@ -55,7 +62,10 @@ export interface ProxyHttp<Ctx = undefined> {
    */
   onConnectionReuse?(session: Session, previous: unknown, ctx: Ctx): void
 
-  /** Called once per request, before everything else, such as modules. An error goes to `failToProxy`. */
+  /**
+   * Called once per request, before everything else: the place to tell its modules what to do. An error goes to
+   * `failToProxy`.
+   */
   earlyRequestFilter?(session: Session, ctx: Ctx): Awaitable<void>
 
   /**

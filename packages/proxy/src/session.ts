@@ -21,6 +21,8 @@ export class Session extends HttpSession {
    * may change is sent without a Content-Length. A body that then differs from it ends the connection.
    */
   keepContentLength = false
+  /** The id that the option `forwarding.requestId` gave this request, the same on every attempt; undefined before. */
+  requestId: string | undefined = undefined
 
   constructor(downstream: ServerSession, serverName: string, timed: boolean) {
     super(downstream, serverName)
