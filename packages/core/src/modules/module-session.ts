@@ -232,12 +232,11 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
       }
       if (isPromise(pending)) {
         this.#headPending = true
-        pending.then(
-          () => {
+        Promise.resolve(pending)
+          .then(() => {
             if (!this.#bypassed && !this.closed) this.#filterHead(header, contentLength, declared, i + 1)
-          },
-          (error: unknown) => this.#fail(error, 'responseHeaderFilter'),
-        )
+          })
+          .catch((error: unknown) => this.#fail(error, 'responseHeaderFilter'))
         return
       }
     }
