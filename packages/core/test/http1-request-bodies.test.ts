@@ -270,7 +270,7 @@ test('a body in pieces of one byte costs no more memory than its size', async ()
   })
   await using client = await connectRaw(server.port)
   client.send(
-    post('Transfer-Encoding: chunked\r\nConnection: close', '1\r\nx\r\n'.repeat(100_000) + '0\r\n\r\n'),
+    post('Transfer-Encoding: chunked\r\nConnection: close', `${'1\r\nx\r\n'.repeat(100_000)}0\r\n\r\n`),
   )
   expect(await client.rest()).toMatch(/100000 1$/)
   expect(pieces).toBeLessThan(20)
