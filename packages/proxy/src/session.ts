@@ -1,5 +1,6 @@
 import { HttpSession, type ReadBodyOptions, type RequestBody, type ServerSession } from '@cirque/core'
 import { peerError } from '@cirque/error'
+import { ResponseHeader } from '@cirque/http'
 import type { Attempt, RequestRecord } from './record.ts'
 
 /** Options of {@link Session.bufferRequestBody}. */
@@ -50,7 +51,7 @@ export class Session extends HttpSession {
     if (!Number.isInteger(maxBytes) || maxBytes < 1) {
       throw new RangeError(`maxBytes must be a positive integer, not ${maxBytes}`)
     }
-    this.#checkAhead()
+    this.#readAhead()
     await this.body.fill(maxBytes, overflow === 'reject')
     return this.body.peek()
   }
@@ -63,7 +64,7 @@ export class Session extends HttpSession {
   async peekRequestBody(bytes: number): Promise<Buffer> {
     if (!Number.isInteger(bytes) || bytes < 1)
       throw new RangeError(`bytes must be a positive integer, not ${bytes}`)
-    this.#checkAhead()
+    this.#readAhead()
     await this.body.fill(bytes, false)
     return this.body.peek()
   }
@@ -78,13 +79,17 @@ export class Session extends HttpSession {
     return this.bodyReadAhead
   }
 
-  #checkAhead(): void {
+  #readAhead(): void {
     if (this.record.attempts.length > 0) {
       throw peerError(
         'INTERNAL_ERROR',
         'internal',
         'The request body can be read ahead only before upstreamPeer',
       )
+    }
+    // We want the body, so it is for us to say so, not for the upstream (RFC 9110 §10.1.1).
+    if (this.downstream.expectsContinue && this.downstream.requestBodyBytes === 0) {
+      this.downstream.writeInformational(ResponseHeader.build(100))
     }
   }
 }
