@@ -68,10 +68,15 @@ export class ExampleProcess implements AsyncDisposable {
     }
   }
 
-  /** The address of its listener number `index`, as its log tells once the listener is bound. */
-  async address(index: number = 0): Promise<string> {
-    const before = '[^]*? Listening '.repeat(index)
-    const found = await this.output(new RegExp(`^${before}[^]*? Listening .*? ?address=(\\S+) tls=`))
+  /**
+   * The address of a listener, as the log tells once it is bound.
+   *
+   * @param service - The service it belongs to. Default: any.
+   * @param index - Counts the listeners of that service from 0.
+   */
+  async address(service: string = '', index: number = 0): Promise<string> {
+    const line = ` Listening service="?${service}[^\\n]* address=(\\S+) tls=`
+    const found = await this.output(new RegExp(`(?:${line}[^]*?){${index + 1}}`))
     return found[1] as string
   }
 
