@@ -5,7 +5,10 @@ import type { Session } from './session.ts'
 
 /** What a proxy tells the upstream about the client. Everything is off unless it is asked for. */
 export interface ForwardingOptions {
-  /** Set `X-Forwarded-For`, `-Proto` and `-Host`. */
+  /**
+   * Set `X-Forwarded-For`, `-Proto` and `-Host`. With this or `forwarded`, a client that is not trusted has its
+   * `Forwarded`, `X-Real-IP` and all its `X-Forwarded-*` fields removed first, also those that we do not set.
+   */
   readonly xForwarded?: boolean
   /** Set `Forwarded` (RFC 7239). */
   readonly forwarded?: boolean
@@ -49,13 +52,15 @@ export class Forwarding {
   /** True when `address` may tell us about clients before it. */
   trusts(address: string | undefined): boolean {
     if (this.#trusted === null || address === undefined) return false
-    const plain = address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
-    return this.#trusted.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
+    const plain = plainAddress(address)
+    const family = isIP(plain)
+    return family !== 0 && this.#trusted.check(plain, family === 6 ? 'ipv6' : 'ipv4')
   }
 
   /** The address of the client itself: the nearest one that no trusted proxy vouches against. */
   clientAddress(session: Session): string | undefined {
     let address = session.remoteAddress
+    if (address !== undefined) address = plainAddress(address)
     const chain = session.request.getAll('x-forwarded-for').join(',').split(',')
     while (this.trusts(address) && chain.length > 0) {
       const earlier = (chain.pop() as string).trim()
@@ -67,9 +72,11 @@ export class Forwarding {
 
   apply(request: RequestHeader, session: Session): void {
     const { xForwarded, forwarded, via, requestId } = this.#options
-    const { remoteAddress, tls } = session.digest()
+    const digest = session.digest()
+    const remoteAddress = digest.remoteAddress === undefined ? undefined : plainAddress(digest.remoteAddress)
     const trusted = this.trusts(remoteAddress)
-    const proto = tls === undefined ? 'http' : 'https'
+    const proto = digest.tls === undefined ? 'http' : 'https'
+    if (!trusted && (xForwarded === true || forwarded === true)) removeClaims(request)
     if (xForwarded === true) this.#xForwarded(request, remoteAddress, proto, trusted)
     if (forwarded === true) this.#forwarded(request, remoteAddress, proto, trusted)
     if (via !== undefined) {
@@ -110,10 +117,28 @@ export class Forwarding {
     const address = remoteAddress ?? 'unknown'
     const node = address.includes(':') ? `"[${address}]"` : address
     const host = request.host
-    const element = `for=${node};proto=${proto}${host === undefined ? '' : `;host="${host}"`}`
+    const quoted = host === undefined ? '' : `;host="${host.replace(/["\\]/g, '\\$&')}"`
+    const element = `for=${node};proto=${proto}${quoted}`
     const earlier = trusted ? request.getAll('forwarded').join(', ') : ''
     request.insertHeader('Forwarded', chained(earlier, element))
   }
+}
+
+/** Without the wrapping of an IPv4 address in an IPv6 one and without a zone, which means nothing elsewhere. */
+function plainAddress(address: string): string {
+  if (address.startsWith('::ffff:') && isIP(address.slice(7)) === 4) return address.slice(7)
+  const zone = address.indexOf('%')
+  return zone < 0 ? address : address.slice(0, zone)
+}
+
+/** What a client that nobody trusts says of earlier hops, in any of the usual fields, is worth nothing. */
+function removeClaims(request: RequestHeader): void {
+  const claims = new Set<string>()
+  request.forEachField((name) => {
+    const lower = name.toLowerCase()
+    if (lower === 'forwarded' || lower === 'x-real-ip' || lower.startsWith('x-forwarded-')) claims.add(name)
+  })
+  for (const name of claims) request.removeHeader(name)
 }
 
 function chained(earlier: string, last: string): string {

@@ -185,6 +185,8 @@ function downstreamModules<Ctx>(app: ProxyHttp<Ctx>): HttpModules | null {
 }
 
 function refuse(downstream: ServerSession, serverName: string): void {
+  // What follows may be meant for the tunnel already: it must not be read as requests.
+  downstream.disableKeepAlive()
   new HttpSession(downstream, serverName).respondError(405)
 }
 

@@ -27,8 +27,13 @@ export function buildUpstreamRequest(
 }
 
 function originForm(request: RequestHeader): void {
-  const { path, query } = request
-  request.setTarget(query === undefined ? path : `${path}?${query}`)
+  const { method, path, query, target } = request
+  const authority = /^https?:\/\/([^/?]+)/i.exec(target)
+  // The target's authority counts, where HTTP/1.0 left Host out (RFC 9112 §3.2.2).
+  if (request.host === undefined && authority !== null) request.insertHeader('Host', authority[1] as string)
+  // OPTIONS of the server itself keeps meaning that (RFC 9112 §3.2.4).
+  if (method === 'OPTIONS' && authority?.[0].length === target.length) request.setTarget('*')
+  else request.setTarget(query === undefined ? path : `${path}?${query}`)
 }
 
 /** An HTTP/1.0 client may leave `Host` out; an upstream that is asked in HTTP/1.1 must get one (RFC 9112 §3.2). */
