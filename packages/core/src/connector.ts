@@ -47,6 +47,28 @@ export interface ConnectorOptions {
   readonly profile?: 'strict' | 'lenient'
 }
 
+/** Options of {@link Connector.session}. */
+export interface SessionOptions {
+  /** Gives up the wait; a session that was handed out already is not affected. */
+  readonly signal?: AbortSignal
+}
+
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectorOptions>([
+  'keepalivePoolSize',
+  'keepalivePoolSizePerPeer',
+  'connectionAgeMaxMs',
+  'requestsPerConnectionMax',
+  'caFile',
+  'bindToIpv4',
+  'bindToIpv6',
+  'debugSslKeylog',
+  'dns',
+  'headBytesMax',
+  'fieldsMax',
+  'informationalMax',
+  'profile',
+])
+
 /** Who waits for a session. Exactly one of the two is called, once, unless the wait is cancelled. */
 export interface ConnectHandler {
   onConnected(session: ClientSession): void
@@ -93,10 +115,13 @@ export class Connector implements Http1ClientOwner, DialContext {
 
   /**
    * @throws {Error} If `caFile` cannot be read.
-   * @throws {TypeError} For an unknown profile, or a source address that is none.
+   * @throws {TypeError} For an unknown option or profile, or a source address that is none.
    * @throws {RangeError} If a number is out of bounds.
    */
   constructor(options: ConnectorOptions = {}) {
+    for (const name of Object.keys(options)) {
+      if (!OPTION_NAMES.has(name)) throw new TypeError(`Unknown connector option "${name}"`)
+    }
     const {
       keepalivePoolSize = 1_024,
       keepalivePoolSizePerPeer,
@@ -148,12 +173,32 @@ export class Connector implements Http1ClientOwner, DialContext {
     return dial
   }
 
-  /** A session over an idle or a new connection. */
-  async session(peer: HttpPeer): Promise<ClientSession> {
+  /**
+   * A session over an idle or a new connection.
+   *
+   * @throws {ProxyError} If none could be opened; the signal's reason if it was aborted first.
+   */
+  async session(peer: HttpPeer, options: SessionOptions = {}): Promise<ClientSession> {
+    const { signal } = options
+    signal?.throwIfAborted()
     const idle = this.acquire(peer)
     if (idle !== null) return idle
     return new Promise((resolve, reject) => {
-      this.connect(peer, { onConnected: resolve, onConnectError: reject })
+      const onAbort = () => {
+        pending.cancel()
+        reject(signal?.reason)
+      }
+      const pending = this.connect(peer, {
+        onConnected: (session) => {
+          signal?.removeEventListener('abort', onAbort)
+          resolve(session)
+        },
+        onConnectError: (error) => {
+          signal?.removeEventListener('abort', onAbort)
+          reject(error)
+        },
+      })
+      signal?.addEventListener('abort', onAbort, { once: true })
     })
   }
 

@@ -145,6 +145,22 @@ test('a closed connector keeps nothing', async () => {
   expect(connector.stats()).toMatchObject({ idle: 0, open: 0 })
 })
 
+test('a wait for a session ends when its signal says so', async () => {
+  await using upstream = await startUpstream(answering(OK))
+  await using connector = startConnector()
+  const controller = new AbortController()
+  const connect = () => new Promise<never>(() => undefined)
+  const waiting = connector.session(new HttpPeer('a:80', { connect }), { signal: controller.signal })
+  controller.abort(new Error('enough'))
+  await expect(waiting).rejects.toThrow('enough')
+  await expect(connector.session(upstream.peer(), { signal: controller.signal })).rejects.toThrow('enough')
+  const later = new AbortController()
+  const session = await connector.session(upstream.peer(), { signal: later.signal })
+  later.abort()
+  expect((await send(session).done).body).toBe('ok')
+  connector.release(session)
+})
+
 test('wrong options are refused by name', () => {
   for (const name of ['headBytesMax', 'fieldsMax', 'informationalMax']) {
     for (const value of [0, -1, 1.5, Number.NaN]) {
@@ -152,6 +168,7 @@ test('wrong options are refused by name', () => {
       expect(() => new Connector({ [name]: value })).toThrow(name)
     }
   }
+  expect(() => new Connector({ poolSize: 1 } as object)).toThrow('Unknown connector option "poolSize"')
   expect(() => new Connector({ keepalivePoolSize: -1 })).toThrow(RangeError)
   expect(() => new Connector({ connectionAgeMaxMs: -1 })).toThrow(RangeError)
   expect(() => new Connector({ profile: 'loose' as 'strict' })).toThrow(TypeError)

@@ -394,6 +394,38 @@ test('a response that stops while its request is still under way times out too',
   expect((await recorder.done).error?.code).toBe('READ_TIMEOUT')
 })
 
+test('Expect: 100-continue waits for the upstream with a limit, and then for the client', async () => {
+  let text = ''
+  await using upstream = await startUpstream((socket, index) => {
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1')
+      if (index === 0) return
+      if (text.endsWith('\r\n\r\n')) socket.write('HTTP/1.1 100 Continue\r\n\r\n')
+      else socket.write(OK)
+    })
+  })
+  await using connector = startConnector()
+  const start = async (): Promise<[Recorder, import('../src/index.ts').ClientSession]> => {
+    const session = await connector.session(upstream.peer({ readTimeoutMs: 40 }))
+    const recorder = new Recorder()
+    session.handler = recorder
+    session.sendHead(requestOf('POST', '/', [['Expect', '100-continue']]), 3, false)
+    session.flush()
+    return [recorder, session]
+  }
+  const [silent] = await start()
+  expect((await silent.done).error?.code).toBe('READ_TIMEOUT')
+  text = ''
+  const [recorder, session] = await start()
+  while (recorder.informational.length === 0) await turn()
+  // Now it is the client's turn, which may take longer than the upstream may.
+  await new Promise((resolve) => setTimeout(resolve, 80))
+  session.writeBody(Buffer.from('abc'), 0, 3)
+  session.endRequest(null)
+  expect((await recorder.done).body).toBe('ok')
+  connector.release(session)
+})
+
 test('writeTimeoutMs: a peer that takes nothing', async () => {
   await using upstream = await startUpstream((socket) => socket.pause())
   await using connector = startConnector()
