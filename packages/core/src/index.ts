@@ -23,6 +23,7 @@ export {
   type ConnectorOptions,
   type ConnectorStats,
   type PendingConnect,
+  type SessionOptions,
 } from './connector.ts'
 export type { ConnectionDigest, TlsDigest } from './digest.ts'
 export { DnsCache, type DnsCacheOptions, type ResolveAnswer, type ResolvedAddress } from './dns-cache.ts'
