@@ -13,6 +13,7 @@ import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
+import { readShared } from './accepted-reads.ts'
 import { Http1ServerSession } from './server-session.ts'
 import { bytesTaken } from './wire.ts'
 
@@ -64,6 +65,8 @@ export class Http1ServerConnection implements TimerOwner {
   /** Bytes that arrived before they could be used: pipelined ones, or a body that nobody reads yet. */
   private held: Buffer | null = null
   private consuming = false
+  /** The chunk being consumed lies in memory that is read into again. */
+  private borrowed = false
   /** The client has ended its sending side. */
   private ended = false
   private lingered = 0
@@ -76,7 +79,8 @@ export class Http1ServerConnection implements TimerOwner {
     this.socket = socket
     this.owner = owner
     this.readTimer = new CoarseTimer(this, READ_TIMER)
-    socket.on('data', (chunk: Buffer) => this.onData(chunk))
+    const shared = readShared(socket, (count, buffer) => this.onSharedRead(count, buffer))
+    if (!shared) socket.on('data', (chunk: Buffer) => this.onData(chunk))
     socket.on('end', () => this.onEnd())
     socket.on('drain', () => this.onDrain())
     socket.on('error', (error: Error) => {
@@ -117,6 +121,18 @@ export class Http1ServerConnection implements TimerOwner {
 
   // --- reading ---------------------------------------------------------------------------------
 
+  /** A read into memory that the next read overwrites: heads are read where they lie, all else is copied. */
+  private onSharedRead(count: number, buffer: Buffer): boolean {
+    const chunk = buffer.subarray(0, count)
+    if (this.held !== null || this.consuming) this.hold(Buffer.from(chunk), 0)
+    else {
+      this.borrowed = true
+      this.consume(chunk, 0)
+      this.borrowed = false
+    }
+    return !this.socket.isPaused()
+  }
+
   private onData(chunk: Buffer): void {
     if (this.held !== null || this.consuming) {
       // A chunk that was under way when the socket was paused.
@@ -127,8 +143,9 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   /** Uses up `chunk` from `offset` on, or holds the rest. Loops, so pipelined requests do not recurse. */
-  private consume(chunk: Buffer, offset: number): void {
+  private consume(given: Buffer, offset: number): void {
     this.consuming = true
+    let chunk = given
     let at = offset
     while (at < chunk.length) {
       switch (this.state) {
@@ -144,6 +161,10 @@ export class Http1ServerConnection implements TimerOwner {
           break
         case 'exchange': {
           const session = this.session as Http1ServerSession
+          if (this.borrowed) {
+            chunk = this.own(chunk, at)
+            at = 0
+          }
           if (session.requestEnded || !session.flowing) {
             this.hold(chunk, at)
             at = chunk.length
@@ -157,6 +178,10 @@ export class Http1ServerConnection implements TimerOwner {
           break
         case 'tunnel': {
           const session = this.session as Http1ServerSession
+          if (this.borrowed) {
+            chunk = this.own(chunk, at)
+            at = 0
+          }
           if (!session.flowing) this.hold(chunk, at)
           else session.feedTunnel(chunk, at)
           at = chunk.length
@@ -175,8 +200,14 @@ export class Http1ServerConnection implements TimerOwner {
     this.consuming = false
   }
 
+  /** A copy of what is left of a borrowed chunk, to be kept. */
+  private own(chunk: Buffer, at: number): Buffer {
+    this.borrowed = false
+    return Buffer.from(chunk.subarray(at))
+  }
+
   private hold(chunk: Buffer, at: number): void {
-    const rest = at === 0 ? chunk : chunk.subarray(at)
+    const rest = this.borrowed ? this.own(chunk, at) : at === 0 ? chunk : chunk.subarray(at)
     this.held = this.held === null ? rest : Buffer.concat([this.held, rest])
     this.socket.pause()
   }

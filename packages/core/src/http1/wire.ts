@@ -18,6 +18,11 @@ export function bytesTaken(socket: Duplex): number {
   return handed - queued
 }
 
+/** Bytes that were written and that the kernel has not taken, in any queue of ours. */
+export function bytesQueued(socket: Duplex): number {
+  return socket.writableLength + ((socket as Duplex & MeasuredSocket)._handle?.writeQueueSize ?? 0)
+}
+
 interface MeasuredSocket {
   readonly bytesWritten?: number
   readonly _handle?: { readonly bytesWritten?: number; readonly writeQueueSize?: number } | null
