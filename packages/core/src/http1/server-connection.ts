@@ -123,77 +123,63 @@ export class Http1ServerConnection implements TimerOwner {
 
   /** A read into memory that the next read overwrites: heads are read where they lie, all else is copied. */
   private onSharedRead(count: number, buffer: Buffer): boolean {
-    const chunk = buffer.subarray(0, count)
-    if (this.held !== null || this.consuming) this.hold(Buffer.from(chunk), 0)
-    else {
-      this.borrowed = true
-      this.consume(chunk, 0)
-      this.borrowed = false
-    }
+    this.borrowed = true
+    if (this.held !== null || this.consuming) this.hold(buffer, 0, count)
+    else this.consume(buffer, 0, count)
+    this.borrowed = false
     return !this.socket.isPaused()
   }
 
   private onData(chunk: Buffer): void {
-    if (this.held !== null || this.consuming) {
-      // A chunk that was under way when the socket was paused.
-      this.hold(chunk, 0)
-      return
-    }
-    this.consume(chunk, 0)
+    // What was under way when the socket was paused is held as well.
+    if (this.held !== null || this.consuming) this.hold(chunk, 0, chunk.length)
+    else this.consume(chunk, 0, chunk.length)
   }
 
-  /** Uses up `chunk` from `offset` on, or holds the rest. Loops, so pipelined requests do not recurse. */
-  private consume(given: Buffer, offset: number): void {
+  /** Uses up the bytes `[offset, size)`, or holds the rest. Loops, so pipelined requests do not recurse. */
+  private consume(given: Buffer, offset: number, size: number): void {
     this.consuming = true
     let chunk = given
     let at = offset
-    while (at < chunk.length) {
+    let end = size
+    while (at < end) {
       switch (this.state) {
         case 'idle':
           if (this.socket.writableNeedDrain) {
             // A client that sends requests and takes no responses waits until it has.
-            this.hold(chunk, at)
-            at = chunk.length
-          } else at = this.readHead(chunk, at)
+            this.hold(chunk, at, end)
+            at = end
+          } else at = this.readHead(chunk, at, end)
           break
         case 'head':
-          at = this.readHead(chunk, at)
+          at = this.readHead(chunk, at, end)
           break
-        case 'exchange': {
+        case 'exchange':
+        case 'tunnel': {
           const session = this.session as Http1ServerSession
-          if (this.borrowed) {
-            chunk = this.own(chunk, at)
-            at = 0
-          }
-          if (session.requestEnded || !session.flowing) {
-            this.hold(chunk, at)
-            at = chunk.length
+          if (!session.flowing || (session.requestEnded && this.state === 'exchange')) {
+            this.hold(chunk, at, end)
+            at = end
             break
           }
-          at = session.feed(chunk, at)
+          if (this.borrowed) {
+            chunk = this.own(chunk, at, end)
+            end = chunk.length
+            at = 0
+          }
+          at = this.state === 'tunnel' ? session.feedTunnel(chunk, at, end) : session.feed(chunk, at, end)
           break
         }
         case 'discard':
-          at = this.discard(chunk, at)
+          at = this.discard(chunk, at, end)
           break
-        case 'tunnel': {
-          const session = this.session as Http1ServerSession
-          if (this.borrowed) {
-            chunk = this.own(chunk, at)
-            at = 0
-          }
-          if (!session.flowing) this.hold(chunk, at)
-          else session.feedTunnel(chunk, at)
-          at = chunk.length
-          break
-        }
         case 'linger':
-          this.lingered += chunk.length - at
-          at = chunk.length
+          this.lingered += end - at
+          at = end
           if (this.lingered > this.owner.options.lingerBytesMax) this.destroy()
           break
         case 'closed':
-          at = chunk.length
+          at = end
           break
       }
     }
@@ -201,13 +187,13 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   /** A copy of what is left of a borrowed chunk, to be kept. */
-  private own(chunk: Buffer, at: number): Buffer {
+  private own(chunk: Buffer, at: number, end: number): Buffer {
     this.borrowed = false
-    return Buffer.from(chunk.subarray(at))
+    return Buffer.from(chunk.subarray(at, end))
   }
 
-  private hold(chunk: Buffer, at: number): void {
-    const rest = this.borrowed ? this.own(chunk, at) : at === 0 ? chunk : chunk.subarray(at)
+  private hold(chunk: Buffer, at: number, end: number): void {
+    const rest = this.borrowed ? this.own(chunk, at, end) : chunk.subarray(at, end)
     this.held = this.held === null ? rest : Buffer.concat([this.held, rest])
     this.socket.pause()
   }
@@ -218,14 +204,14 @@ export class Http1ServerConnection implements TimerOwner {
     const held = this.held
     if (held !== null) {
       this.held = null
-      this.consume(held, 0)
+      this.consume(held, 0, held.length)
     }
     if (this.held !== null) return
     if (this.ended) this.finishEnd()
     else if (this.socket.isPaused()) this.socket.resume()
   }
 
-  private readHead(chunk: Buffer, at: number): number {
+  private readHead(chunk: Buffer, at: number, end: number): number {
     const owner = this.owner
     let parser = this.parser
     if (parser === null) {
@@ -233,7 +219,7 @@ export class Http1ServerConnection implements TimerOwner {
       owner.spareParser = null
     }
     parser.memo = this.memo
-    const after = parser.execute(chunk, at, chunk.length)
+    const after = parser.execute(chunk, at, end)
     if (after >= 0) {
       this.parser = null
       this.memo = parser.memo
@@ -251,14 +237,14 @@ export class Http1ServerConnection implements TimerOwner {
         this.parser = null
         owner.spareParser = parser
       }
-      return chunk.length
+      return end
     }
     this.refuse(parser.failure as HeadFailure)
     parser.reset()
     this.parser = null
     owner.spareParser ??= parser
     // What follows a refused head has no meaning: it is dropped, like all that comes while lingering.
-    return chunk.length
+    return end
   }
 
   private startExchange(session: Http1ServerSession): void {
@@ -286,9 +272,9 @@ export class Http1ServerConnection implements TimerOwner {
     this.linger()
   }
 
-  private discard(chunk: Buffer, at: number): number {
+  private discard(chunk: Buffer, at: number, end: number): number {
     const session = this.session as Http1ServerSession
-    const after = session.feed(chunk, at)
+    const after = session.feed(chunk, at, end)
     if (session.requestEnded && this.state === 'discard') this.nextRequest()
     return after
   }

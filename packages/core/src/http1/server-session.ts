@@ -112,35 +112,35 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     this.connection.cancelBodyTimer()
   }
 
-  /** Takes body bytes of `chunk` from `at` on; returns the offset after those that belong to this request. */
-  feed(chunk: Buffer, at: number): number {
-    if (this.chunked) return this.feedChunked(chunk, at)
-    const end = Math.min(chunk.length, at + this.bodyRemaining)
-    this.bodyRemaining -= end - at
-    if (end > at) this.onChunkData(chunk, at, end)
+  /** Takes body bytes from `[at, end)`; returns the offset after those that belong to this request. */
+  feed(chunk: Buffer, at: number, end: number): number {
+    if (this.chunked) return this.feedChunked(chunk, at, end)
+    const after = Math.min(end, at + this.bodyRemaining)
+    this.bodyRemaining -= after - at
+    if (after > at) this.onChunkData(chunk, at, after)
     if (this.bodyRemaining === 0) this.endRequest(null)
     else if (!this.closed && this.flowing) this.connection.armBodyTimer()
-    return end
+    return after
   }
 
-  private feedChunked(chunk: Buffer, at: number): number {
+  private feedChunked(chunk: Buffer, at: number, end: number): number {
     this.decoder ??= new ChunkedDecoder()
     const decoder = this.decoder
-    const after = decoder.execute(chunk, at, chunk.length, this)
+    const after = decoder.execute(chunk, at, end, this)
     if (after === HEAD_FAILED) {
       const code = decoder.failure?.code ?? 'INVALID_CHUNK'
       this.fail(
         peerError('INVALID_CHUNK', 'downstream', `Request body is not valid chunked coding (${code})`),
         false,
       )
-      return chunk.length
+      return end
     }
     if (after >= 0) {
       this.endRequest(decoder.trailers)
       return after
     }
     if (!this.closed && this.flowing) this.connection.armBodyTimer()
-    return chunk.length
+    return end
   }
 
   /** Called for each run of payload, also by the chunk decoder. */
@@ -349,9 +349,11 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
 
   // --- the tunnel ------------------------------------------------------------------------------
 
-  feedTunnel(chunk: Buffer, at: number): void {
-    this.requestBodyBytes += chunk.length - at
-    this.handler?.onRequestData(chunk, at, chunk.length)
+  /** Hands all of `[at, end)` on. */
+  feedTunnel(chunk: Buffer, at: number, end: number): number {
+    this.requestBodyBytes += end - at
+    this.handler?.onRequestData(chunk, at, end)
+    return end
   }
 
   /** The client has ended its side of the tunnel. */
