@@ -11,8 +11,7 @@ test.each(['peer.md', 'timeouts.md', 'pooling.md'])(
   'the examples of %s print what they say',
   async (page) => {
     for (const { code, stdout, stderr, exitCode } of await runReadmeSnippets(new URL(page, GUIDE), PACKAGE)) {
-      expect(stderr).toBe('')
-      expect(exitCode).toBe(0)
+      expect(exitCode, stderr).toBe(0)
       const promised = [...code.matchAll(/console\.log\(.*\) \/\/ (.*)$/gm)].map((match) => `${match[1]}\n`)
       expect(promised.length).toBeGreaterThan(0)
       expect(stdout).toBe(promised.join(''))
