@@ -7,6 +7,9 @@ export interface ModuleBodyStage {
   readonly done: (() => ModuleBytes | Promise<ModuleBytes>) | null
 }
 
+/** Which of a module's filters. */
+export type ModuleBodyStep = keyof ModuleBodyStage
+
 /** Where a body goes that has passed all modules. */
 export interface ModuleBodySink {
   /** A promise when the other side takes no more for now. */
@@ -14,7 +17,8 @@ export interface ModuleBodySink {
   endBody(trailers: string[] | null): void
   /** Everything so far has passed: more may come. */
   bodyIdle(): void
-  bodyFailed(thrown: unknown): void
+  /** `step` is what was at work. */
+  bodyFailed(thrown: unknown, step: ModuleBodyStep): void
 }
 
 /**
@@ -26,6 +30,7 @@ export interface ModuleBodySink {
 export class ModuleBody {
   /** True while a piece is on its way: bring no more than what is at hand. */
   busy = false
+  #step: ModuleBodyStep = 'body'
   readonly #stages: readonly ModuleBodyStage[]
   readonly #sink: ModuleBodySink
   readonly #queue: Buffer[] = []
@@ -70,7 +75,7 @@ export class ModuleBody {
         this.busy = false
         if (this.#stopped) return
         this.stop()
-        this.#sink.bodyFailed(error)
+        this.#sink.bodyFailed(error, this.#step)
       },
     )
   }
@@ -89,6 +94,7 @@ export class ModuleBody {
   /** Runs the modules from `from` on over one piece. */
   async #pass(given: Buffer, from: number): Promise<void> {
     let chunk = given
+    this.#step = 'body'
     for (let i = from; i < this.#stages.length; i++) {
       const pending = this.#stages[i]?.body?.(chunk, false)
       const result = isPending(pending) ? await pending : pending
@@ -124,17 +130,20 @@ export class ModuleBody {
     let trailers = this.#trailers
     for (let i = 0; i < this.#stages.length; i++) {
       const stage = this.#stages[i] as ModuleBodyStage
+      this.#step = 'body'
       const last = await stage.body?.(null, true)
       if (this.#stopped) return
       if (Buffer.isBuffer(last)) await this.#pass(last, i + 1)
       else if (last !== undefined && last !== null) await this.#passAll(last, i + 1)
       if (trailers !== null && stage.trailers !== null) {
+        this.#step = 'trailers'
         const bytes = await stage.trailers(trailers)
         if (Buffer.isBuffer(bytes)) {
           trailers = null
           await this.#pass(bytes, i + 1)
         }
       }
+      this.#step = 'done'
       const bytes = await stage.done?.()
       if (this.#stopped) return
       if (Buffer.isBuffer(bytes)) await this.#pass(bytes, i + 1)

@@ -10,7 +10,13 @@ import {
 } from '../server-session.ts'
 import type { HttpModule } from './http-module.ts'
 import type { HttpModuleContext, HttpModules } from './http-modules.ts'
-import { ModuleBody, type ModuleBodySink, type ModuleBodyStage } from './module-body.ts'
+import { ModuleBody, type ModuleBodySink, type ModuleBodyStage, type ModuleBodyStep } from './module-body.ts'
+
+const RESPONSE_FILTERS: Readonly<Record<ModuleBodyStep, keyof HttpModule>> = Object.freeze({
+  body: 'responseBodyFilter',
+  trailers: 'responseTrailerFilter',
+  done: 'responseDoneFilter',
+})
 
 /** Who serves a request through modules. */
 export interface ModuleSessionOwner {
@@ -273,7 +279,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
         this.#inner.flush()
         this.handler?.onDownstreamDrain()
       },
-      bodyFailed: (thrown) => this.#fail(thrown, 'responseBodyFilter'),
+      bodyFailed: (thrown, step) => this.#fail(thrown, RESPONSE_FILTERS[step]),
     }
   }
 
@@ -359,12 +365,13 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     this.handler?.onDownstreamAbort(error)
   }
 
-  #fail(thrown: unknown, filter: string): void {
+  #fail(thrown: unknown, filter: keyof HttpModule): void {
     if (this.#bypassed || this.closed) return
     this.#failed = true
     this.#release()
     this.#headPending = false
     this.#early = []
+    this.#written = null
     if (this.#inner.responseStatus === 0) {
       this.responseStatus = 0
       this.responseEnded = false
