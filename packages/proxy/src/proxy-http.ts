@@ -20,7 +20,10 @@ export type BodyFilterResult = OrNothing<Buffer | null>
 export interface FailToProxy {
   /** The status that was or would have been written; 0 when the client is gone. */
   readonly status: number
-  /** Whether the client's connection may go on; honoured only before a peer was chosen. Default false. */
+  /**
+   * Whether the client's connection may go on after the answer that the proxy writes; honoured only before a peer
+   * was chosen. Default false. After an answer of your own it goes on unless you call `session.disableKeepAlive()`.
+   */
   readonly canReuseDownstream?: boolean
 }
 
