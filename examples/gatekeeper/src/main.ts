@@ -1,4 +1,4 @@
-import { Server } from '@cirque/core'
+import { type ListenerSocketOptions, Server } from '@cirque/core'
 import { httpProxyService } from '@cirque/proxy'
 import { Gatekeeper } from './gatekeeper.ts'
 import { parseOptions, USAGE } from './options.ts'
@@ -9,7 +9,9 @@ try {
   else {
     const server = new Server({ argv: options.server })
     const proxy = httpProxyService(server.configuration, new Gatekeeper(options), { name: 'gatekeeper' })
-    proxy.addListener({ address: options.bindAddress })
+    const kind = options.bindAddress.startsWith('unix:') ? 'unix' : 'tcp'
+    const listener: ListenerSocketOptions = options.proxyProtocol ? { proxyProtocol: { trusted: 'any' } } : {}
+    proxy.addListener({ address: options.bindAddress, [kind]: listener })
     server.addService(proxy)
     await server.runForever()
   }

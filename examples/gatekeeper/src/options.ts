@@ -13,6 +13,8 @@ export interface GatekeeperOptions {
   readonly tls: boolean
   /** The server name to ask the peer for, and to verify. */
   readonly sni: string | undefined
+  /** Connections to `bindAddress` begin with a PROXY protocol header. */
+  readonly proxyProtocol: boolean
   /** The server's own: `-c -u -d -t`. */
   readonly server: ServerArguments
 }
@@ -24,6 +26,8 @@ export const USAGE: string = `Usage: gatekeeper --pa ADDRESS [options] [server o
   --cp PATH      only paths under PATH pass, anything else gets 404 (/)
   --tls          speak TLS with the peer
   --sni NAME     the name to ask the peer for, and to verify (the host of --pa)
+  --proxy-protocol
+                 connections begin with a PROXY protocol header; let nobody but your proxy reach --ba
   -h, --help     print this
 
   -c, --conf FILE   configuration file      -t, --test   check it and leave
@@ -46,6 +50,7 @@ export function parseOptions(argv: readonly string[]): GatekeeperOptions | 'help
       cp: { type: 'string', default: '/' },
       tls: { type: 'boolean', default: false },
       sni: { type: 'string' },
+      'proxy-protocol': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -59,6 +64,7 @@ export function parseOptions(argv: readonly string[]): GatekeeperOptions | 'help
     contextPath: values.cp,
     tls: values.tls,
     sni: values.sni,
+    proxyProtocol: values['proxy-protocol'],
     server: parsed.options,
   }
 }

@@ -9,6 +9,7 @@ import { type Address, parseAddress } from './address.ts'
 import type { DnsCache } from './dns-cache.ts'
 import type { Http1ClientConnection } from './http1/client-connection.ts'
 import type { HttpPeer } from './peer.ts'
+import { writeProxyHeader } from './proxy-protocol/write-header.ts'
 
 /** What dialling needs from the connector. */
 export interface DialContext {
@@ -110,12 +111,19 @@ export class Dial implements TimerOwner {
     const secure = this.peer.options.tls
     try {
       const options = this.socketOptions(address, resolved)
+      if (secure && this.peer.options.sendProxyProtocol !== undefined) {
+        this.openBeforeTls(options)
+        return
+      }
       const socket = secure
         ? tls.connect({ ...options, ...this.tlsOptions() } as ConnectionOptions)
         : net.connect(options)
       this.watch(socket)
       if (!secure) {
-        socket.once('connect', () => this.succeed(true))
+        socket.once('connect', () => {
+          this.sendProxyHeader(socket)
+          this.succeed(true)
+        })
         return
       }
       socket.once('connect', () => this.connectTimer.arm(this.peer.options.connectTimeoutMs))
@@ -126,6 +134,23 @@ export class Dial implements TimerOwner {
         new ProxyError('CONNECT_ERROR', 'internal', `Cannot connect to ${this.peer}`, { cause: error }),
       )
     }
+  }
+
+  /** TCP first, for something goes before TLS. */
+  private openBeforeTls(options: NetConnectOpts): void {
+    const { onread: _onread, ...plain } = options
+    const socket = net.connect(plain as NetConnectOpts)
+    this.watch(socket)
+    socket.once('connect', () => {
+      this.connectTimer.arm(this.peer.options.connectTimeoutMs)
+      this.startTls(socket)
+    })
+  }
+
+  /** The PROXY protocol header, if the peer wants one: the first bytes that it sees. */
+  private sendProxyHeader(transport: Duplex): void {
+    const { sendProxyProtocol } = this.peer.options
+    if (sendProxyProtocol !== undefined) transport.write(writeProxyHeader(sendProxyProtocol))
   }
 
   private socketOptions(address: Address, resolved: string | undefined): NetConnectOpts {
@@ -197,7 +222,10 @@ export class Dial implements TimerOwner {
         this.watch(stream)
         if (stream.destroyed || !stream.writable || stream.readableEnded) this.failWith(undefined)
         else if (this.peer.options.tls) this.startTls(stream)
-        else this.succeed(false)
+        else {
+          this.sendProxyHeader(stream)
+          this.succeed(false)
+        }
       },
       (error: unknown) => this.failWith(error),
     )
@@ -205,6 +233,7 @@ export class Dial implements TimerOwner {
 
   private startTls(transport: Duplex): void {
     try {
+      this.sendProxyHeader(transport)
       const socket = tls.connect({ socket: transport as net.Socket, ...this.tlsOptions() })
       this.watch(socket)
       socket.once('secureConnect', () => this.succeed(false))
@@ -278,7 +307,10 @@ export class Dial implements TimerOwner {
           ),
         )
       } else if (this.peer.options.tls) this.startTls(socket)
-      else this.succeed(false)
+      else {
+        this.sendProxyHeader(socket)
+        this.succeed(false)
+      }
     }
     socket.on('data', onData)
   }

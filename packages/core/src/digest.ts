@@ -1,3 +1,5 @@
+import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
+
 /** Facts read off a TLS connection. */
 export interface TlsDigest {
   /** As Node names it: `TLSv1.3`. */
@@ -14,10 +16,10 @@ export interface TlsDigest {
 
 /** Facts read off a connection, on either side. Read only; built when asked for. */
 export interface ConnectionDigest {
-  /** The other end's IP address, or undefined for a Unix socket or a closed one. */
+  /** The other end's IP address, or undefined for a Unix socket or a closed one. Behind a PROXY header: the client's. */
   readonly remoteAddress: string | undefined
   readonly remotePort: number | undefined
-  /** This end's IP address, or undefined for a Unix socket. */
+  /** This end's IP address, or undefined for a Unix socket. Behind a PROXY header: where the client connected to. */
   readonly localAddress: string | undefined
   readonly localPort: number | undefined
   /** When the connection was established, in milliseconds since the epoch. */
@@ -25,4 +27,17 @@ export interface ConnectionDigest {
   /** Requests carried so far, this one included. */
   readonly requestCount: number
   readonly tls: TlsDigest | undefined
+  /** Set if the connection began with a PROXY protocol header, whose addresses are then the ones above. */
+  readonly proxy: ProxyDigest | undefined
+}
+
+/** The proxy in front that a connection came from: its own end of it, and what it said. */
+export interface ProxyDigest {
+  /** The proxy's IP address, or undefined for a Unix socket or a closed one. */
+  readonly remoteAddress: string | undefined
+  readonly remotePort: number | undefined
+  /** Our IP address, or undefined for a Unix socket. */
+  readonly localAddress: string | undefined
+  readonly localPort: number | undefined
+  readonly header: ProxyHeader
 }

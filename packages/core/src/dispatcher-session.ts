@@ -56,6 +56,7 @@ export class DispatcherSession extends ClientSession implements Dispatcher.Dispa
       establishedAt: this.#establishedAt,
       requestCount: 1,
       tls: undefined,
+      proxy: undefined,
     }
   }
 

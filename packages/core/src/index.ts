@@ -17,6 +17,7 @@ export {
   type ServerConfiguration,
 } from './configuration.ts'
 export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
+export { connectionDigest } from './connection-digest.ts'
 export {
   type ConnectHandler,
   Connector,
@@ -25,7 +26,7 @@ export {
   type PendingConnect,
   type SessionOptions,
 } from './connector.ts'
-export type { ConnectionDigest, TlsDigest } from './digest.ts'
+export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
 export { DnsCache, type DnsCacheOptions, type ResolveAnswer, type ResolvedAddress } from './dns-cache.ts'
 export {
   HttpServerApp,
@@ -99,6 +100,22 @@ export {
   type PeerAddress,
   type ResolvedPeerOptions,
 } from './peer.ts'
+export type { ProxyProtocolOptions } from './proxy-protocol/listener-option.ts'
+export { clientAddressOf, proxyHeaderOf } from './proxy-protocol/proxied-sockets.ts'
+export type { ProxyEndpoint, ProxyHeader, ProxyTlv, ProxyTransport } from './proxy-protocol/proxy-header.ts'
+export {
+  PROXY_HEADER_BYTES_MAX_DEFAULT,
+  type ProxyHeaderResult,
+  type ReadProxyHeaderOptions,
+  readProxyHeader,
+} from './proxy-protocol/read-header.ts'
+export { type ProxyTlsFacts, type ProxyTlvFacts, proxyTlvFacts } from './proxy-protocol/tlv-facts.ts'
+export {
+  type ProxyHeaderForOptions,
+  proxyHeaderFor,
+  type WriteProxyHeaderOptions,
+  writeProxyHeader,
+} from './proxy-protocol/write-header.ts'
 export { RequestBody } from './request-body.ts'
 export { type RunOptions, Server, type ServerOptions } from './server.ts'
 export {

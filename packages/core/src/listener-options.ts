@@ -1,6 +1,11 @@
 import type { TlsOptions } from 'node:tls'
 import { inspect } from 'node:util'
 import { type Address, parseAddress } from './address.ts'
+import {
+  type ProxyProtocolOptions,
+  type ProxyProtocolPlan,
+  planProxyProtocol,
+} from './proxy-protocol/listener-option.ts'
 
 /** Socket options of a listener. Those that need TCP are refused on a Unix socket. */
 export interface ListenerSocketOptions {
@@ -10,6 +15,8 @@ export interface ListenerSocketOptions {
   readonly readAheadBytes?: number
   /** How often binding is tried, one second apart, while the address is in use. Default 5; 1 tries once. */
   readonly bindAttemptsMax?: number
+  /** Take PROXY protocol headers from a proxy in front, before TLS. Default: none, and one that comes is data. */
+  readonly proxyProtocol?: ProxyProtocolOptions
 }
 
 /** Options of `addTcp`. */
@@ -93,6 +100,7 @@ export interface ListenerPlan {
   readonly keepAliveInitialDelayMs: number
   readonly noDelay: boolean
   readonly mode: number
+  readonly proxyProtocol: ProxyProtocolPlan | undefined
   readonly tls: TlsListenerOptions | undefined
 }
 
@@ -105,8 +113,9 @@ const TCP_KEYS: readonly string[] = [
   'keepAlive',
   'keepAliveInitialDelayMs',
   'noDelay',
+  'proxyProtocol',
 ]
-const UNIX_KEYS: readonly string[] = ['backlog', 'readAheadBytes', 'bindAttemptsMax', 'mode']
+const UNIX_KEYS: readonly string[] = ['backlog', 'readAheadBytes', 'bindAttemptsMax', 'mode', 'proxyProtocol']
 
 /** Checks a listener's configuration. Throws TypeError or RangeError naming the value received. */
 export function planListener(config: ListenerConfig): ListenerPlan {
@@ -141,6 +150,10 @@ export function planListener(config: ListenerConfig): ListenerPlan {
     ),
     noDelay: boolean('noDelay', options.noDelay ?? true),
     mode: integer('mode', options.mode ?? 0o660, 0, 0o777),
+    proxyProtocol:
+      options.proxyProtocol === undefined
+        ? undefined
+        : planProxyProtocol(options.proxyProtocol, address.kind === 'unix'),
     tls: config.tls,
   }
 }

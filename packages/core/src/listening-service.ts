@@ -14,10 +14,14 @@ import {
 } from './listener-options.ts'
 import { createTlsAcceptor } from './listener-tls.ts'
 import { type Logger, silentLogger } from './logger.ts'
+import { continueAboveTls, startBelowTls } from './proxy-protocol/below-tls.ts'
+import { isTrustedProxy, type ProxyProtocolPlan } from './proxy-protocol/listener-option.ts'
+import { clientAddressOf, proxyHeaderOf, rememberProxyHeader } from './proxy-protocol/proxied-sockets.ts'
+import { type HeaderReceiver, HeaderReceiving } from './proxy-protocol/receive-header.ts'
 import { readFileDescriptorsMax } from './server-runtime.ts'
 import type { ConnectionInfo, ServerApp, Service, ServiceContext } from './service.ts'
 
-/** Decides about a connection before TLS and before any byte of it is sent to the app. */
+/** Decides about a connection before TLS and before any byte of it is sent to the app, after a PROXY header. */
 export interface ConnectionFilter {
   /**
    * Called once per accepted connection, synchronously with the accept. Return false to reset it.
@@ -25,7 +29,8 @@ export interface ConnectionFilter {
    * A promise is waited for at most `connectionFilterTimeoutMs`, then the connection is refused; meanwhile
    * it counts as open, and at most one read-ahead buffer is taken from it. A throw or rejection refuses.
    *
-   * @param remoteAddress - The peer's IP; `undefined` on a Unix socket.
+   * @param remoteAddress - The client's IP, taken from the PROXY protocol header if there was one; `undefined` on a
+   *   Unix socket.
    */
   shouldAccept(remoteAddress: string | undefined): boolean | Promise<boolean>
 }
@@ -36,7 +41,7 @@ export interface ListeningServiceOptions {
   readonly connectionsMax?: number
   /**
    * Open connections per client (an IPv4 address or an IPv6 /64); more are reset. Default 0: no cap, since
-   * many clients can share one address. Unix sockets are exempt.
+   * many clients can share one address. Unix sockets are exempt. Behind a PROXY header the client in it counts.
    */
   readonly connectionsPerIpMax?: number
   /** How long an asynchronous connection filter may take, in ms. Default 5000. */
@@ -55,6 +60,8 @@ export interface ConnectionCounters {
   readonly handshakeFailedCount: number
   /** Errors of accept(2) that the runtime reports. Running out of file descriptors is not among them. */
   readonly acceptErrorCount: number
+  /** Reset because their PROXY protocol header was missing, malformed or late. */
+  readonly proxyHeaderFailedCount: number
 }
 
 const OPTION_KEYS: readonly string[] = ['connectionsMax', 'connectionsPerIpMax', 'connectionFilterTimeoutMs']
@@ -95,6 +102,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   #refusedCount = 0
   #handshakeFailedCount = 0
   #acceptErrorCount = 0
+  #proxyHeaderFailedCount = 0
   #lastLogAt = -LOG_INTERVAL_MS
   #isStarted = false
   #drained: Promise<void> | undefined
@@ -179,6 +187,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       openCount: this.#sockets.size,
       handshakeFailedCount: this.#handshakeFailedCount,
       acceptErrorCount: this.#acceptErrorCount,
+      proxyHeaderFailedCount: this.#proxyHeaderFailedCount,
     }
   }
 
@@ -243,31 +252,45 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       tls: acceptor !== undefined,
     }
     const isTcp = listener.plan.address.kind === 'tcp'
+    const { proxyProtocol } = listener.plan
     const serve =
       acceptor === undefined
         ? (socket: Socket) => this.#handOver(socket, info)
         : (socket: Socket) => {
             // Who ends its side within the handshake will never complete it: no half-open until then.
             socket.allowHalfOpen = false
-            acceptor.emit('connection', socket)
+            if (proxyProtocol === undefined) acceptor.emit('connection', socket)
+            else startBelowTls(socket, () => acceptor.emit('connection', socket))
           }
-    if (acceptor !== undefined) this.#attachAcceptor(acceptor, info)
+    if (acceptor !== undefined) this.#attachAcceptor(acceptor, info, proxyProtocol !== undefined)
+    const receiver: HeaderReceiver = {
+      onProxyHeader: (socket, header) => {
+        if (header !== undefined) rememberProxyHeader(socket, header)
+        this.#admit(socket, isTcp, serve)
+      },
+      onProxyHeaderFailed: (socket, reason) => this.#proxyHeaderFailed(socket, isTcp, reason, info.address),
+    }
     // 'connection' events come from later turns of the loop, so `info` has its real port by then.
     info.address = await listener.open(
       context.logger,
       context.shutdown,
-      (socket) => this.#accept(socket, isTcp, serve),
+      (socket) => {
+        if (!this.#register(socket, isTcp)) return
+        if (proxyProtocol === undefined) this.#admit(socket, isTcp, serve)
+        else this.#receiveHeader(socket, isTcp, proxyProtocol, receiver)
+      },
       (error) => this.#acceptFailed(error, info.address),
     )
     Object.freeze(info)
     context.logger.info('Listening', { service: this.name, address: info.address.text, tls: info.tls })
   }
 
-  #attachAcceptor(acceptor: TlsServer, info: ConnectionInfo): void {
+  #attachAcceptor(acceptor: TlsServer, info: ConnectionInfo, isProxied: boolean): void {
     acceptor.on('secureConnection', (socket) => {
       socket.on('error', ignore)
       socket.allowHalfOpen = true
-      this.#handOver(socket, info)
+      if (!isProxied) this.#handOver(socket, info)
+      else if (!continueAboveTls(socket, () => this.#handOver(socket, info))) socket.destroy()
     })
     acceptor.on('tlsClientError', (error, socket) => {
       this.#handshakeFailedCount += 1
@@ -276,30 +299,52 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     })
   }
 
-  /** Runs for every connection: no closure, no promise unless the filter returns one. */
-  #accept(socket: Socket, isTcp: boolean, serve: (socket: Socket) => void): void {
+  /** Counts a connection as open; false, and the connection reset, if there are too many. */
+  #register(socket: Socket, isTcp: boolean): boolean {
     this.#acceptedCount += 1
     socket.on('error', ignore) // from the first moment: a reset must not be an uncaught error
-    if (!this.#admit(socket, isTcp)) this.#refuse(socket, isTcp)
+    if (this.#sockets.size >= this.connectionsMax) {
+      this.#logSeldom('Connections are refused: connectionsMax is reached', undefined)
+      this.#refuse(socket, isTcp)
+      return false
+    }
+    this.#sockets.set(socket, '')
+    socket.on('close', this.#onClose)
+    return true
+  }
+
+  #receiveHeader(socket: Socket, isTcp: boolean, plan: ProxyProtocolPlan, receiver: HeaderReceiver): void {
+    if (isTrustedProxy(plan, isTcp ? socket.remoteAddress : undefined)) {
+      new HeaderReceiving(socket, plan, receiver)
+    } else if (plan.required) this.#refuse(socket, isTcp)
+    else receiver.onProxyHeader(socket, undefined)
+  }
+
+  #proxyHeaderFailed(socket: Socket, isTcp: boolean, reason: string, address: Address): void {
+    this.#proxyHeaderFailedCount += 1
+    this.#logger.debug('PROXY protocol header refused', {
+      address: address.text,
+      remoteAddress: socket.remoteAddress,
+      reason,
+    })
+    this.#cut(socket, isTcp)
+  }
+
+  /** Runs for every connection: no closure, no promise unless the filter returns one. */
+  #admit(socket: Socket, isTcp: boolean, serve: (socket: Socket) => void): void {
+    if (this.#clients !== undefined && !this.#countClient(socket, isTcp)) this.#refuse(socket, isTcp)
     else if (this.#filter === undefined) serve(socket)
     else this.#applyFilter(this.#filter, socket, isTcp, serve)
   }
 
-  /** Counts the connection, or returns false if a cap is reached. */
-  #admit(socket: Socket, isTcp: boolean): boolean {
-    if (this.#sockets.size >= this.connectionsMax) {
-      this.#logSeldom('Connections are refused: connectionsMax is reached', undefined)
-      return false
-    }
-    let client = ''
-    if (isTcp && this.#clients !== undefined) {
-      const ip = socket.remoteAddress
-      if (ip === undefined) return false // reset by the peer already
-      client = clientOf(ip)
-      if (!this.#clients.tryAcquire(client)) return false
-    }
+  /** Counts the connection for its client, or returns false if that has its share. */
+  #countClient(socket: Socket, isTcp: boolean): boolean {
+    const ip = clientAddressOf(socket)
+    // No address: on a Unix socket there is none to count; on TCP the peer has reset the connection already.
+    if (ip === undefined) return !isTcp || proxyHeaderOf(socket) !== undefined
+    const client = clientOf(ip)
+    if (this.#clients?.tryAcquire(client) === false) return false
     this.#sockets.set(socket, client)
-    socket.on('close', this.#onClose)
     return true
   }
 
@@ -311,7 +356,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   ): void {
     let verdict: boolean | Promise<boolean>
     try {
-      verdict = filter.shouldAccept(isTcp ? socket.remoteAddress : undefined)
+      verdict = filter.shouldAccept(clientAddressOf(socket))
     } catch (error) {
       this.#logSeldom('Connection filter failed', error)
       verdict = false
@@ -341,6 +386,10 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   /** A reset, not a close: the refused must not leave us in TIME_WAIT or wait for their FIN. */
   #refuse(socket: Socket, isTcp: boolean): void {
     this.#refusedCount += 1
+    this.#cut(socket, isTcp)
+  }
+
+  #cut(socket: Socket, isTcp: boolean): void {
     if (isTcp) socket.resetAndDestroy()
     else socket.destroy()
   }

@@ -4,6 +4,8 @@ import type { Duplex } from 'node:stream'
 import { isFieldValue, isToken } from '@cirque/http'
 import type { Dispatcher } from 'undici'
 import { type Address, parseAddress } from './address.ts'
+import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
+import { writeProxyHeader } from './proxy-protocol/write-header.ts'
 
 /** An HTTP proxy that opens the way to the peer with CONNECT (RFC 9110 §9.3.6). */
 export interface NextHopProxy {
@@ -58,6 +60,11 @@ export interface HttpPeerOptions {
   readonly proxy?: NextHopProxy
   /** Open the transport yourself. */
   readonly connect?: CustomConnect
+  /**
+   * Tell the peer who the client is: sent first on each connection, before TLS; see `proxyHeaderFor`. Such a connection
+   * serves one request and is never shared with, or kept for, another.
+   */
+  readonly sendProxyProtocol?: ProxyHeader
   /** Let an undici dispatcher (Agent, ProxyAgent, MockAgent, …) carry the requests. */
   readonly dispatcher?: Dispatcher
 }
@@ -87,6 +94,7 @@ const DEFAULTS = {
   proxy: undefined as NextHopProxy | undefined,
   connect: undefined as CustomConnect | undefined,
   dispatcher: undefined as Dispatcher | undefined,
+  sendProxyProtocol: undefined as ProxyHeader | undefined,
 }
 
 /** {@link HttpPeerOptions} with every default filled in. */
@@ -133,7 +141,12 @@ export class HttpPeer {
     this.options = resolved
     this.optionsKey = key
     const text = this.address === undefined ? '' : this.address.text
-    this.reuseKey = key === '' ? text : `${text}|${key}`
+    const reuseKey = key === '' ? text : `${text}|${key}`
+    // Beside `optionsKey`, which TLS contexts are remembered by: those do not depend on the client.
+    this.reuseKey =
+      resolved.sendProxyProtocol === undefined
+        ? reuseKey
+        : `${reuseKey}|${headerKey(resolved.sendProxyProtocol)}`
   }
 
   /** The server name for TLS: the given one, else the host when it is a name, else `''`. */
@@ -191,6 +204,7 @@ const CHECKS: { readonly [name: string]: (name: string, value: unknown) => void 
   proxy: checkProxy,
   connect: checkFunction,
   dispatcher: checkDispatcher,
+  sendProxyProtocol: checkProxyHeader,
 }
 
 function prepare(options: HttpPeerOptions): Prepared {
@@ -204,6 +218,8 @@ function prepare(options: HttpPeerOptions): Prepared {
     check(name, value)
     resolved[name] = value
   }
+  // The peer takes all that comes on the connection for this client's.
+  if (resolved['sendProxyProtocol'] !== undefined) resolved['idleTimeoutMs'] = 0
   const complete = Object.freeze(resolved) as ResolvedPeerOptions
   checkTogether(complete)
   const result: Prepared = { options: complete, key: optionsKey(complete) }
@@ -219,6 +235,8 @@ function checkTogether(options: ResolvedPeerOptions): void {
   const ways = [options.proxy, options.connect, options.dispatcher].filter((way) => way !== undefined)
   if (ways.length > 1)
     throw new TypeError('Peer options "proxy", "connect" and "dispatcher" exclude each other')
+  if (options.sendProxyProtocol !== undefined && options.dispatcher !== undefined)
+    throw new TypeError('Peer options "sendProxyProtocol" and "dispatcher" exclude each other')
   if (!options.tls) {
     for (const name of ['sni', 'ca', 'cert', 'alternativeName', 'curves'] as const) {
       if (options[name] !== undefined) throw new TypeError(`Peer option "${name}" needs "tls: true"`)
@@ -313,6 +331,19 @@ function checkLocalAddress(name: string, value: unknown): void {
   checkString(name, value)
   if (isIP(value as string) === 0)
     throw new TypeError(`Peer option "${name}" must be an IP address, not "${value}"`)
+}
+
+function checkProxyHeader(name: string, value: unknown): void {
+  try {
+    writeProxyHeader(value as ProxyHeader)
+  } catch (cause) {
+    throw new TypeError(`Peer option "${name}": ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** Of the addresses and all else that is sent: no other client's connection has it. */
+function headerKey(header: ProxyHeader): string {
+  return `for ${createHash('sha256').update(writeProxyHeader(header)).digest('base64url')}`
 }
 
 function checkProxy(name: string, value: unknown): void {
