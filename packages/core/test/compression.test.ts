@@ -3,6 +3,7 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage } from
 import {
   brotliCompressSync,
   brotliDecompressSync,
+  constants,
   gunzipSync,
   gzipSync,
   zstdCompressSync,
@@ -25,7 +26,11 @@ import { startApp, type TestServer } from './support/http-server.ts'
 
 const TEXT = 'The quick brown fox jumps over the lazy dog. '.repeat(50)
 const DECODE = { gzip: gunzipSync, br: brotliDecompressSync, zstd: zstdDecompressSync } as const
-const ENCODE = { gzip: gzipSync, br: brotliCompressSync, zstd: zstdCompressSync } as const
+const ENCODE = {
+  gzip: gzipSync,
+  br: (plain: Buffer) => brotliCompressSync(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }),
+  zstd: zstdCompressSync,
+} as const
 const CODINGS: readonly ContentCoding[] = ['gzip', 'br', 'zstd']
 
 interface Compressed extends AsyncDisposable {
@@ -216,7 +221,7 @@ describe.each(CODINGS)('%s', (coding) => {
   })
 
   test('holds back a fast body that nobody reads, and lets go of it when the client leaves', async () => {
-    const coded = ENCODE[coding](Buffer.alloc(200_000_000))
+    const coded = ENCODE[coding](Buffer.alloc(100_000_000))
     await using running = await start(answering({ 'Content-Encoding': coding }, coded), {
       decompress: true,
       outputRatioMax: 1_000_000,
@@ -235,7 +240,7 @@ describe.each(CODINGS)('%s', (coding) => {
     request.destroy()
     await running.server.drained()
     expect(running.builder.stats().active).toBe(0)
-    expect(running.builder.stats().bytesOut).toBeLessThan(100_000_000)
+    expect(running.builder.stats().bytesOut).toBeLessThan(50_000_000)
   })
 })
 

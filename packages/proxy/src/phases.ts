@@ -1,5 +1,5 @@
 /** How often a phase runs. */
-export type PhaseFrequency = 'request' | 'attempt' | 'head' | 'chunk' | 'failure'
+export type PhaseFrequency = 'service' | 'request' | 'attempt' | 'head' | 'chunk' | 'failure'
 
 /** One stage of a request: the name of the hook, and when it runs. */
 export interface PhaseInfo {
@@ -14,11 +14,13 @@ function phase(name: string, frequency: PhaseFrequency, purpose: string): PhaseI
 }
 
 /**
- * Every phase, in the order in which a request meets them. The names are the hooks of `ProxyHttp`. The
- * cache's own phases have their place between `requestFilter` and `proxyUpstreamFilter`, and between
- * `upstreamResponseFilter` and `responseFilter`.
+ * Every phase, in the order in which a request meets them. The names are the hooks of `ProxyHttp`. Modules see
+ * a request between `earlyRequestFilter` and `requestFilter`, its body before `requestBodyFilter`, and each part
+ * of the response after the last hook that does. The cache's own phases have their place between `requestFilter`
+ * and `proxyUpstreamFilter`, and between `upstreamResponseFilter` and `responseFilter`.
  */
 export const PHASES: readonly PhaseInfo[] = Object.freeze([
+  phase('initDownstreamModules', 'service', 'Add the modules that requests and responses pass'),
   phase('newCtx', 'request', 'Make the context of this request'),
   phase('onConnectionReuse', 'request', 'Take over what the previous request of the connection left'),
   phase('earlyRequestFilter', 'request', 'Prepare, before any other work'),
