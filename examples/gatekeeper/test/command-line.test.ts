@@ -7,6 +7,9 @@ testCommandLine({
   argv: ['--pa', '127.0.0.1:1'],
   mistakes: [
     [listening, /--pa is missing/],
+    [[...listening, 'stray'], /Unexpected argument 'stray'/],
+    [[...listening, '-c'], /-c needs a path/],
+    [[...listening, '--pa', '127.0.0.1:1', '-c', '/nowhere.yaml'], /\/nowhere\.yaml/],
     [[...listening, '--pa', '127.0.0.1:0'], /port 0 names no peer/],
     [[...listening, '--pa', '127.0.0.1:1', '--cp', 'api'], /--cp must begin with "\/", not "api"/],
     [[...listening, '--pa', '127.0.0.1:1', '--sni', 'a.example'], /--sni needs --tls/],

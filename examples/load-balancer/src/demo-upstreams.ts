@@ -55,10 +55,9 @@ export class DemoUpstreams implements Service {
     this.#say = say
   }
 
-  /** Starts them all; their addresses. */
-  async open(): Promise<string[]> {
-    await Promise.all(this.#upstreams.map((upstream) => upstream.switchOn()))
-    return this.#upstreams.map((upstream) => upstream.address)
+  /** Where they are, once they have started. */
+  get addresses(): string[] {
+    return this.#upstreams.map(({ address }) => address)
   }
 
   /** The name of the upstream with this address. */
@@ -66,7 +65,8 @@ export class DemoUpstreams implements Service {
     return this.#upstreams.find((upstream) => upstream.address === address)?.name ?? address
   }
 
-  start(_context: ServiceContext): void {
+  async start(_context: ServiceContext): Promise<void> {
+    await Promise.all(this.#upstreams.map((upstream) => upstream.switchOn()))
     const last = this.#upstreams.at(-1)
     if (this.#switchMs === 0 || last === undefined) return
     this.#timer = setInterval(() => {

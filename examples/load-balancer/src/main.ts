@@ -11,27 +11,30 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-async function run(options: Options): Promise<void> {
+function balance(options: Options): Server {
   const server = new Server({ argv: options.server })
-  if (server.arguments.test) return server.runForever()
-
-  const demo =
-    options.upstreams.length === 0 ? new DemoUpstreams(DEMO_UPSTREAMS, options.switchSeconds, say) : undefined
-  const addresses = (await demo?.open()) ?? options.upstreams
-  const upstreams = LoadBalancer.fromAddresses(addresses, roundRobin())
+  const given = options.upstreams
+  const demo = given.length > 0 ? undefined : new DemoUpstreams(DEMO_UPSTREAMS, options.switchSeconds, say)
+  const upstreams =
+    demo === undefined
+      ? LoadBalancer.fromAddresses(given, roundRobin())
+      : new LoadBalancer(() => demo.addresses, roundRobin())
   upstreams.setHealthCheck(new TcpHealthCheck(), { intervalMs: 1_000 })
 
   const balancer = new Balancer(upstreams, (address) => demo?.nameOf(address) ?? address, say)
   const proxy = httpProxyService(server.configuration, balancer, { name: 'load balancer' })
   proxy.addListener({ address: options.bindAddress })
 
-  const checks = server.addService(upstreams.backgroundService())
-  server.addService(proxy).addDependency(checks)
-  if (demo !== undefined) server.addService(demo)
+  // The proxy waits for the upstreams to be known, and that waits for the demo ones to have their ports.
+  const discovery = server.addService(upstreams.backgroundService())
+  server.addService(proxy).addDependency(discovery)
+  if (demo !== undefined) discovery.addDependency(server.addService(demo))
   server.onPhase((phase) => {
-    if (phase === 'running') announce(proxy.endpoints()[0]?.text ?? options.bindAddress, addresses)
+    if (phase !== 'running') return
+    const addresses = upstreams.backends.map(({ address }) => address)
+    announce(proxy.endpoints()[0]?.text ?? options.bindAddress, addresses)
   })
-  await server.runForever()
+  return server
 }
 
 function announce(address: string, upstreams: readonly string[]): void {
@@ -48,7 +51,7 @@ Each request gets a line below. Ctrl-C ends it.
 try {
   const options = parseOptions(process.argv.slice(2))
   if (options === 'help') process.stdout.write(USAGE)
-  else await run(options)
+  else await balance(options).runForever()
 } catch (error) {
   process.stderr.write(`load-balancer: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`)
   process.exitCode = 1

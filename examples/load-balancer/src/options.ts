@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { parseAddress, parseServerArguments, type ServerArguments } from '@cirque/core'
+import { parseServerArguments, type ServerArguments } from '@cirque/core'
 
 /** What the load balancer's command line says. */
 export interface Options {
@@ -21,6 +21,7 @@ export const USAGE: string = `Usage: load-balancer [options] [server options]
   -h, --help          print this
 
   -c, --conf FILE   configuration file      -t, --test   check it and leave
+  -d, --daemon      run in the background   -u, --upgrade   take over from a running process
 `
 
 /**
@@ -45,7 +46,5 @@ export function parseOptions(argv: readonly string[]): Options | 'help' {
   if (!(switchSeconds >= 0 && switchSeconds <= 3600)) {
     throw new TypeError(`--switch must be a number of seconds from 0 to 3600, not "${values.switch}"`)
   }
-  // Here, and not where it is used: nothing runs yet that a wrong one would leave behind.
-  parseAddress(values.ba, { allowPortZero: true })
   return { bindAddress: values.ba, upstreams: values.upstream, switchSeconds, server: parsed.options }
 }
