@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import {
   type ClientSessionHandler,
+  HttpPeer,
   type HttpPeerOptions,
   WRITE_DONE,
   WRITE_FULL,
@@ -95,7 +96,6 @@ async function fetchBodies(
   options: HttpPeerOptions,
   worker: number,
 ): Promise<void> {
-  const { HttpPeer } = await import('../src/index.ts')
   for (let round = 0; round < 12; round++) {
     const size = SIZES[(worker + round) % SIZES.length] as number
     const index = worker * 100 + round

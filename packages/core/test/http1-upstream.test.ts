@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { ClientSession } from '../src/index.ts'
 import { turn } from './support/raw-client.ts'
 import {
   answering,
@@ -405,7 +406,7 @@ test('Expect: 100-continue waits for the upstream with a limit, and then for the
     })
   })
   await using connector = startConnector()
-  const start = async (): Promise<[Recorder, import('../src/index.ts').ClientSession]> => {
+  const start = async (): Promise<[Recorder, ClientSession]> => {
     const session = await connector.session(upstream.peer({ readTimeoutMs: 40 }))
     const recorder = new Recorder()
     session.handler = recorder
