@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { isProxyError, ProxyError, statusForError } from '@cirque/error'
 import type { RequestHeadParser } from '@cirque/http'
 import {
@@ -8,6 +9,8 @@ import {
 } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
 import { type Http1ConnectionOwner, Http1ServerConnection } from './http1/server-connection.ts'
+import { type PrefaceOwner, PrefaceReader } from './http2/preface.ts'
+import { type Http2ConnectionOwner, Http2ServerConnection } from './http2/server-connection.ts'
 import type { HttpModuleBuilder } from './modules/http-module.ts'
 import { HttpModules } from './modules/http-modules.ts'
 import { ModuleSession } from './modules/module-session.ts'
@@ -28,15 +31,17 @@ export interface HttpServerStats {
   readonly refusedHeads: Readonly<Record<string, number>>
 }
 
+type HttpConnection = Http1ServerConnection | Http2ServerConnection | PrefaceReader
+
 /** The HTTP protocol over accepted connections: the layer between a listening service and an application. */
-export class HttpServerApp implements ServerApp, Http1ConnectionOwner {
+export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2ConnectionOwner, PrefaceOwner {
   readonly options: ResolvedHttpServerOptions
-  readonly alpnProtocols: readonly string[] = ['http/1.1']
+  readonly alpnProtocols: readonly string[]
   draining = false
   spareParser: RequestHeadParser | null = null
 
   readonly #handler: HttpServerHandler
-  readonly #connections: Set<Http1ServerConnection> = new Set()
+  readonly #connections: Set<HttpConnection> = new Set()
   readonly #refused: Map<string, number> = new Map()
   #requests = 0
 
@@ -44,10 +49,30 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner {
   constructor(handler: HttpServerHandler, options?: HttpServerOptions) {
     this.#handler = handler
     this.options = resolveHttpServerOptions(options)
+    this.alpnProtocols = this.options.http2 ? ['h2', 'http/1.1'] : ['http/1.1']
   }
 
   onConnection(socket: Socket): void {
-    this.#connections.add(new Http1ServerConnection(socket, this))
+    const { http2, h2c, idleTimeoutMs } = this.options
+    if (socket instanceof TLSSocket) this.#serve(socket, http2 && socket.alpnProtocol === 'h2')
+    else if (h2c) this.#connections.add(new PrefaceReader(socket, this, idleTimeoutMs))
+    else this.#connections.add(new Http1ServerConnection(socket, this))
+  }
+
+  #serve(socket: Socket, http2: boolean): void {
+    this.#connections.add(
+      http2 ? new Http2ServerConnection(socket, this) : new Http1ServerConnection(socket, this),
+    )
+  }
+
+  onProtocol(reader: PrefaceReader, http2: boolean): void {
+    this.#connections.delete(reader)
+    this.#serve(reader.socket, http2)
+    if (!http2) reader.socket.resume()
+  }
+
+  onPrefaceFailed(reader: PrefaceReader): void {
+    this.#connections.delete(reader)
   }
 
   onSession(session: ServerSession): void {
@@ -59,7 +84,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner {
     this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1)
   }
 
-  onConnectionClosed(connection: Http1ServerConnection): void {
+  onConnectionClosed(connection: Http1ServerConnection | Http2ServerConnection): void {
     this.#connections.delete(connection)
   }
 

@@ -34,6 +34,20 @@ export interface HttpServerOptions {
   readonly fieldsMax?: number
   /** Longest request target in bytes, else 414. Default 8,192. */
   readonly targetBytesMax?: number
+  /** Offer HTTP/2 in TLS handshakes (ALPN `h2`), before HTTP/1.1. Default true. */
+  readonly http2?: boolean
+  /** Serve HTTP/2 on cleartext connections that begin with its preface, beside HTTP/1. Default false. */
+  readonly h2c?: boolean
+  /** Requests at once on one HTTP/2 connection; more are refused. Default 100. */
+  readonly http2StreamsMax?: number
+  /** What a client may send ahead of each HTTP/2 request's body, in bytes, 16,384 to 2^31-1. Default 65,535. */
+  readonly http2WindowBytes?: number
+  /** Requests that may be reset at once on one HTTP/2 connection, by either side; then it is closed. Default 1,000. */
+  readonly http2ResetBurstMax?: number
+  /** The same in the long run, per second. Default 33. */
+  readonly http2ResetsPerSecondMax?: number
+  /** PING and SETTINGS frames per second on one HTTP/2 connection, ten times as many at once. Default 1,000. */
+  readonly http2ControlFramesPerSecondMax?: number
   /** How strictly HTTP/1 is read. `'strict'` unless you must serve broken clients; see the page on strictness. */
   readonly profile?: HttpProfile
   /** The `Server` field on responses that Cirque itself generates; `''` leaves it out. Default `'Cirque'`. */
@@ -57,6 +71,13 @@ const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
   headBytesMax: 65_536,
   fieldsMax: 256,
   targetBytesMax: 8_192,
+  http2: true,
+  h2c: false,
+  http2StreamsMax: 100,
+  http2WindowBytes: 65_535,
+  http2ResetBurstMax: 1_000,
+  http2ResetsPerSecondMax: 33,
+  http2ControlFramesPerSecondMax: 1_000,
   profile: 'strict',
   serverName: 'Cirque',
 })
@@ -94,7 +115,7 @@ export function resolveHttpServerOptions(options: HttpServerOptions = {}): Resol
 }
 
 function checkNumber(name: string, value: number): void {
-  const least = ZERO_ALLOWED.has(name) ? 0 : 1
+  const least = name === 'http2WindowBytes' ? 16_384 : ZERO_ALLOWED.has(name) ? 0 : 1
   const most = name.endsWith('BytesMax') ? Number.MAX_SAFE_INTEGER : INTEGER_MAX
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new RangeError(
