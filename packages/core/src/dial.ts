@@ -38,7 +38,8 @@ export class Dial implements TimerOwner {
   private readonly peer: HttpPeer
   private readonly context: DialContext
   private readonly connection: Http1ClientConnection
-  private readonly handler: DialHandler
+  /** Null once told: an open connection must not hold on to the first request that used it. */
+  private handler: DialHandler | null
   private readonly connectTimer: CoarseTimer
   private readonly totalTimer: CoarseTimer
   private socket: Duplex | null = null
@@ -65,8 +66,9 @@ export class Dial implements TimerOwner {
     else this.connectTo(address)
   }
 
-  /** Gives up; the handler hears nothing. */
+  /** Gives up; the handler hears nothing. Without effect once it was called. */
   cancel(): void {
+    if (this.settled) return
     this.settle()
     this.socket?.destroy()
   }
@@ -332,11 +334,12 @@ export class Dial implements TimerOwner {
   private succeed(onRead: boolean): void {
     const socket = this.socket
     if (this.settled || socket === null) return
+    const { handler } = this
     // The signal may have been given to the stream itself, which lives on.
     this.abort = null
     this.settle()
     this.connection.attach(socket, onRead)
-    this.handler.onDialled(this.connection)
+    handler?.onDialled(this.connection)
   }
 
   private failWith(cause: unknown): void {
@@ -359,13 +362,15 @@ export class Dial implements TimerOwner {
 
   private fail(error: ProxyError): void {
     if (this.settled) return
+    const { handler } = this
     this.settle()
     this.socket?.destroy()
-    this.handler.onDialFailed(error)
+    handler?.onDialFailed(error)
   }
 
   private settle(): void {
     this.settled = true
+    this.handler = null
     this.connectTimer.cancel()
     this.totalTimer.cancel()
     this.abort?.abort()

@@ -4,10 +4,12 @@ import net, { type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Duplex, duplexPair, PassThrough } from 'node:stream'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { ProxyError } from '@cirque/error'
 import { sharedWheel } from '@cirque/timeout'
 import { expect, test } from 'vitest'
-import { type Connector, HttpPeer, type HttpPeerOptions } from '../src/index.ts'
+import { type ClientSession, type Connector, HttpPeer, type HttpPeerOptions } from '../src/index.ts'
 import { turn } from './support/raw-client.ts'
 import {
   answering,
@@ -117,6 +119,52 @@ test('a cancelled connect calls nobody, and leaves neither socket nor timer', as
   for (let i = 0; i < 20; i++) await turn()
   expect(calls).toEqual([])
   expect(sharedWheel.armedCount).toBe(armed)
+})
+
+test('cancelling a connect that has succeeded leaves its connection alone', async () => {
+  await using upstream = await startUpstream(answering(OK))
+  await using connector = startConnector()
+  const session = await new Promise<ClientSession>((resolve, reject) => {
+    const pending = connector.connect(upstream.peer(), {
+      onConnected: (connected) => {
+        pending.cancel()
+        resolve(connected)
+      },
+      onConnectError: reject,
+    })
+  })
+  expect((await send(session).done).body).toBe('ok')
+  connector.release(session)
+})
+
+test('a pooled connection holds on to no request that used it', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  await using upstream = await startUpstream(answering(OK))
+  await using connector = startConnector()
+  const first = await (async () => {
+    const handler = { session: null as ClientSession | null, payload: new Uint8Array(1) }
+    await new Promise<void>((resolve, reject) => {
+      connector.connect(upstream.peer(), {
+        onConnected: (session) => {
+          handler.session = session
+          resolve()
+        },
+        onConnectError: reject,
+      })
+    })
+    const session = handler.session as ClientSession | null
+    if (session === null) throw new Error('Not connected')
+    const recorder = await send(session).done
+    connector.release(session)
+    return [new WeakRef(handler), new WeakRef(recorder)]
+  })()
+  for (let i = 0; i < 10 && first.some((one) => one.deref() !== undefined); i++) {
+    await turn()
+    collect()
+  }
+  expect(connector.stats().idle).toBe(1)
+  expect(first.map((one) => one.deref())).toEqual([undefined, undefined])
 })
 
 test('the handler is never called within connect()', async () => {
