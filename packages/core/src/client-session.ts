@@ -19,7 +19,7 @@ export interface ClientSessionHandler {
   /**
    * A run of the response's body.
    *
-   * A run of up to 15,360 bytes lies in memory that all connections read into: copy what you keep of it before
+   * A run of up to 2,048 bytes lies in memory that all connections read into: copy what you keep of it before
    * the call returns, whatever you answer; {@link WRITE_RETAINED} for such a run fails the exchange. The memory of a
    * longer one may be read into again when you answer {@link WRITE_DONE}, and stays yours with {@link WRITE_RETAINED}
    * or {@link WRITE_FULL}. `WRITE_FULL` also stops reading until `resumeResponse()`.

@@ -95,7 +95,7 @@ export abstract class ServerSession {
   /**
    * Writes payload bytes `[start, end)`. Anything beyond the announced length fails the session.
    *
-   * A run of up to 15,360 bytes is copied before the call returns: its memory may be reused whatever the answer.
+   * A run of up to 2,048 bytes is copied before the call returns: its memory may be reused whatever the answer.
    */
   abstract writeBody(buffer: Buffer, start: number, end: number): WriteResult
   /** Ends the response. A body shorter than announced closes the connection. */

@@ -27,7 +27,7 @@ function bodyOf(index: number, size: number): Buffer {
 }
 
 const digestOf = (body: Buffer): string => createHash('sha256').update(body).digest('hex')
-const SIZES = [0, 1, 13, 1_000, 15_359, 15_360, 15_361, 16_384, 65_535, 65_536, 65_537, 300_000]
+const SIZES = [0, 1, 13, 1_000, 2_047, 2_048, 2_049, 16_384, 65_535, 65_536, 65_537, 300_000]
 
 function serveBodies(socket: Socket): void {
   let text = ''
@@ -55,7 +55,7 @@ function serveBodies(socket: Socket): void {
 }
 
 /** Runs up to this size must be copied. */
-const COPIED_BYTES_MAX = 15_360
+const COPIED_BYTES_MAX = 2_048
 
 /** Keeps the memory that it was given, as the contract allows, and reads it only at the end. */
 class Keeper implements ClientSessionHandler {

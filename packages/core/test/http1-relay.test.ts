@@ -86,7 +86,7 @@ function relayTo(connector: Connector, peer: HttpPeer): HttpServerApp {
   })
 }
 
-const SIZES = [0, 1, 100, 5_000, 15_360, 15_361, 40_000, 65_536, 200_000, 1_000_000]
+const SIZES = [0, 1, 100, 2_048, 2_049, 15_361, 40_000, 65_536, 200_000, 1_000_000]
 
 function bodyOf(seed: number, size: number): Buffer {
   const body = Buffer.allocUnsafe(size)

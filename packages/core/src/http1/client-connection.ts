@@ -508,8 +508,12 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     this.responseBodyBytes += size
     let result: WriteResult
     if (buffer === sharedReadBuffer && size > TEXT_BODY_BYTES_MAX) {
-      // Every connection reads into this memory: what may stay queued has to move out of it.
-      result = handler.onResponseData(Buffer.from(buffer.subarray(start, end)), 0, size)
+      // Every connection reads into this memory: what may stay queued has to move out of it. Mostly it does
+      // not stay, and the memory it moved to serves again at once.
+      const own = takeReadBuffer()
+      buffer.copy(own, 0, start, end)
+      result = handler.onResponseData(own, 0, size)
+      if (result === WRITE_DONE) returnReadBuffer(own)
     } else {
       result = handler.onResponseData(buffer, start, end)
       if (result !== WRITE_DONE) {

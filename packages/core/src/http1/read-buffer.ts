@@ -1,4 +1,4 @@
-/** Bytes that one read can bring. Larger reads gained nothing in bench/response-write.bench.ts. */
+/** Bytes that one read can bring: what libuv itself asks for. */
 export const READ_BYTES = 65_536
 
 /** How many buffers wait for reuse; 4 MiB at most. */
