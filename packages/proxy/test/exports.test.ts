@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest'
+import * as proxy from '../src/index.ts'
+
+test('the exported names change on purpose only', () => {
+  expect(Object.keys(proxy).sort()).toMatchInlineSnapshot(`
+    [
+      "HttpProxy",
+      "HttpProxyService",
+      "PHASES",
+      "RetryBudget",
+      "Session",
+      "httpProxyService",
+    ]
+  `)
+})
