@@ -38,6 +38,28 @@ test('two requests mean the same wherever a packet ends', async () => {
   }
 })
 
+test('the last response is not lost to requests that are under way when we close', async () => {
+  const body = Buffer.alloc(2_000_000, 'x')
+  await using server = await startServer((session) => session.respond(200, { body }), {
+    requestsPerConnectionMax: 1,
+  })
+  await using client = await connectRaw(server.port)
+  client.send(get('/'))
+  // The next ones arrive after the response was handed to the kernel, before the client has read it.
+  client.socket.pause()
+  while (server.app.stats().requests === 0) await turn()
+  const batch = get('/next').repeat(200)
+  for (let i = 0; i < 20; i++) {
+    client.send(batch)
+    await turn()
+  }
+  client.socket.resume()
+  const reply = await client.rest()
+  expect(reply.length).toBeGreaterThan(body.length)
+  expect(client.wasReset).toBe(false)
+  expect(server.app.stats().requests).toBe(1)
+})
+
 test('RFC 9112 §9.3: 1.1 keeps the connection unless told otherwise, 1.0 only when asked', async () => {
   await using server = await startServer(hello)
   expect(await exchange(server.port, get('/', 'Connection: close\r\n'))).toMatch(/Connection: close\r\n/)

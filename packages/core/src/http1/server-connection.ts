@@ -355,7 +355,7 @@ export class Http1ServerConnection implements TimerOwner {
   sessionEnded(session: Http1ServerSession, keepAlive: boolean): void {
     if (this.session !== session || this.state !== 'exchange') return
     if (!keepAlive || (this.ended && this.held === null)) {
-      this.close()
+      this.close(session.clientKeepAlive)
     } else if (session.requestComplete) {
       this.nextRequest()
     } else {
@@ -379,9 +379,9 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   /** Ends our side after what is written; reads on where closing at once could destroy it on its way (RFC 9112 §9.6). */
-  private close(): void {
+  private close(expectsMore: boolean = false): void {
     const session = this.session
-    const unread = this.held !== null || (session !== null && !session.requestComplete)
+    const unread = expectsMore || this.held !== null || (session !== null && !session.requestComplete)
     this.session = null
     if (unread && !this.ended) {
       this.linger()

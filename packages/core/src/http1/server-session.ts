@@ -26,7 +26,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   private readonly connection: Http1ServerConnection
   private readonly contentLength: number
   private readonly chunked: boolean
-  private readonly clientKeepAlive: boolean
+  /** The client means to send more after this request: it may be on its way already. */
+  readonly clientKeepAlive: boolean
   private readonly upgradeWanted: boolean
   private readonly continueWanted: boolean
   private bodyRemaining: number
