@@ -17,4 +17,9 @@ export class Spreader implements ProxyHttp {
     })
     return new HttpPeer(upstream)
   }
+
+  /** An upstream that cannot be reached is not left for the next round of checks to find out. */
+  failToConnect(): void {
+    void this.#upstreams.runHealthCheck()
+  }
 }

@@ -24,6 +24,11 @@ export class Balancer implements ProxyHttp {
     return new HttpPeer(upstream, { connectTimeoutMs: 1_000 })
   }
 
+  /** An upstream that cannot be reached is not left for the next round of checks to find out. */
+  failToConnect(): void {
+    void this.#upstreams.runHealthCheck()
+  }
+
   logging(session: Session, error: ProxyError | undefined): void {
     const { attempts, startedAt, endedAt } = session.record
     const { method, path } = session.request

@@ -23,7 +23,7 @@ test('while an upstream is off, its requests go to the others and none is lost; 
   // the check is first, the upstream goes off again.
   for (let times = 1; !/, 2 attempts, 200/.test(balancer.stdout); times++) {
     await balancer.output(new RegExp(`(?:is switched off[^]*){${times}}`))
-    const replies = await Promise.all(Array.from({ length: 12 }, () => request(address, '/')))
+    const replies = await Promise.all(Array.from({ length: 40 }, () => request(address, '/')))
     for (const { status, body } of replies) {
       expect(status).toBe(200)
       expect(body).toMatch(/^hello from upstream [12]\n$/)

@@ -41,6 +41,11 @@ export class PathRouter implements ProxyHttp<Context> {
     })
     return new HttpPeer(upstream)
   }
+
+  /** An upstream that cannot be reached is not left for the next round of checks to find out. */
+  failToConnect(_session: Session, _peer: HttpPeer, _error: Error, { upstreams }: Context): void {
+    void upstreams?.runHealthCheck()
+  }
 }
 
 function isUnder(path: string, prefix: string): boolean {

@@ -35,6 +35,11 @@ export class StickyProxy implements ProxyHttp<Context> {
     return new HttpPeer(choice?.backend)
   }
 
+  /** An upstream that cannot be reached is not left for the next round of checks to find out. */
+  failToConnect(): void {
+    void this.#upstreams.runHealthCheck()
+  }
+
   responseFilter(_session: Session, response: ResponseHeader, { token }: Context): void {
     if (response.status < 200 || token === undefined) return
     response.appendHeader('Set-Cookie', this.#sticky.cookie(token))
