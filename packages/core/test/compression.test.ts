@@ -273,6 +273,21 @@ describe('passes as it is', () => {
     expect(running.builder.stats().compressed).toBe(0)
   })
 
+  test('what the client wants as it is', async () => {
+    await using running = await start(answering({ 'Content-Type': 'text/plain' }))
+    const request = httpRequest({
+      port: running.server.port,
+      host: '127.0.0.1',
+      agent: false,
+      headers: { 'accept-encoding': 'gzip', 'cache-control': 'no-transform' },
+    })
+    request.end()
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    expect(response.headers['content-encoding']).toBeUndefined()
+    response.resume()
+    await once(response, 'end')
+  })
+
   test('what the client refuses, though others may get it coded', async () => {
     await using running = await start(answering({ 'Content-Type': 'text/plain' }))
     for (const accept of [undefined, 'identity', 'gzip;q=0', '*;q=0']) {

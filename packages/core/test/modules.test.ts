@@ -301,6 +301,62 @@ describe.each(['throws', 'rejects', 'rejects later'])('a module that %s', (how) 
   })
 })
 
+test('a builder that throws ends the request, and the modules made before it are closed', async () => {
+  let broken = true
+  let closed = 0
+  const good: HttpModuleBuilder<First> = {
+    module: First,
+    order: 1,
+    init: () => Object.assign(new First(''), { close: () => void closed++ }),
+  }
+  const bad: HttpModuleBuilder<Second> = {
+    module: Second,
+    init() {
+      if (broken) throw new Error('the fault')
+      return new Second('')
+    },
+  }
+  const app = serveHttp((session) => session.respond(200, { body: 'hello' }), { modules: [good, bad] })
+  await using server = await startApp(app)
+  expect(await exchange(server.port, GET)).toMatch(/^HTTP\/1\.1 500 /)
+  expect(closed).toBe(1)
+  broken = false
+  expect(bodyOf(await exchange(server.port, GET))).toBe('hello')
+  expect(closed).toBe(2)
+})
+
+test('a module that throws when it is closed harms nobody', async () => {
+  let closed = 0
+  const bad = { module: First, init: () => Object.assign(new First(''), { close }) }
+  const good = { module: Second, init: () => Object.assign(new Second(''), { close: () => void closed++ }) }
+  function close(): void {
+    throw new Error('the fault')
+  }
+  await using server = await startApp(serveHttp((session) => session.respond(200), { modules: [bad, good] }))
+  expect(await exchange(server.port, GET)).toMatch(/^HTTP\/1\.1 200 /)
+  expect(closed).toBe(1)
+})
+
+test.each([
+  ['short', 6],
+  ['long', 4],
+])(
+  'a filtered body that is too %s for its announced length is cut, as an unfiltered one is',
+  async (_how, bytes) => {
+    await using running = await start(
+      async (session) => {
+        await session.writeResponseHeader(ResponseHeader.build(200), bytes)
+        session.downstream.flush()
+        await session.writeResponseBody(Buffer.from('hello'))
+        session.endResponse()
+      },
+      { responseBodyFilter: () => undefined },
+    )
+    const answer = await exchange(running.server.port, GET)
+    expect(answer).not.toMatch(/\r\n0\r\n/)
+  },
+)
+
 test('a ProxyError that a module throws picks the answer', async () => {
   await using running = await start((session) => session.respond(200), {
     requestHeaderFilter() {

@@ -1,4 +1,4 @@
-import type { ResponseHeader } from '@cirque/http'
+import type { HeaderFields, RequestHeader, ResponseHeader } from '@cirque/http'
 
 /** A shorter body is not worth a coding: what it says of itself would take more than it saves. */
 export const COMPRESSION_BYTES_MIN = 20
@@ -32,17 +32,22 @@ export function isStreamType(type: string): boolean {
  * True when a response's content may be sent in another coding: a whole one, that nobody has forbidden to
  * change and that carries no digest of its bytes.
  */
-export function mayChangeCoding(response: ResponseHeader): boolean {
+export function mayChangeCoding(request: RequestHeader, response: ResponseHeader): boolean {
   if (response.status === 206 || response.has('content-range')) return false
-  // RFC 9110 §7.7: no-transform forbids it. RFC 9530: these digests are of the content as it is coded.
-  const cacheControl = response.getCombined('cache-control')
-  if (cacheControl !== undefined && /(?:^|[\s,])no-transform(?:$|[\s,;=])/i.test(cacheControl)) return false
+  if (forbidsTransform(request) || forbidsTransform(response)) return false
+  // RFC 9530 §2 and §3: these digests are of the content as it is coded.
   return !(
     response.has('content-digest') ||
     response.has('repr-digest') ||
     response.has('digest') ||
     response.has('content-md5')
   )
+}
+
+/** `no-transform`, which either side may ask for (RFC 9110 §7.7, RFC 9111 §5.2). */
+function forbidsTransform(header: HeaderFields): boolean {
+  const cacheControl = header.getCombined('cache-control')
+  return cacheControl !== undefined && /(?:^|[\s,])no-transform(?:$|[\s,;=])/i.test(cacheControl)
 }
 
 /** Adds `Accept-Encoding` to `Vary`, where it is not said already (RFC 9110 §12.5.5). */

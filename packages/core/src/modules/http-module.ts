@@ -86,7 +86,7 @@ export interface HttpModule {
    */
   responseDoneFilter?(context: HttpModuleContext): ModuleBytes | Promise<ModuleBytes>
 
-  /** Called exactly once when the module is no longer needed, however the request ended. Must not throw. */
+  /** Called exactly once when the module is no longer needed, however the request ended. What it throws is dropped. */
   close?(): void
 }
 
@@ -100,6 +100,6 @@ export interface HttpModuleBuilder<M extends HttpModule = HttpModule> {
   readonly module: HttpModuleClass<M>
   /** Modules of a higher order run first, in both directions; equal ones as they were added. Default 0. */
   readonly order?: number
-  /** Called once per request. */
+  /** Called once per request. What it throws ends the request as a failed `requestHeaderFilter` does. */
   init(): M
 }

@@ -44,14 +44,32 @@ export class HttpModules {
     return this
   }
 
-  /** The modules of one request. From the first call on, no module can be added. */
+  /**
+   * The modules of one request. From the first call on, no module can be added.
+   *
+   * @throws What a builder throws; the modules made before it are closed.
+   */
   createContext(request: RequestHeader): HttpModuleContext {
     this.#frozen = true
-    return new HttpModuleContext(
-      request,
-      this.#builders,
-      this.#builders.map((builder) => builder.init()),
-    )
+    const modules: HttpModule[] = []
+    try {
+      for (const builder of this.#builders) modules.push(builder.init())
+    } catch (error) {
+      closeModules(modules)
+      throw error
+    }
+    return new HttpModuleContext(request, this.#builders, modules)
+  }
+}
+
+/** Closes every module, whatever another throws: a request has ended and nobody is left to be told. @internal */
+export function closeModules(modules: readonly HttpModule[]): void {
+  for (const module of modules) {
+    try {
+      module.close?.()
+    } catch {
+      // The others still hold what they hold.
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { isProxyError, ProxyError } from '@cirque/error'
+import { type ErrorCode, isProxyError, ProxyError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
 import {
@@ -9,7 +9,7 @@ import {
   type WriteResult,
 } from '../server-session.ts'
 import type { HttpModule } from './http-module.ts'
-import type { HttpModuleContext, HttpModules } from './http-modules.ts'
+import { closeModules, HttpModuleContext, type HttpModules } from './http-modules.ts'
 import { ModuleBody, type ModuleBodySink, type ModuleBodyStage, type ModuleBodyStep } from './module-body.ts'
 
 const RESPONSE_FILTERS: Readonly<Record<ModuleBodyStep, keyof HttpModule>> = Object.freeze({
@@ -43,6 +43,8 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
   #requestWanted = false
   #requestResumed: (() => void) | null = null
   #responseBody: ModuleBody | null = null
+  /** What the handler still owes of a body that modules filter, in bytes; -1 when it did not say. */
+  #responseOwed = -1
   /** True while a module's filter of the response's head is waited for. */
   #headPending = false
   /** What the handler wrote meanwhile. */
@@ -55,6 +57,8 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
   /** The modules have nothing more to say. */
   #bypassed = false
   #released = false
+  /** What a builder threw; told by `filterRequestHeader`, where somebody can answer. */
+  #initError: { readonly error: unknown } | null = null
   #drained: (() => void) | null = null
   #written: (() => void) | null = null
 
@@ -62,7 +66,14 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     super(inner.request)
     this.#inner = inner
     this.#owner = owner
-    this.#modules = modules.createContext(inner.request)
+    let context: HttpModuleContext
+    try {
+      context = modules.createContext(inner.request)
+    } catch (error) {
+      context = new HttpModuleContext(inner.request, [], [])
+      this.#initError = { error }
+    }
+    this.#modules = context
     inner.handler = this
   }
 
@@ -72,6 +83,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
 
   /** Runs the modules' filters of the request's head. Throws or rejects with what a module threw. */
   filterRequestHeader(): void | Promise<void> {
+    if (this.#initError !== null) throw this.#initError.error
     const { modules } = this.modules
     for (let i = 0; i < modules.length; i++) {
       const pending = (modules[i] as HttpModule).requestHeaderFilter?.(this.request, this.modules)
@@ -257,6 +269,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     const stages = bodyless ? [] : this.#responseStages()
     // A module that took the field away wants a body of unknown length, as does one that may change it.
     const unknown = stages.length > 0 || (declared && !header.has('content-length'))
+    this.#responseOwed = contentLength
     if (stages.length > 0) this.#responseBody = new ModuleBody(stages, this.#responseSink())
     this.#inner.writeHead(header, unknown && !bodyless ? -1 : contentLength)
     if (waited) this.#sendEarly()
@@ -310,8 +323,16 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
   }
 
   #passBody(chunk: Buffer): void {
-    if (this.#responseBody !== null) this.#responseBody.push(chunk)
-    else {
+    if (this.#responseBody !== null) {
+      if (this.#responseOwed >= 0) {
+        this.#responseOwed -= chunk.length
+        if (this.#responseOwed < 0) {
+          this.#breakOff('INTERNAL_ERROR', 'Response body exceeds its Content-Length')
+          return
+        }
+      }
+      this.#responseBody.push(chunk)
+    } else {
       this.#inner.writeBody(chunk, 0, chunk.length)
       this.responseBodyBytes = this.#inner.responseBodyBytes
     }
@@ -325,8 +346,17 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
   }
 
   #passEnd(trailers: string[] | null): void {
-    if (this.#responseBody !== null) this.#responseBody.end(trailers)
-    else this.#responseDone(trailers)
+    if (this.#responseBody === null) this.#responseDone(trailers)
+    else if (this.#responseOwed > 0) {
+      // A module made chunks of it, whose end would say that the body is whole.
+      this.#breakOff('PREMATURE_BODY_END', `Response body is ${this.#responseOwed} bytes short`)
+    } else this.#responseBody.end(trailers)
+  }
+
+  #breakOff(code: ErrorCode, message: string): void {
+    const error = new ProxyError(code, 'internal', message)
+    this.destroy(error)
+    this.handler?.onDownstreamAbort(error)
   }
 
   #responseDone(trailers: string[] | null): void {
@@ -396,7 +426,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     this.#drained = null
     this.#requestResumed?.()
     this.#requestResumed = null
-    for (const module of this.modules.modules) module.close?.()
+    closeModules(this.modules.modules)
   }
 
   #responseStages(): ModuleBodyStage[] {

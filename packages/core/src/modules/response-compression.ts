@@ -102,10 +102,11 @@ export class ResponseCompression implements HttpModule {
     if (response.status === 304) {
       // It speaks of the response that was sent before, which may have been compressed: RFC 9110 §15.4.5.
       varyByEncoding(response)
-      if (chooseCoding(accepted, offered) !== undefined && !this.#preserveEtag) weakenEtag(response)
+      const changed = this.#decompress || chooseCoding(accepted, offered) !== undefined
+      if (changed && !this.#preserveEtag) weakenEtag(response)
       return
     }
-    if (bodylessStatus(response.status) || !mayChangeCoding(response)) return
+    if (bodylessStatus(response.status) || !mayChangeCoding(request, response)) return
     const coded = response.getCombined('content-encoding')?.trim().toLowerCase() ?? ''
     // The head that answers HEAD is that of GET (RFC 9110 §9.3.2); only nothing follows it.
     const head = request.method === 'HEAD'
