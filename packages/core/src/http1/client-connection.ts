@@ -22,7 +22,7 @@ import type { ConnectionDigest } from '../digest.ts'
 import type { HttpPeer } from '../peer.ts'
 import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import { requestHeadText } from './head-writer.ts'
-import { returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
+import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
 import { bytesTaken, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
 
 /** Limits on what an upstream may send as a response's head. */
@@ -320,6 +320,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       case 'body':
         this.readTimer.arm(this.peer.options.readTimeoutMs)
         this.processBody(buffer, start, end)
+        if (end === buffer.length && this.state === 'body') this.growBuffer()
         break
       case 'tunnel':
         this.deliver(buffer, start, end)
@@ -518,7 +519,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       result = handler.onResponseData(buffer, start, end)
       if (result !== WRITE_DONE) {
         // The handler may still refer to this memory: nothing is read into it any more.
-        if (buffer === this.readBuffer) this.readBuffer = takeReadBuffer()
+        if (buffer === this.readBuffer) this.readBuffer = takeReadBuffer(buffer.length)
         else if (buffer === sharedReadBuffer && result === WRITE_RETAINED) {
           // Better no response than one with another's bytes in it.
           this.fail(
@@ -541,6 +542,14 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   /** A long body passes: from the next read on use memory that no other connection reads into. */
   private useOwnBuffer(): void {
     if (this.onRead && this.readBuffer === null) this.readBuffer = takeReadBuffer()
+  }
+
+  /** The body fills its memory in one read: more at a time costs less. */
+  private growBuffer(): void {
+    const buffer = this.readBuffer
+    if (buffer === null || buffer.length === LONG_READ_BYTES) return
+    returnReadBuffer(buffer)
+    this.readBuffer = takeReadBuffer(LONG_READ_BYTES)
   }
 
   private useSharedBuffer(): void {

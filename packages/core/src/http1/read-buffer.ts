@@ -1,25 +1,32 @@
 /** Bytes that one read can bring: what libuv itself asks for. */
 export const READ_BYTES = 65_536
 
-/** How many buffers wait for reuse; 4 MiB at most. */
+/** Bytes that one read of a long body can bring, once it has filled smaller memory. */
+export const LONG_READ_BYTES = 262_144
+
+/** How many buffers of each size wait for reuse: 8 MiB in all at most. */
 const SPARE_COUNT_MAX = 64
+const SPARE_LONG_COUNT_MAX = 16
 
 const spare: Buffer[] = []
+const spareLong: Buffer[] = []
 
 /**
- * The memory that upstream connections read heads and small bodies into. All connections of a thread share
- * it, for what is read is used up before the next read, and 10,000 idle connections hold no memory.
+ * The memory that connections read heads and small bodies into. All connections of a thread share it, for
+ * what is read is used up before the next read, and 10,000 idle connections hold no memory.
  * Not on Windows, where the kernel fills buffers while JavaScript runs.
  */
 export const sharedReadBuffer: Buffer | null =
   process.platform === 'win32' ? null : Buffer.allocUnsafeSlow(READ_BYTES)
 
-/** A buffer for one connection's own use, while a long body passes through it. */
-export function takeReadBuffer(): Buffer {
-  return spare.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES)
+/** A buffer for one connection's own use, while a long body passes through it; of `READ_BYTES` or `LONG_READ_BYTES`. */
+export function takeReadBuffer(size: number = READ_BYTES): Buffer {
+  return (size > READ_BYTES ? spareLong.pop() : spare.pop()) ?? Buffer.allocUnsafeSlow(size)
 }
 
 /** Gives a buffer back that nothing refers to any more. */
 export function returnReadBuffer(buffer: Buffer): void {
-  if (spare.length < SPARE_COUNT_MAX) spare.push(buffer)
+  if (buffer.length > READ_BYTES) {
+    if (spareLong.length < SPARE_LONG_COUNT_MAX) spareLong.push(buffer)
+  } else if (spare.length < SPARE_COUNT_MAX) spare.push(buffer)
 }
