@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net'
 import { cpus } from 'node:os'
 import { Duplex } from 'node:stream'
-import { createConfiguration, HttpPeer } from '@cirque/core'
+import { createConfiguration, HttpPeer, responseCompression } from '@cirque/core'
 import { HttpProxy, type ProxyHttp } from '@cirque/proxy'
 
 const ROUNDS = 7
@@ -68,8 +68,17 @@ const peer = new HttpPeer('127.0.0.1:1', { connect: async () => upstream })
 const other = new MemoryStream()
 other.onWritten = () => other.emit('data', response)
 const otherPeer = new HttpPeer('127.0.0.1:2', { connect: async () => other })
+const third = new MemoryStream()
+third.onWritten = () => third.emit('data', response)
+const thirdPeer = new HttpPeer('127.0.0.1:3', { connect: async () => third })
+const off = responseCompression({ gzipLevel: 0, brLevel: 0, zstdLevel: 0 })
 
 console.log(`Node ${process.version}, ${cpus()[0]?.model ?? 'unknown CPU'}`)
 await measure('bare proxy, 1 field', { upstreamPeer: () => peer }, request)
 await measure('bare proxy, 11 fields', { upstreamPeer: () => otherPeer }, browser)
+await measure(
+  'with compression at level 0, 11 fields',
+  { upstreamPeer: () => thirdPeer, initDownstreamModules: (modules) => void modules.add(off) },
+  browser,
+)
 process.exitCode = 0

@@ -235,7 +235,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
       return
     }
     if (this.#bypassed) this.#inner.writeHead(header, contentLength)
-    else this.#filterHead(header, contentLength, header.has('content-length'), 0)
+    else this.#filterHead(header, contentLength, declaresLength(header), 0)
   }
 
   #filterHead(header: ResponseHeader, contentLength: number, declared: boolean, from: number): void {
@@ -268,7 +268,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     const bodyless = this.request.method === 'HEAD' || bodylessStatus(header.status)
     const stages = bodyless ? [] : this.#responseStages()
     // A module that took the field away wants a body of unknown length, as does one that may change it.
-    const unknown = stages.length > 0 || (declared && !header.has('content-length'))
+    const unknown = stages.length > 0 || (declared && !declaresLength(header))
     this.#responseOwed = contentLength
     if (stages.length > 0) this.#responseBody = new ModuleBody(stages, this.#responseSink())
     this.#inner.writeHead(header, unknown && !bodyless ? -1 : contentLength)
@@ -443,6 +443,11 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
       done: module.responseDoneFilter === undefined ? null : () => module.responseDoneFilter?.(context),
     }))
   }
+}
+
+/** Asks a head that nobody edited without taking it apart. */
+function declaresLength(header: ResponseHeader): boolean {
+  return header.rawBlock === null ? header.has('content-length') : header.rawContentLength >= 0
 }
 
 function filtersRequestBody(module: HttpModule): boolean {

@@ -19,7 +19,13 @@ import {
   type ResponseCompressionStats,
 } from './compression-settings.ts'
 import { ContentCodec, createDecoder, createEncoder } from './content-codec.ts'
-import { type AcceptedCodings, acceptedCodings, type ContentCoding, chooseCoding } from './content-coding.ts'
+import {
+  type AcceptedCodings,
+  acceptedCodings,
+  CONTENT_CODINGS,
+  type ContentCoding,
+  chooseCoding,
+} from './content-coding.ts'
 import type { HttpModule, HttpModuleBuilder } from './http-module.ts'
 import type { HttpModuleContext } from './http-modules.ts'
 
@@ -45,7 +51,7 @@ export class ResponseCompression implements HttpModule {
   filtersResponseBody = false
   readonly #settings: CompressionSettings
   readonly #totals: CompressionTotals
-  readonly #levels: Record<ContentCoding, number>
+  #levels: Readonly<Record<ContentCoding, number>>
   #decompress: boolean
   #preserveEtag: boolean
   #codec: ContentCodec | null = null
@@ -56,7 +62,7 @@ export class ResponseCompression implements HttpModule {
   constructor(settings: CompressionSettings, totals: CompressionTotals) {
     this.#settings = settings
     this.#totals = totals
-    this.#levels = { ...settings.levels }
+    this.#levels = settings.levels
     this.#decompress = settings.decompress
     this.#preserveEtag = settings.preserveEtag
   }
@@ -68,8 +74,11 @@ export class ResponseCompression implements HttpModule {
    * @throws {RangeError} If a coding has no such level; for all of them 0 to 9 are allowed.
    */
   adjustLevel(level: number, coding?: ContentCoding): void {
-    if (coding !== undefined) this.#levels[coding] = checkLevel(coding, level)
-    else for (const each of this.#settings.preference) this.#levels[each] = checkLevel(each, level)
+    const levels = { ...this.#levels }
+    for (const each of CONTENT_CODINGS) {
+      if (coding === undefined || coding === each) levels[each] = checkLevel(each, level)
+    }
+    this.#levels = levels
   }
 
   /** Switches decompression on or off for this request. */
@@ -95,8 +104,9 @@ export class ResponseCompression implements HttpModule {
   }
 
   responseHeaderFilter(response: ResponseHeader, contentLength: number, context: HttpModuleContext): void {
+    const { gzip, br, zstd } = this.#levels
+    if (gzip + br + zstd === 0 && !this.#decompress) return
     const offered = this.#settings.preference.filter((coding) => this.#levels[coding] > 0)
-    if (offered.length === 0 && !this.#decompress) return
     const { request } = context
     const accepted = acceptedCodings(request.getCombined('accept-encoding'))
     if (response.status === 304) {
