@@ -13,8 +13,10 @@ export const TEXT_BODY_BYTES_MAX = 2_048
  */
 export function bytesTaken(socket: Duplex): number {
   const { bytesWritten = 0, _handle } = socket as Duplex & MeasuredSocket
-  const handed = _handle?.bytesWritten
-  const queued = _handle?.writeQueueSize
+  // TLS counts what it was given; what the kernel took of it, only the TCP handle below knows.
+  const handle = _handle?._parent ?? _handle
+  const handed = handle?.bytesWritten
+  const queued = handle?.writeQueueSize
   if (handed === undefined || queued === undefined) return bytesWritten - socket.writableLength
   return handed - queued
 }
@@ -24,9 +26,15 @@ export function bytesQueued(socket: Duplex): number {
   return socket.writableLength + ((socket as Duplex & MeasuredSocket)._handle?.writeQueueSize ?? 0)
 }
 
+interface MeasuredHandle {
+  readonly bytesWritten?: number
+  readonly writeQueueSize?: number
+  readonly _parent?: MeasuredHandle | null
+}
+
 interface MeasuredSocket {
   readonly bytesWritten?: number
-  readonly _handle?: { readonly bytesWritten?: number; readonly writeQueueSize?: number } | null
+  readonly _handle?: MeasuredHandle | null
 }
 
 /** Renders a flat list of trailer fields. */
