@@ -498,7 +498,12 @@ export class ProxyExchange<Ctx>
     const { budget } = this.proxy
     // A connection from the pool that its peer closed meanwhile costs nobody anything.
     if (budget === undefined || (this.attempt?.reused === true && this.attempt.status === 0)) return true
-    return budget.tryWithdraw()
+    try {
+      return budget.tryWithdraw()
+    } catch (error) {
+      this.proxy.logger.error('The retry budget failed', { error })
+      return false
+    }
   }
 
   /** The request has failed for good. */

@@ -14,6 +14,7 @@ import {
   type ServiceContext,
   silentLogger,
 } from '@cirque/core'
+import { ProxyError } from '@cirque/error'
 import { ProxyExchange } from './exchange.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { answerAtOnce } from './hooks.ts'
@@ -144,7 +145,15 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     }
     this.#requests++
     this.#active++
-    new ProxyExchange(this, downstream).start()
+    const exchange = new ProxyExchange(this, downstream)
+    try {
+      exchange.start()
+    } catch (error) {
+      // A fault of ours or of something that was handed to us must not end the process.
+      exchange.fail(
+        new ProxyError('INTERNAL_ERROR', 'internal', 'Starting the exchange failed', { cause: error }),
+      )
+    }
   }
 
   /** @internal */
