@@ -228,6 +228,21 @@ describe('a module that fails', () => {
   })
 })
 
+test('a module that takes the Content-Length away gets a body of unknown length', async () => {
+  await using upstream = await startScript(HELLO)
+  const app = (take: boolean): ProxyHttp => ({
+    upstreamPeer: () => new HttpPeer(upstream.address),
+    ...modules(
+      module({ responseHeaderFilter: (response) => void (take && response.removeHeader('Content-Length')) }),
+    ),
+  })
+  for (const take of [false, true]) {
+    await using proxy = await startProxy(app(take))
+    const response = await ask(proxy.port, get())
+    expect([response.body, response.headers['content-length']]).toEqual(['hello', take ? undefined : '5'])
+  }
+})
+
 test('an upgrade passes modules by, and what flows in the tunnel too', async () => {
   await using upstream = await startUpstream(() => undefined)
   upstream.server.on('upgrade', (_request, socket) => {

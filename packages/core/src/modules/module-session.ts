@@ -447,7 +447,8 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
 
 /** Asks a head that nobody edited without taking it apart. */
 function declaresLength(header: ResponseHeader): boolean {
-  return header.rawBlock === null ? header.has('content-length') : header.rawContentLength >= 0
+  const { lines } = header
+  return lines === null ? header.has('content-length') : lines.contentLength >= 0
 }
 
 function filtersRequestBody(module: HttpModule): boolean {
