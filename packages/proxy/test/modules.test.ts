@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import { createGunzip, gunzipSync, gzipSync } from 'node:zlib'
 import {
@@ -306,14 +307,11 @@ describe('compression', () => {
   })
 
   test('sends the head and each event of a stream at once', async () => {
-    const write = [gate(), gate()]
-    await using upstream = await startUpstream(async (_request, response) => {
+    const opened = gate<ServerResponse>()
+    await using upstream = await startUpstream((_request, response) => {
       response.setHeader('Content-Type', 'text/event-stream')
       response.flushHeaders()
-      for (const [i, each] of write.entries()) {
-        await each.promise
-        response.write(`data: ${i}\n\n`)
-      }
+      opened.open(response)
     })
     const { builder, app } = compressing(upstream.address)
     await using proxy = await startProxy(app)
@@ -321,8 +319,9 @@ describe('compression', () => {
     client.write(get('/', 'Accept-Encoding: gzip'))
     await client.take('\r\n\r\n')
     const gunzip = createGunzip()
-    for (const [i, each] of write.entries()) {
-      each.open()
+    const response = await opened.promise
+    for (const i of [0, 1]) {
+      response.write(`data: ${i}\n\n`)
       const size = Number.parseInt(await client.take('\r\n'), 16)
       await until(() => client.received.length >= size + 2, 'the event does not come')
       gunzip.write(Buffer.from(client.received.slice(0, size), 'latin1'))
