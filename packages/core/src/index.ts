@@ -49,7 +49,6 @@ export type {
   ListenerConfig,
   ListenerSocketOptions,
   TcpListenerOptions,
-  TlsListenerOptions,
   UnixListenerOptions,
 } from './listener-options.ts'
 export {
@@ -146,3 +145,10 @@ export {
   type ServiceContext,
 } from './service.ts'
 export type { ServiceHandle } from './service-graph.ts'
+export type { CertificateFacts } from './tls/certificate-facts.ts'
+export type { ClientCertificates } from './tls/client-certificates.ts'
+export type { TlsIdentity } from './tls/identity.ts'
+export type { TlsCertificate, TlsListenerOptions, TlsReloadEvent } from './tls/listener-options.ts'
+export type { TlsProfile } from './tls/profile.ts'
+export type { LoadCertificate, RuntimeCertificateOptions } from './tls/runtime-certificates.ts'
+export { TicketKeys, type TicketKeysOptions } from './tls/ticket-keys.ts'

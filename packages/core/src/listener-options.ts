@@ -1,4 +1,3 @@
-import type { TlsOptions } from 'node:tls'
 import { inspect } from 'node:util'
 import { type Address, parseAddress } from './address.ts'
 import {
@@ -6,6 +5,7 @@ import {
   type ProxyProtocolPlan,
   planProxyProtocol,
 } from './proxy-protocol/listener-option.ts'
+import type { TlsListenerOptions } from './tls/listener-options.ts'
 
 /** Socket options of a listener. Those that need TCP are refused on a Unix socket. */
 export interface ListenerSocketOptions {
@@ -37,43 +37,6 @@ export interface TcpListenerOptions extends ListenerSocketOptions {
 export interface UnixListenerOptions extends ListenerSocketOptions {
   /** Permissions of the socket file; connecting takes write permission. Default 0o660. */
   readonly mode?: number
-}
-
-/** What of Node's TLS server options passes through; see `tls.createServer`. */
-type TlsPassThrough = Pick<
-  TlsOptions,
-  | 'ALPNCallback'
-  | 'ca'
-  | 'cert'
-  | 'ciphers'
-  | 'crl'
-  | 'dhparam'
-  | 'ecdhCurve'
-  | 'honorCipherOrder'
-  | 'key'
-  | 'maxVersion'
-  | 'minVersion'
-  | 'passphrase'
-  | 'pfx'
-  | 'pskCallback'
-  | 'pskIdentityHint'
-  | 'rejectUnauthorized'
-  | 'requestCert'
-  | 'sessionIdContext'
-  | 'sessionTimeout'
-  | 'sigalgs'
-  | 'SNICallback'
-  | 'ticketKeys'
->
-
-/** Options of `addTls`: a certificate and key as PEM or as files, and Node's own TLS options. */
-export interface TlsListenerOptions extends TlsPassThrough {
-  /** PEM file with the certificate chain, read once, when the listener is added. */
-  readonly certFile?: string
-  /** PEM file with the private key, read once, when the listener is added. */
-  readonly keyFile?: string
-  /** Time for the handshake, in ms; after it the connection is destroyed. Default 10000. */
-  readonly handshakeTimeoutMs?: number
 }
 
 /** A listener in full, for `addListener`. */

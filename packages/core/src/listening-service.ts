@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import type { Server as TlsServer } from 'node:tls'
 import type { Address } from './address.ts'
 import { Listener } from './listener.ts'
 import { ClientCounts, clientOf } from './listener-limits.ts'
@@ -9,10 +8,8 @@ import {
   planListener,
   rejectUnknown,
   type TcpListenerOptions,
-  type TlsListenerOptions,
   type UnixListenerOptions,
 } from './listener-options.ts'
-import { createTlsAcceptor } from './listener-tls.ts'
 import { type Logger, silentLogger } from './logger.ts'
 import { continueAboveTls, startBelowTls } from './proxy-protocol/below-tls.ts'
 import { isTrustedProxy, type ProxyProtocolPlan } from './proxy-protocol/listener-option.ts'
@@ -20,6 +17,8 @@ import { clientAddressOf, proxyHeaderOf, rememberProxyHeader } from './proxy-pro
 import { type HeaderReceiver, HeaderReceiving } from './proxy-protocol/receive-header.ts'
 import { readFileDescriptorsMax } from './server-runtime.ts'
 import type { ConnectionInfo, ServerApp, Service, ServiceContext } from './service.ts'
+import { TlsAcceptor, type TlsReceiver } from './tls/acceptor.ts'
+import type { TlsListenerOptions } from './tls/listener-options.ts'
 
 /** Decides about a connection before TLS and before any byte of it is sent to the app, after a PROXY header. */
 export interface ConnectionFilter {
@@ -69,7 +68,7 @@ const LOG_INTERVAL_MS: number = 1000
 
 interface Endpoint {
   readonly listener: Listener
-  readonly acceptor: TlsServer | undefined
+  readonly acceptor: TlsAcceptor | undefined
 }
 
 /**
@@ -159,7 +158,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     const acceptor =
       plan.tls === undefined
         ? undefined
-        : createTlsAcceptor(plan.address.text, plan.tls, this.app.alpnProtocols)
+        : new TlsAcceptor(plan.address.text, plan.tls, this.app.alpnProtocols)
     this.#endpoints.push({ listener: new Listener(plan), acceptor })
     return this
   }
@@ -241,7 +240,10 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   }
 
   #closeListeners(): void {
-    for (const { listener } of this.#endpoints) listener.close()
+    for (const { listener, acceptor } of this.#endpoints) {
+      listener.close()
+      acceptor?.close()
+    }
   }
 
   async #open(endpoint: Endpoint, context: ServiceContext): Promise<void> {
@@ -259,10 +261,10 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
         : (socket: Socket) => {
             // Who ends its side within the handshake will never complete it: no half-open until then.
             socket.allowHalfOpen = false
-            if (proxyProtocol === undefined) acceptor.emit('connection', socket)
-            else startBelowTls(socket, () => acceptor.emit('connection', socket))
+            if (proxyProtocol === undefined) acceptor.accept(socket)
+            else startBelowTls(socket, () => acceptor.accept(socket))
           }
-    if (acceptor !== undefined) this.#attachAcceptor(acceptor, info, proxyProtocol !== undefined)
+    if (acceptor !== undefined) this.#openAcceptor(acceptor, info, proxyProtocol !== undefined)
     const receiver: HeaderReceiver = {
       onProxyHeader: (socket, header) => {
         if (header !== undefined) rememberProxyHeader(socket, header)
@@ -285,18 +287,21 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     context.logger.info('Listening', { service: this.name, address: info.address.text, tls: info.tls })
   }
 
-  #attachAcceptor(acceptor: TlsServer, info: ConnectionInfo, isProxied: boolean): void {
-    acceptor.on('secureConnection', (socket) => {
-      socket.on('error', ignore)
-      socket.allowHalfOpen = true
-      if (!isProxied) this.#handOver(socket, info)
-      else if (!continueAboveTls(socket, () => this.#handOver(socket, info))) socket.destroy()
-    })
-    acceptor.on('tlsClientError', (error, socket) => {
-      this.#handshakeFailedCount += 1
-      this.#logger.debug('TLS handshake failed', { address: info.address.text, error })
-      socket.destroy()
-    })
+  #openAcceptor(acceptor: TlsAcceptor, info: ConnectionInfo, isProxied: boolean): void {
+    const receiver: TlsReceiver = {
+      onSecure: (socket) => {
+        socket.on('error', ignore)
+        socket.allowHalfOpen = true
+        if (!isProxied) this.#handOver(socket, info)
+        else if (!continueAboveTls(socket, () => this.#handOver(socket, info))) socket.destroy()
+      },
+      onHandshakeFailed: (error, socket) => {
+        this.#handshakeFailedCount += 1
+        this.#logger.debug('TLS handshake failed', { address: info.address.text, error })
+        socket.destroy()
+      },
+    }
+    acceptor.open(receiver, this.#logger)
   }
 
   /** Counts a connection as open; false, and the connection reset, if there are too many. */

@@ -1,0 +1,346 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import {
+  createSecureContext,
+  createServer,
+  type SecureContext,
+  type Server,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls'
+import { type Logger, silentLogger } from '../logger.ts'
+import {
+  type AcceptorPlan,
+  type IdentityPlan,
+  type PolicyPlan,
+  planAcceptor,
+  type SitePlan,
+  secrets,
+} from './acceptor-plan.ts'
+import { admitClient } from './client-certificates.ts'
+import { FileWatch } from './file-watch.ts'
+import { HelloPeek, type HelloReceiver } from './hello-peek.ts'
+import { type CheckedIdentity, checkIdentity, timeProblem } from './identity.ts'
+import type { TlsListenerOptions, TlsReloadEvent } from './listener-options.ts'
+import { RuntimeCertificates } from './runtime-certificates.ts'
+import { normalServerName, ServerNameMap } from './server-names.ts'
+import { TicketKeys } from './ticket-keys.ts'
+
+/** Who takes the connections. One of the two is called for each, unless it closes first. */
+export interface TlsReceiver {
+  /** The handshake is complete, and the client admitted. */
+  onSecure(socket: TLSSocket): void
+  /** The handshake failed or the client was refused; the socket is still to be destroyed. */
+  onHandshakeFailed(error: Error, socket: Socket): void
+}
+
+interface Site {
+  readonly policy: PolicyPlan
+  readonly serverNames: readonly string[] | undefined
+  readonly plan: IdentityPlan
+  checked: CheckedIdentity
+  /** Undefined for the default certificate: it is the TLS server's own. */
+  context: SecureContext | undefined
+  /** Digest of the files' content that is served, and of that which was looked at last. */
+  servedDigest: string
+  seenDigest: string
+}
+
+const LOG_INTERVAL_MS: number = 1_000
+
+/**
+ * The TLS side of a listener. Connections, once counted and filtered, go in raw and come out with their handshake
+ * done. Beneath are TLS servers that never listen: one, or one for each policy if not all names have the same.
+ */
+export class TlsAcceptor implements HelloReceiver {
+  readonly #plan: AcceptorPlan
+  readonly #onReload: ((event: TlsReloadEvent) => void) | undefined
+  readonly #servers: Map<PolicyPlan, Server> = new Map()
+  readonly #sites: Site[]
+  readonly #default: Site | undefined
+  readonly #runtime: RuntimeCertificates | undefined
+  #names: ServerNameMap<Site>
+  #receiver: TlsReceiver | undefined
+  #logger: Logger = silentLogger
+  #watch: FileWatch | undefined
+  #ticketKey: Buffer
+  #lastLogAt = -LOG_INTERVAL_MS
+
+  /** @throws {TypeError | RangeError} If an option is wrong, or a certificate cannot be used. */
+  constructor(address: string, options: TlsListenerOptions, alpnProtocols: readonly string[] | undefined) {
+    const plan = planAcceptor(address, options, alpnProtocols)
+    this.#plan = plan
+    this.#onReload = options.onReload
+    this.#ticketKey = ticketKeyOf(plan)
+    const { identity, policy } = plan
+    const { loadCertificate } = options
+    try {
+      this.#default =
+        identity === undefined
+          ? undefined
+          : siteOf({ ...identity, policy, serverNames: undefined }, undefined)
+      this.#sites = plan.sites.map((site) =>
+        siteOf(site, createSecureContext(contextOptions(site.policy, site.checked))),
+      )
+      this.#runtime =
+        loadCertificate === undefined
+          ? undefined
+          : new RuntimeCertificates(loadCertificate, withoutIdentity(policy.tls), options.runtimeCertificates)
+      this.#addServer(policy)
+      for (const site of plan.sites) this.#addServer(site.policy)
+    } catch (cause) {
+      if (cause instanceof TypeError || cause instanceof RangeError) throw cause
+      throw new TypeError(`Invalid TLS options for ${address}: ${(cause as Error).message}`, { cause })
+    }
+    this.#names = this.#indexNames()
+  }
+
+  /** Takes connections from now on, and looks after files. */
+  open(receiver: TlsReceiver, logger: Logger): void {
+    this.#receiver = receiver
+    this.#logger = logger
+    const { address, reloadMs } = this.#plan
+    const all = this.#default === undefined ? this.#sites : [this.#default, ...this.#sites]
+    for (const site of all) {
+      const problem = timeProblem(site.checked, Date.now())
+      if (problem !== undefined) logger.warn(problem, { address, certFile: site.plan.files?.certFile })
+    }
+    const paths = all.flatMap(({ plan: { files } }) =>
+      files === undefined ? [] : [files.certFile, files.keyFile],
+    )
+    if (paths.length === 0 || reloadMs === 0) return
+    this.#watch = new FileWatch(paths, reloadMs, () => this.#reload(all))
+  }
+
+  /** Looks after files no longer. Handshakes that have begun go on. */
+  close(): void {
+    this.#watch?.close()
+    this.#watch = undefined
+  }
+
+  /** Takes a raw connection. */
+  accept(socket: Socket): void {
+    this.#rotateTicketKey()
+    if (this.#servers.size === 1) this.#serverOf(this.#plan.policy).emit('connection', socket)
+    else new HelloPeek(socket, this.#plan.handshakeTimeoutMs, this)
+  }
+
+  onServerName(socket: Socket, serverName: string | undefined): void {
+    this.#serverOf(this.#policyFor(serverName)).emit('connection', socket)
+  }
+
+  onHelloFailed(socket: Socket, reason: string): void {
+    this.#receiver?.onHandshakeFailed(new Error(`TLS handshake failed: ${reason}`), socket)
+  }
+
+  // --- handshakes ------------------------------------------------------------------------------
+
+  #serverOf(policy: PolicyPlan): Server {
+    return this.#servers.get(policy) as Server
+  }
+
+  #policyFor(serverName: string | undefined): PolicyPlan {
+    const site = serverName === undefined ? undefined : this.#names.find(serverName)
+    return site === undefined ? this.#plan.policy : site.policy
+  }
+
+  #addServer(policy: PolicyPlan): void {
+    if (this.#servers.has(policy)) return
+    const tls: TlsOptions = { ...policy.tls, ticketKeys: this.#ticketKey }
+    tls.handshakeTimeout = this.#plan.handshakeTimeoutMs
+    if (this.#plan.sites.length > 0 || this.#runtime !== undefined) {
+      tls.SNICallback = (serverName, callback) => this.#choose(policy, serverName, callback)
+    }
+    const server = createServer(tls)
+    server.on('secureConnection', (socket) => this.#admit(policy, socket))
+    server.on('tlsClientError', (error, socket) => this.#receiver?.onHandshakeFailed(error, socket))
+    this.#servers.set(policy, server)
+  }
+
+  /** Not called for resumed sessions, which is why nothing but the certificate is decided here. */
+  #choose(
+    policy: PolicyPlan,
+    asked: string,
+    callback: (error: Error | null, context?: SecureContext) => void,
+  ): void {
+    const serverName = normalServerName(asked)
+    const site = serverName === undefined ? undefined : this.#names.find(serverName)
+    if (site !== undefined) {
+      if (site.policy === policy) callback(null, site.context)
+      else callback(new Error('The server name changed within the handshake'))
+    } else if (this.#runtime === undefined || serverName === undefined) this.#useDefault(callback)
+    else {
+      this.#runtime.find(serverName, (error, context) => {
+        if (error !== null) {
+          this.#logSeldom('Cannot load a certificate', { serverName, error })
+          callback(error)
+        } else if (context !== undefined) callback(null, context)
+        else this.#useDefault(callback)
+      })
+    }
+  }
+
+  #useDefault(callback: (error: Error | null, context?: SecureContext) => void): void {
+    if (this.#plan.hasDefault) callback(null)
+    else callback(new Error('No certificate serves the server name'))
+  }
+
+  #admit(policy: PolicyPlan, socket: TLSSocket): void {
+    const { servername } = socket as { servername?: unknown }
+    // A second ClientHello (RFC 8446 §4.1.4) must not ask for a name of another policy than the first, which was read.
+    if (this.#servers.size > 1 && typeof servername === 'string' && servername !== '') {
+      if (this.#policyFor(normalServerName(servername)) !== policy) {
+        this.#refuse(socket, 'The server name changed within the handshake')
+        return
+      }
+    }
+    const verdict = policy.clients === undefined ? true : admitClient(policy.clients, socket)
+    if (verdict === true) this.#receiver?.onSecure(socket)
+    else if (verdict === false) this.#refuse(socket, 'The client certificate was refused')
+    else {
+      socket.on('error', ignore)
+      void verdict.then((admitted) => {
+        if (socket.destroyed) return
+        if (admitted) this.#receiver?.onSecure(socket)
+        else this.#refuse(socket, 'The client certificate was refused')
+      })
+    }
+  }
+
+  #refuse(socket: TLSSocket, reason: string): void {
+    socket.on('error', ignore)
+    this.#receiver?.onHandshakeFailed(new Error(reason), socket)
+  }
+
+  #rotateTicketKey(): void {
+    const key = ticketKeyOf(this.#plan)
+    if (key === this.#ticketKey) return
+    this.#ticketKey = key
+    for (const server of this.#servers.values()) server.setTicketKeys(key)
+  }
+
+  // --- certificates ----------------------------------------------------------------------------
+
+  /** Names that were given go first, then those in certificates, then those of the default one. */
+  #indexNames(): ServerNameMap<Site> {
+    const names = new ServerNameMap<Site>()
+    for (const site of this.#sites) {
+      for (const name of site.serverNames ?? []) {
+        if (!names.add(name, site)) {
+          throw new TypeError(
+            `Two certificates of TLS on ${this.#plan.address} have the server name "${name}"`,
+          )
+        }
+      }
+    }
+    const others = this.#sites.filter((site) => site.serverNames === undefined)
+    for (const site of this.#default === undefined ? others : [...others, this.#default]) {
+      for (const name of site.checked.names) {
+        if (normalServerName(name.replace(/^\*\./, '')) !== undefined) names.add(name, site)
+      }
+    }
+    return names
+  }
+
+  /** Never rejects. */
+  async #reload(sites: readonly Site[]): Promise<void> {
+    for (const site of sites) {
+      const { files, passphrase } = site.plan
+      if (files === undefined) continue
+      let digest = ''
+      try {
+        const [cert, key] = await Promise.all([readFile(files.certFile), readFile(files.keyFile)])
+        digest = digestOf(cert, key)
+        if (digest === site.seenDigest) continue
+        site.seenDigest = digest
+        if (digest === site.servedDigest) continue
+        this.#replace(site, checkIdentity({ cert, key, ...(passphrase === undefined ? {} : { passphrase }) }))
+        site.servedDigest = digest
+        this.#reloaded(site, files.certFile, undefined)
+      } catch (thrown) {
+        const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+        if (digest === '') {
+          // Unreadable: told once for each reason.
+          if (site.seenDigest === error.message) continue
+          site.seenDigest = error.message
+        }
+        this.#reloaded(site, files.certFile, error)
+      }
+    }
+  }
+
+  /** Everything that can fail comes first, then all of it is swapped. */
+  #replace(site: Site, checked: CheckedIdentity): void {
+    const problem = timeProblem(checked, Date.now())
+    if (problem !== undefined) throw new Error(problem)
+    const { policy } = site
+    const options = contextOptions(policy, checked)
+    if (site === this.#default) {
+      createSecureContext(options) // which throws where the next line would leave the server half changed
+      this.#serverOf(policy).setSecureContext({ ...options, ticketKeys: this.#ticketKey })
+    } else site.context = createSecureContext(options)
+    site.checked = checked
+    this.#names = this.#indexNames()
+  }
+
+  #reloaded(site: Site, certFile: string, error: Error | undefined): void {
+    const { address } = this.#plan
+    const isNew = error === undefined
+    const { validToMs, names } = site.checked
+    if (isNew) {
+      this.#logger.info('Certificate reloaded', {
+        address,
+        certFile,
+        validTo: new Date(validToMs).toISOString(),
+      })
+    } else this.#logger.error('Certificate not reloaded, the old one stays', { address, certFile, error })
+    try {
+      this.#onReload?.({
+        kind: isNew ? 'reloaded' : 'rejected',
+        certFile,
+        serverNames: isNew ? (site.serverNames ?? names) : [],
+        validToMs: isNew ? validToMs : undefined,
+        error,
+      })
+    } catch {
+      // A listener for events must not stop the next certificate from being read.
+    }
+  }
+
+  /** Clients decide how often this happens. */
+  #logSeldom(message: string, fields: { readonly serverName: string; readonly error: Error }): void {
+    const now = performance.now()
+    if (now - this.#lastLogAt < LOG_INTERVAL_MS) return
+    this.#lastLogAt = now
+    this.#logger.warn(message, { address: this.#plan.address, ...fields })
+  }
+}
+
+function siteOf(plan: SitePlan, context: SecureContext | undefined): Site {
+  const { cert, key } = plan.checked.identity
+  const digest = digestOf(cert, key)
+  const { policy, serverNames, checked } = plan
+  return { policy, serverNames, plan, checked, context, servedDigest: digest, seenDigest: digest }
+}
+
+function ticketKeyOf(plan: AcceptorPlan): Buffer {
+  return plan.ticketKeys instanceof TicketKeys ? plan.ticketKeys.key : plan.ticketKeys
+}
+
+function contextOptions(policy: PolicyPlan, checked: CheckedIdentity): TlsOptions {
+  return { ...withoutIdentity(policy.tls), ...secrets({ checked }) }
+}
+
+function withoutIdentity(tls: TlsOptions): TlsOptions {
+  const { cert: _cert, key: _key, passphrase: _passphrase, pfx: _pfx, ...rest } = tls
+  return rest
+}
+
+function digestOf(cert: string | Buffer, key: string | Buffer): string {
+  const hash = createHash('sha256')
+  for (const part of [cert, key]) hash.update(createHash('sha256').update(part).digest())
+  return hash.digest('base64url')
+}
+
+function ignore(): void {}
