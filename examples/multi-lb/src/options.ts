@@ -45,8 +45,8 @@ export function parseOptions(argv: readonly string[]): RoutesOptions | 'help' {
   if (values.help) return 'help'
   const routes = new Map<string, readonly string[]>()
   for (const route of values.route) {
-    const [prefix = '', addresses] = route.split('=')
-    if (!prefix.startsWith('/') || !addresses) {
+    const [prefix = '', addresses = '', ...rest] = route.split('=')
+    if (!prefix.startsWith('/') || addresses === '' || rest.length > 0) {
       throw new TypeError(`--route must be /PREFIX=ADDRESS,ADDRESS, not "${route}"`)
     }
     const path = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
