@@ -75,6 +75,7 @@ export {
   type ContentCoding,
   chooseCoding,
 } from './modules/content-coding.ts'
+export { GrpcWeb, grpcWeb } from './modules/grpc-web.ts'
 export type {
   HttpModule,
   HttpModuleBuilder,

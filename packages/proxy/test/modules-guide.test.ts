@@ -6,7 +6,7 @@ const guide = new URL('../../../docs/user-guide/', import.meta.url)
 
 test.each(['modules.md', 'compression.md'])('the examples of %s print what they say', async (page) => {
   const snippets = await runReadmeSnippets(new URL(page, guide), new URL('..', import.meta.url))
-  expect(snippets.length).toBe(2)
+  expect(snippets.length).toBeGreaterThan(1)
   for (const { code, line, stdout, stderr, exitCode } of snippets) {
     expect({ line, exitCode }, stderr).toEqual({ line, exitCode: 0 })
     const promised = [...code.matchAll(/console\.log\(.*\) \/\/ (.*)$/gm)].map(([, line]) => line)

@@ -11,9 +11,9 @@ const COMPRESSED_TYPE =
 const STREAM_TYPE =
   /^(?:text\/event-stream|application\/(?:x-ndjson|ndjson|jsonl|json-seq|stream\+json)|multipart\/x-mixed-replace)$/
 
-/** The media type of a response in lower case, without parameters; `''` for none. */
-export function mediaType(response: ResponseHeader): string {
-  const value = response.get('content-type') ?? ''
+/** The media type of a message in lower case, without parameters; `''` for none. */
+export function mediaType(header: HeaderFields): string {
+  const value = header.get('content-type') ?? ''
   const semicolon = value.indexOf(';')
   return (semicolon < 0 ? value : value.slice(0, semicolon)).trim().toLowerCase()
 }
