@@ -397,6 +397,10 @@ test('a client that leaves while a module is waited for: the module is closed, n
         },
         responseDoneFilter: () => void calls.push('done'),
       },
+      {
+        requestHeaderFilter: () => void calls.push('next module'),
+        responseHeaderFilter: () => void calls.push('next module'),
+      },
     )
     const socket = createConnection({ port: running.server.port, host: '127.0.0.1' })
     socket.on('error', () => undefined)
@@ -404,10 +408,12 @@ test('a client that leaves while a module is waited for: the module is closed, n
     await entered.promise
     socket.resetAndDestroy()
     await running.server.drained()
-    expect(running.closed()).toBe(1)
+    expect(running.closed()).toBe(2)
+    const before = calls.length
     leave.resolve()
     await new Promise((resolve) => setImmediate(resolve))
-    expect(calls).toEqual(name === 'requestHeaderFilter' ? [] : ['served'])
+    expect(calls).toHaveLength(before)
+    expect(calls.includes('served')).toBe(name !== 'requestHeaderFilter')
   }
 })
 

@@ -95,6 +95,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     await pending
     const { modules } = this.modules
     for (let i = from; i < modules.length; i++) {
+      if (this.#bypassed) return // the client has left
       await (modules[i] as HttpModule).requestHeaderFilter?.(this.request, this.modules)
     }
   }
