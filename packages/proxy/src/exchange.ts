@@ -524,10 +524,14 @@ export class ProxyExchange<Ctx>
         'failToProxy',
         () => app.failToProxy?.(session, error, ctx),
         (done: OrNothing<FailToProxy>) => {
-          const status = done?.status ?? statusForError(error)
-          if (status === 0 || (Number.isInteger(status) && status >= 200 && status <= 599)) {
-            this.answerFailure(error, status, done?.canReuseDownstream === true)
-          } else this.hookFailed(new RangeError(`Not a final status: ${String(status)}`), 'failToProxy')
+          const given = done?.status
+          if (
+            given !== undefined &&
+            given !== 0 &&
+            !(Number.isInteger(given) && given >= 200 && given <= 599)
+          ) {
+            this.hookFailed(new RangeError(`Not a final status: ${String(given)}`), 'failToProxy')
+          } else this.answerFailure(error, given ?? statusForError(error), done?.canReuseDownstream === true)
         },
       )
     }
@@ -548,7 +552,8 @@ export class ProxyExchange<Ctx>
         return
       }
       if (!canReuse || session.record.attempts.length > 0) downstream.disableKeepAlive()
-      session.respondError(status)
+      // An error may carry a 1xx, which is no answer.
+      session.respondError(status < 200 ? 500 : status)
     } else if (!downstream.responseEnded) downstream.endResponse(null)
     this.finishWritten(error)
   }
@@ -601,7 +606,10 @@ export class ProxyExchange<Ctx>
     this.timer?.cancel()
     this.session.record.endedAt = this.now()
     this.proxy.exchangeEnded()
-    if (error !== undefined) this.logError(error)
+    if (error !== undefined) {
+      if (this.attempt !== null) this.attempt.error ??= error
+      this.logError(error)
+    }
     const { app, session, ctx } = this
     if (!this.hasCtx) return
     if (app.logging !== undefined) {

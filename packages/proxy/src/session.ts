@@ -51,8 +51,9 @@ export class Session extends HttpSession {
     if (!Number.isInteger(maxBytes) || maxBytes < 1) {
       throw new RangeError(`maxBytes must be a positive integer, not ${maxBytes}`)
     }
-    this.#readAhead()
-    await this.body.fill(maxBytes, overflow === 'reject')
+    const whole = overflow === 'reject'
+    this.#readAhead(!whole || this.downstream.requestContentLength <= maxBytes)
+    await this.body.fill(maxBytes, whole)
     return this.body.peek()
   }
 
@@ -64,7 +65,7 @@ export class Session extends HttpSession {
   async peekRequestBody(bytes: number): Promise<Buffer> {
     if (!Number.isInteger(bytes) || bytes < 1)
       throw new RangeError(`bytes must be a positive integer, not ${bytes}`)
-    this.#readAhead()
+    this.#readAhead(true)
     await this.body.fill(bytes, false)
     return this.body.peek()
   }
@@ -79,7 +80,7 @@ export class Session extends HttpSession {
     return this.bodyReadAhead
   }
 
-  #readAhead(): void {
+  #readAhead(wanted: boolean): void {
     if (this.record.attempts.length > 0) {
       throw peerError(
         'INTERNAL_ERROR',
@@ -88,7 +89,7 @@ export class Session extends HttpSession {
       )
     }
     // We want the body, so it is for us to say so, not for the upstream (RFC 9110 §10.1.1).
-    if (this.downstream.expectsContinue && this.downstream.requestBodyBytes === 0) {
+    if (wanted && this.downstream.expectsContinue && this.downstream.requestBodyBytes === 0) {
       this.downstream.writeInformational(ResponseHeader.build(100))
     }
   }

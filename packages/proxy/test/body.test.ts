@@ -119,6 +119,12 @@ describe('bufferRequestBody', () => {
     expect((await client.write('body').response()).body).toBe('body')
   })
 
+  test('does not ask a client to go on with a body that is too long', async () => {
+    await using proxy = await startProxy({ upstreamPeer: () => new HttpPeer('127.0.0.1:1'), ...limited })
+    const head = 'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n'
+    expect(await exchange(proxy.port, head)).toMatch(/^HTTP\/1\.1 413 /)
+  })
+
   test('is replayed on a retry, however long', async () => {
     const bodies: string[] = []
     await using upstream = await startRawUpstream((socket) => {

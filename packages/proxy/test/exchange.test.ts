@@ -225,14 +225,21 @@ describe('generated answers', () => {
     }
   })
 
-  test('have the status that an error carries', async () => {
-    await using proxy = await startProxy({
-      requestFilter() {
-        throw new ProxyError('HTTP_STATUS', 'internal', 'Teapot', { status: 418 })
-      },
-      upstreamPeer: () => new HttpPeer(undefined),
-    })
-    expect((await ask(proxy.port, get())).status).toBe(418)
+  test.each([
+    [418, 418],
+    [101, 500],
+    [150, 500],
+  ])('have the status that an error carries: %i, if it is a final one', async (status, expected) => {
+    for (const failToProxy of [undefined, () => undefined]) {
+      await using proxy = await startProxy({
+        requestFilter() {
+          throw new ProxyError('HTTP_STATUS', 'internal', 'Teapot', { status })
+        },
+        upstreamPeer: () => new HttpPeer(undefined),
+        ...(failToProxy === undefined ? {} : { failToProxy }),
+      })
+      expect((await ask(proxy.port, get())).status).toBe(expected)
+    }
   })
 })
 
