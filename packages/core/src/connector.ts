@@ -13,7 +13,9 @@ import {
   type Http1ClientOwner,
   type ResponseLimits,
 } from './http1/client-connection.ts'
+import { type Logger, silentLogger } from './logger.ts'
 import type { HttpPeer } from './peer.ts'
+import { TlsSessionCache } from './tls/session-cache.ts'
 
 /** How a connector connects, and what it keeps. */
 export interface ConnectorOptions {
@@ -34,6 +36,11 @@ export interface ConnectorOptions {
   readonly bindToIpv4?: readonly string[]
   /** Source addresses for IPv6 peers; one is picked at random per connection. */
   readonly bindToIpv6?: readonly string[]
+  /**
+   * TLS sessions kept for resumption, one per peer, each for an hour at most. Default 1,024; 0 resumes none. A
+   * resumed session's certificate is not verified again.
+   */
+  readonly tlsSessionsMax?: number
   /** Append TLS secrets to the file that `SSLKEYLOGFILE` names. For debugging only. Default false. */
   readonly debugSslKeylog?: boolean
   readonly dns?: DnsCacheOptions
@@ -62,6 +69,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectorOptions>([
   'bindToIpv4',
   'bindToIpv6',
   'debugSslKeylog',
+  'tlsSessionsMax',
   'dns',
   'headBytesMax',
   'fieldsMax',
@@ -102,6 +110,9 @@ export class Connector implements Http1ClientOwner, DialContext {
   readonly bindToIpv4: readonly string[]
   readonly bindToIpv6: readonly string[]
   readonly keylogFile: string | undefined
+  readonly tlsSessions: TlsSessionCache
+  /** Told, once for each set of peer options, that certificates are not verified. A service sets its own. */
+  logger: Logger = silentLogger
   spareParser: ResponseHeadParser | null = null
 
   readonly #pool: ConnectionPool<Http1ClientConnection>
@@ -139,6 +150,7 @@ export class Connector implements Http1ClientOwner, DialContext {
     this.bindToIpv4 = addressesOf('bindToIpv4', options.bindToIpv4 ?? [], 4)
     this.bindToIpv6 = addressesOf('bindToIpv6', options.bindToIpv6 ?? [], 6)
     this.keylogFile = options.debugSslKeylog === true ? process.env['SSLKEYLOGFILE'] : undefined
+    this.tlsSessions = new TlsSessionCache(notNegative('tlsSessionsMax', options.tlsSessionsMax ?? 1_024))
     this.dns = new DnsCache(options.dns)
     this.limits = {
       headBytesMax: positive('headBytesMax', options.headBytesMax ?? 65_536),
@@ -265,7 +277,15 @@ export class Connector implements Http1ClientOwner, DialContext {
   secureContext(peer: HttpPeer): SecureContext {
     const known = this.#secureContexts.get(peer.optionsKey)
     if (known !== undefined) return known
-    const { ca, cert, key, curves } = peer.options
+    const { ca, cert, key, curves, verifyCertificate, verifyHostname } = peer.options
+    if (!verifyCertificate || !verifyHostname) {
+      this.logger.warn(
+        `The ${verifyCertificate ? 'name in the ' : ''}certificate of a peer is not verified`,
+        {
+          peer: String(peer),
+        },
+      )
+    }
     const authorities = ca ?? this.#ca
     const context = createSecureContext({
       ...(authorities === undefined ? {} : { ca: authorities as string | Buffer | (string | Buffer)[] }),
@@ -339,4 +359,8 @@ function positive(name: string, value: number): number {
     throw new RangeError(`Connector option "${name}" must be a positive integer, not ${value}`)
   }
   return value
+}
+
+function notNegative(name: string, value: number): number {
+  return value === 0 ? 0 : positive(name, value)
 }

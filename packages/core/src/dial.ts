@@ -10,6 +10,8 @@ import type { DnsCache } from './dns-cache.ts'
 import type { Http1ClientConnection } from './http1/client-connection.ts'
 import type { HttpPeer } from './peer.ts'
 import { writeProxyHeader } from './proxy-protocol/write-header.ts'
+import type { TlsSessionCache } from './tls/session-cache.ts'
+import { verifyName } from './tls/verify-name.ts'
 
 /** What dialling needs from the connector. */
 export interface DialContext {
@@ -18,6 +20,7 @@ export interface DialContext {
   readonly bindToIpv6: readonly string[]
   /** Where TLS secrets are appended for debugging, or undefined. */
   readonly keylogFile: string | undefined
+  readonly tlsSessions: TlsSessionCache
   secureContext(peer: HttpPeer): SecureContext
 }
 
@@ -182,6 +185,7 @@ export class Dial implements TimerOwner {
     const { peer } = this
     const { verifyCertificate, verifyHostname, alternativeName } = peer.options
     const name = peer.serverName
+    const session = this.context.tlsSessions.get(peer.reuseKey)
     return {
       secureContext: this.context.secureContext(peer),
       servername: isIP(name) === 0 ? name : '',
@@ -191,8 +195,9 @@ export class Dial implements TimerOwner {
         if (!verifyHostname) return undefined
         const expected =
           alternativeName ?? (name === '' && peer.address?.kind === 'tcp' ? peer.address.host : name)
-        return tls.checkServerIdentity(expected === '' ? host : expected, certificate)
+        return verifyName(expected === '' ? host : expected, certificate)
       },
+      ...(session === undefined ? {} : { session }),
     }
   }
 
@@ -325,8 +330,10 @@ export class Dial implements TimerOwner {
     // Sockets that allow half-open ones do not close by themselves when the other end does.
     socket.once('end', () => this.failWith(undefined))
     socket.once('close', () => this.failWith(undefined))
-    const { keylogFile } = this.context
-    if (keylogFile !== undefined && socket instanceof tls.TLSSocket) {
+    if (!(socket instanceof tls.TLSSocket)) return
+    const { keylogFile, tlsSessions } = this.context
+    tlsSessions.remember(this.peer.reuseKey, socket)
+    if (keylogFile !== undefined) {
       socket.on('keylog', (line: Buffer) => appendFile(keylogFile, line, { mode: 0o600 }, () => {}))
     }
   }
@@ -365,6 +372,8 @@ export class Dial implements TimerOwner {
     const { handler } = this
     this.settle()
     this.socket?.destroy()
+    // Should it be the session that the peer did not like, the next attempt comes without.
+    if (this.peer.options.tls) this.context.tlsSessions.delete(this.peer.reuseKey)
     handler?.onDialFailed(error)
   }
 

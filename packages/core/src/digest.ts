@@ -1,4 +1,5 @@
 import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
+import type { CertificateFacts } from './tls/certificate-facts.ts'
 
 /** Facts read off a TLS connection. */
 export interface TlsDigest {
@@ -6,12 +7,19 @@ export interface TlsDigest {
   readonly version: string
   /** The cipher suite's standard name. */
   readonly cipher: string
+  /**
+   * The group of the key exchange, such as `X25519MLKEM768`. Node.js tells it to clients only: undefined on the
+   * downstream's side, and on a resumed TLS 1.2 session.
+   */
+  readonly group: string | undefined
   /** The negotiated application protocol, or undefined. */
   readonly alpn: string | undefined
-  /** The server name that the client asked for, or undefined. */
+  /** The server name that the client asked for, or undefined; on the downstream's side not known for resumed TLS 1.2. */
   readonly sni: string | undefined
   /** True when an earlier session was resumed. */
   readonly resumed: boolean
+  /** The other end's certificate: a client's, if one was asked for and given, or an upstream's. */
+  readonly peerCertificate: CertificateFacts | undefined
 }
 
 /** Facts read off a connection, on either side. Read only; built when asked for. */

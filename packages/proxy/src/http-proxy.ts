@@ -231,6 +231,7 @@ export class HttpProxyService<Ctx = undefined> extends ListeningService<HttpServ
 
   override start(context: ServiceContext): Promise<void> {
     if (!this.#ownLogger) this.proxy.logger = context.logger
+    this.proxy.connector.logger = this.proxy.logger
     return super.start(context)
   }
 

@@ -83,6 +83,8 @@ export function admitClient(policy: ClientPolicy, socket: TLSSocket): boolean | 
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined || certificate === null) return policy.mode === 'optional'
   if (!socket.authorized) return false
+  // A resumed session was verified when it was made.
+  if (Date.parse(certificate.validTo) <= Date.now()) return false
   if (policy.verify === undefined) return true
   const serverName: unknown = (socket as { servername?: unknown }).servername
   try {
