@@ -4,12 +4,22 @@ import type { HttpProfile } from '@cirque/http'
 export interface HttpServerOptions {
   /** From a head's first byte to its last, in milliseconds; then 408. Default 15,000. */
   readonly headTimeoutMs?: number
-  /** How long a connection may sit idle before its first and between its requests, in milliseconds. Default 60,000. */
+  /** How long a connection may sit idle before its first and between its requests, in milliseconds, and up to a tenth more, so that many do not close at once. Default 60,000. */
   readonly idleTimeoutMs?: number
   /** Between two reads of a request's body, in milliseconds; then 408. Default 60,000. */
   readonly bodyTimeoutMs?: number
   /** How long a write to the client may make no progress, in milliseconds. Default 60,000. */
   readonly writeTimeoutMs?: number
+  /**
+   * From a request's head to the end of its body, in milliseconds, however steadily it drips; then 408. HTTP/1.
+   * Default 3,600,000.
+   */
+  readonly requestTimeoutMs?: number
+  /**
+   * A client that takes less than this of a response that waits for it, in bytes per second over a
+   * `writeTimeoutMs`, is cut. HTTP/1. Default 0: any progress will do.
+   */
+  readonly sendBytesPerSecondMin?: number
   /** Requests on one connection, 1 to 2^31-1; the last response says `Connection: close`. Default 10,000. */
   readonly requestsPerConnectionMax?: number
   /** Largest request body in bytes, else 413. Bodies stream, so 0, the default, means no limit. */
@@ -62,6 +72,8 @@ const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
   idleTimeoutMs: 60_000,
   bodyTimeoutMs: 60_000,
   writeTimeoutMs: 60_000,
+  requestTimeoutMs: 3_600_000,
+  sendBytesPerSecondMin: 0,
   requestsPerConnectionMax: 10_000,
   requestBodyBytesMax: 0,
   discardBytesMax: 65_536,
@@ -86,6 +98,7 @@ const ZERO_ALLOWED: ReadonlySet<string> = new Set([
   'requestBodyBytesMax',
   'discardBytesMax',
   'lingerBytesMax',
+  'sendBytesPerSecondMin',
 ])
 const INTEGER_MAX = 2 ** 31 - 1
 

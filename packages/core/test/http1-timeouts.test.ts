@@ -148,3 +148,32 @@ test('a wrong option is refused by name', () => {
   expect(make({ idleTimeout: 1 })).toThrow('Unknown HTTP server option "idleTimeout"')
   expect(make({ toString: () => '' })).toThrow('Unknown HTTP server option "toString"')
 })
+
+test('requestTimeoutMs: a body that drips steadily has to end in time all the same', async () => {
+  await using server = await startServer(echo, { bodyTimeoutMs: 5_000, requestTimeoutMs: 80 })
+  await using client = await connectRaw(server.port)
+  client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n')
+  const drip = setInterval(() => client.send('x'), 10)
+  const reply = await client.rest()
+  clearInterval(drip)
+  expect(reply).toMatch(/^HTTP\/1\.1 408 /)
+})
+
+test('sendBytesPerSecondMin: a client that takes too little at a time is cut', async () => {
+  const body = Buffer.alloc(24 * 1_048_576, 'x')
+  await using server = await startServer((session) => session.respond(200, { body }), {
+    writeTimeoutMs: 300,
+    sendBytesPerSecondMin: 100_000_000,
+  })
+  await using client = await connectRaw(server.port)
+  client.socket.pause()
+  const sip = setInterval(() => {
+    client.socket.resume()
+    client.socket.once('data', () => client.socket.pause())
+  }, 5)
+  client.send(GET)
+  while (server.app.stats().requests === 0) await turn()
+  await server.drained()
+  clearInterval(sip)
+  expect(client.received.length).toBeLessThan(body.length)
+})

@@ -9,7 +9,7 @@ import {
   NEED_MORE,
   RequestHeadParser,
 } from '@cirque/http'
-import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
@@ -71,6 +71,10 @@ export class Http1ServerConnection implements TimerOwner {
   private ended = false
   private lingered = 0
   private takenAtArm = 0
+  /** When the request under way must have arrived as a whole; 0 while none of its body is awaited. */
+  private requestDueAt = 0
+  /** Between 60 s and 66, say: connections that began together do not end together. */
+  private readonly idleMs: number
   private socketError: Error | null = null
   private readonly readTimer: CoarseTimer
   private writeTimer: CoarseTimer | null = null
@@ -87,7 +91,8 @@ export class Http1ServerConnection implements TimerOwner {
       this.socketError = error
     })
     socket.on('close', () => this.onClose())
-    this.readTimer.arm(owner.options.idleTimeoutMs)
+    this.idleMs = Math.min(2 ** 31 - 1, Math.ceil(owner.options.idleTimeoutMs * (1 + Math.random() / 10)))
+    this.readTimer.arm(this.idleMs)
   }
 
   get closed(): boolean {
@@ -249,6 +254,7 @@ export class Http1ServerConnection implements TimerOwner {
 
   private startExchange(session: Http1ServerSession): void {
     this.readTimer.cancel()
+    this.requestDueAt = 0
     this.state = 'exchange'
     this.session = session
     this.requestCount++
@@ -325,7 +331,10 @@ export class Http1ServerConnection implements TimerOwner {
 
   armBodyTimer(): void {
     // What is only dropped has one timeout for all of it.
-    if (this.state === 'exchange') this.readTimer.arm(this.owner.options.bodyTimeoutMs)
+    if (this.state !== 'exchange') return
+    const { bodyTimeoutMs, requestTimeoutMs } = this.owner.options
+    if (this.requestDueAt === 0) this.requestDueAt = now() + requestTimeoutMs
+    this.readTimer.arm(Math.max(1, Math.min(bodyTimeoutMs, this.requestDueAt - now())))
   }
 
   cancelBodyTimer(): void {
@@ -373,7 +382,7 @@ export class Http1ServerConnection implements TimerOwner {
       this.close()
       return
     }
-    this.readTimer.arm(this.owner.options.idleTimeoutMs)
+    this.readTimer.arm(this.idleMs)
     // A pipelined request waits until the one before has ended altogether, its logging included.
     if (this.held !== null) setImmediate(() => this.release())
   }
@@ -419,7 +428,7 @@ export class Http1ServerConnection implements TimerOwner {
           peerError(
             'REQUEST_TIMEOUT',
             'downstream',
-            `Client sent nothing of its body for ${this.owner.options.bodyTimeoutMs} ms`,
+            `Client sent nothing of its body for ${this.owner.options.bodyTimeoutMs} ms, or took too long in all`,
           ),
           false,
         )
@@ -443,16 +452,14 @@ export class Http1ServerConnection implements TimerOwner {
 
   private onWriteStalled(): void {
     if (this.socket.writableLength === 0) return
-    if (bytesTaken(this.socket) !== this.takenAtArm) {
+    const { writeTimeoutMs, sendBytesPerSecondMin } = this.owner.options
+    const taken = bytesTaken(this.socket) - this.takenAtArm
+    if (taken > 0 && taken * 1_000 >= sendBytesPerSecondMin * writeTimeoutMs) {
       this.armWriteTimer()
       return
     }
     this.destroy(
-      peerError(
-        'WRITE_TIMEOUT',
-        'downstream',
-        `Client took nothing for ${this.owner.options.writeTimeoutMs} ms`,
-      ),
+      peerError('WRITE_TIMEOUT', 'downstream', `Client took ${taken} bytes within ${writeTimeoutMs} ms`),
     )
   }
 
