@@ -230,7 +230,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     const openFilesMax = readFileDescriptorsMax()
     if (openFilesMax === undefined || openFilesMax > this.connectionsMax) return
     this.#logger.warn(
-      'connectionsMax is more than the limit of open files, beyond which connections are lost',
+      'connectionsMax is not below the limit of open files, where connections are lost uncounted',
       {
         service: this.name,
         connectionsMax: this.connectionsMax,
