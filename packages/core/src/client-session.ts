@@ -40,7 +40,10 @@ export abstract class ClientSession {
   handler: ClientSessionHandler | null = null
   /** True when the connection had carried a request before this one. */
   reused = false
-  /** True once anything of the request was handed to the transport: a retry is no longer harmless by itself. */
+  /**
+   * True once anything of the request was handed to the transport: a retry is no longer harmless by itself.
+   * False again when an HTTP/2 peer says that it has not served it (RFC 9113 §8.7).
+   */
   requestSent = false
   /** True once the first byte of a response arrived. */
   responseStarted = false

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { ProxyError } from '@cirque/error'
 import { ResponseHeadParser } from '@cirque/http'
 import { ConnectionPool, type PoolEntry } from '@cirque/pool'
 import type { ClientSession } from './client-session.ts'
-import { Dial, type DialContext, type DialHandler } from './dial.ts'
+import { Dial, type DialContext, type DialHandler, type DialTarget } from './dial.ts'
 import { DispatcherSession } from './dispatcher-session.ts'
 import { DnsCache, type DnsCacheOptions } from './dns-cache.ts'
 import {
@@ -13,6 +14,7 @@ import {
   type Http1ClientOwner,
   type ResponseLimits,
 } from './http1/client-connection.ts'
+import { Http2ClientPool, type Http2PoolOwner } from './http2/client-pool.ts'
 import { type Logger, silentLogger } from './logger.ts'
 import type { HttpPeer } from './peer.ts'
 import { TlsSessionCache } from './tls/session-cache.ts'
@@ -100,11 +102,14 @@ export interface ConnectorStats {
   readonly unexpectedData: number
 }
 
+/** As the pool of HTTP/1 connections has it. */
+const CONNECTION_AGE_MAX_MS = 3_600_000
+
 /** Secure contexts kept; each holds parsed certificates. */
 const SECURE_CONTEXTS_MAX = 64
 
 /** Opens connections to peers, keeps the idle ones, and never hands out one that is not fit for a request. */
-export class Connector implements Http1ClientOwner, DialContext {
+export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext {
   readonly limits: ResponseLimits
   readonly dns: DnsCache
   readonly bindToIpv4: readonly string[]
@@ -116,6 +121,7 @@ export class Connector implements Http1ClientOwner, DialContext {
   spareParser: ResponseHeadParser | null = null
 
   readonly #pool: ConnectionPool<Http1ClientConnection>
+  readonly #http2: Http2ClientPool
   readonly #ca: string | undefined
   readonly #secureContexts: Map<string, SecureContext> = new Map()
   #open = 0
@@ -159,10 +165,23 @@ export class Connector implements Http1ClientOwner, DialContext {
       profile: options.profile ?? 'strict',
     }
     this.spareParser = new ResponseHeadParser(this.limits) // which checks the rest of the limits
+    this.#http2 = new Http2ClientPool(this, {
+      idleMax: keepalivePoolSize,
+      requestsPerConnectionMax: requestsPerConnectionMax ?? 0,
+      connectionAgeMaxMs: connectionAgeMaxMs ?? CONNECTION_AGE_MAX_MS,
+    })
   }
 
   /** An idle connection to `peer`, at once; or null, when one has to be opened. */
   acquire(peer: HttpPeer): ClientSession | null {
+    if (peer.options.httpVersion !== 1 && this.#http2.wants(peer)) {
+      const session = this.#http2.acquire(peer)
+      if (session !== null) {
+        this.#reused++
+        return session
+      }
+      if (peer.options.httpVersion === 2) return null
+    }
     for (;;) {
       const entry = this.#pool.acquire(peer.reuseKey)
       if (entry === undefined) return null
@@ -179,8 +198,9 @@ export class Connector implements Http1ClientOwner, DialContext {
   /** Opens a connection to `peer`. The handler is called later, never within this call. */
   connect(peer: HttpPeer, handler: ConnectHandler): PendingConnect {
     if (peer.options.dispatcher !== undefined) return this.#dispatch(peer, handler)
+    if (peer.options.httpVersion !== 1 && this.#http2.wants(peer)) return this.#http2.connect(peer, handler)
     const connection = new Http1ClientConnection(this, peer)
-    const dial = new Dial(peer, this, connection, new Waiter(this, peer, handler))
+    const dial = new Dial(peer, this, connection, new Waiter(this, connection, handler))
     dial.start()
     return dial
   }
@@ -233,7 +253,7 @@ export class Connector implements Http1ClientOwner, DialContext {
 
   stats(): ConnectorStats {
     return {
-      idle: this.#pool.idleCount,
+      idle: this.#pool.idleCount + this.#http2.idleCount,
       open: this.#open,
       opened: this.#opened,
       reused: this.#reused,
@@ -245,6 +265,7 @@ export class Connector implements Http1ClientOwner, DialContext {
   /** Closes what is idle; what is in use is closed when it is released. */
   close(): void {
     this.#pool.close()
+    this.#http2.close()
   }
 
   // --- for the parts ---------------------------------------------------------------------------
@@ -260,6 +281,37 @@ export class Connector implements Http1ClientOwner, DialContext {
   /** @internal */
   connectFailed(): void {
     this.#failed++
+  }
+
+  /** @internal */
+  dial(peer: HttpPeer, target: DialTarget, handler: DialHandler): PendingConnect {
+    const dial = new Dial(peer, this, target, handler)
+    dial.start()
+    return dial
+  }
+
+  /** @internal */
+  onHttp1Dialled(peer: HttpPeer, socket: Duplex, handler: ConnectHandler): void {
+    const connection = new Http1ClientConnection(this, peer)
+    connection.attach(socket, false)
+    this.connected(peer, connection)
+    handler.onConnected(connection)
+  }
+
+  /** @internal */
+  onDialFailed(): void {
+    this.#failed++
+  }
+
+  /** @internal */
+  onHttp2Opened(): void {
+    this.#opened++
+    this.#open++
+  }
+
+  /** @internal */
+  onHttp2Ended(): void {
+    this.#open--
   }
 
   onConnectionClosed(connection: Http1ClientConnection): void {
@@ -316,18 +368,18 @@ export class Connector implements Http1ClientOwner, DialContext {
 /** Stands between a dial and who waits for it, so that the pool knows the connection first. */
 class Waiter implements DialHandler {
   readonly #connector: Connector
-  readonly #peer: HttpPeer
+  readonly #connection: Http1ClientConnection
   readonly #handler: ConnectHandler
 
-  constructor(connector: Connector, peer: HttpPeer, handler: ConnectHandler) {
+  constructor(connector: Connector, connection: Http1ClientConnection, handler: ConnectHandler) {
     this.#connector = connector
-    this.#peer = peer
+    this.#connection = connection
     this.#handler = handler
   }
 
-  onDialled(connection: Http1ClientConnection): void {
-    this.#connector.connected(this.#peer, connection)
-    this.#handler.onConnected(connection)
+  onDialled(): void {
+    this.#connector.connected(this.#connection.peer, this.#connection)
+    this.#handler.onConnected(this.#connection)
   }
 
   onDialFailed(error: ProxyError): void {

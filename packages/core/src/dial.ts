@@ -1,5 +1,5 @@
 import { appendFile } from 'node:fs'
-import net, { isIP, type NetConnectOpts } from 'node:net'
+import net, { isIP, type NetConnectOpts, type OnReadOpts } from 'node:net'
 import { Duplex } from 'node:stream'
 import tls, { type ConnectionOptions, type SecureContext } from 'node:tls'
 import { fromSystemError, isProxyError, ProxyError, peerError } from '@cirque/error'
@@ -7,7 +7,6 @@ import { NEED_MORE, ResponseHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { type Address, parseAddress } from './address.ts'
 import type { DnsCache } from './dns-cache.ts'
-import type { Http1ClientConnection } from './http1/client-connection.ts'
 import type { HttpPeer } from './peer.ts'
 import { writeProxyHeader } from './proxy-protocol/write-header.ts'
 import type { TlsSessionCache } from './tls/session-cache.ts'
@@ -24,9 +23,20 @@ export interface DialContext {
   secureContext(peer: HttpPeer): SecureContext
 }
 
+/** What takes the transport over once it stands. */
+export interface DialTarget {
+  /** What to offer in a TLS handshake. */
+  readonly alpnProtocols: readonly string[]
+  /** How to read from the socket, or undefined for `data` events. */
+  onReadOptions(): OnReadOpts | undefined
+  /** Takes over a connected transport. With `onRead` false its bytes come as `data` events. */
+  attach(socket: Duplex, onRead: boolean): void
+}
+
 /** Who waits for a connection. Exactly one of the two is called, unless the dial is cancelled. */
 export interface DialHandler {
-  onDialled(connection: Http1ClientConnection): void
+  /** The target has taken the transport over. */
+  onDialled(): void
   onDialFailed(error: ProxyError): void
 }
 
@@ -40,7 +50,7 @@ const PROXY_HEAD_BYTES_MAX = 16_384
 export class Dial implements TimerOwner {
   private readonly peer: HttpPeer
   private readonly context: DialContext
-  private readonly connection: Http1ClientConnection
+  private readonly target: DialTarget
   /** Null once told: an open connection must not hold on to the first request that used it. */
   private handler: DialHandler | null
   private readonly connectTimer: CoarseTimer
@@ -49,10 +59,10 @@ export class Dial implements TimerOwner {
   private abort: AbortController | null = null
   private settled = false
 
-  constructor(peer: HttpPeer, context: DialContext, connection: Http1ClientConnection, handler: DialHandler) {
+  constructor(peer: HttpPeer, context: DialContext, target: DialTarget, handler: DialHandler) {
     this.peer = peer
     this.context = context
-    this.connection = connection
+    this.target = target
     this.handler = handler
     this.connectTimer = new CoarseTimer(this, CONNECT_TIMER)
     this.totalTimer = new CoarseTimer(this, TOTAL_TIMER)
@@ -160,8 +170,9 @@ export class Dial implements TimerOwner {
 
   private socketOptions(address: Address, resolved: string | undefined): NetConnectOpts {
     const { tcpKeepAliveMs, localAddress } = this.peer.options
-    const onread = this.connection.onReadOptions()
-    if (address.kind === 'unix') return { path: address.path, allowHalfOpen: true, onread }
+    const onread = this.target.onReadOptions()
+    const reading = onread === undefined ? {} : { onread }
+    if (address.kind === 'unix') return { path: address.path, allowHalfOpen: true, ...reading }
     const host = resolved ?? address.host
     const from = localAddress ?? this.pickLocalAddress(host)
     return {
@@ -170,7 +181,7 @@ export class Dial implements TimerOwner {
       lookup: this.context.dns.lookupFunction,
       allowHalfOpen: true,
       noDelay: true,
-      onread,
+      ...reading,
       ...(from === undefined ? {} : { localAddress: from }),
       ...(tcpKeepAliveMs > 0 ? { keepAlive: true, keepAliveInitialDelay: tcpKeepAliveMs } : {}),
     }
@@ -189,7 +200,7 @@ export class Dial implements TimerOwner {
     return {
       secureContext: this.context.secureContext(peer),
       servername: isIP(name) === 0 ? name : '',
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: [...this.target.alpnProtocols],
       rejectUnauthorized: verifyCertificate,
       checkServerIdentity: (host, certificate) => {
         if (!verifyHostname) return undefined
@@ -345,8 +356,8 @@ export class Dial implements TimerOwner {
     // The signal may have been given to the stream itself, which lives on.
     this.abort = null
     this.settle()
-    this.connection.attach(socket, onRead)
-    handler?.onDialled(this.connection)
+    this.target.attach(socket, onRead)
+    handler?.onDialled()
   }
 
   private failWith(cause: unknown): void {

@@ -50,6 +50,20 @@ export interface HttpPeerOptions {
   readonly idleTimeoutMs?: number
   /** How long an upgraded connection may be silent in both directions. Default 3,600,000; 0 for no limit. */
   readonly tunnelIdleTimeoutMs?: number
+  /**
+   * The HTTP version to speak. `1`, the default: HTTP/1.1. `2`: HTTP/2 only, by ALPN over TLS, with prior knowledge
+   * over cleartext. `'auto'`: whichever the peer chooses in the TLS handshake; over cleartext HTTP/1.1.
+   */
+  readonly httpVersion?: 1 | 2 | 'auto'
+  /** Requests at once on one HTTP/2 connection, if the peer allows as many; more open another. Default 100. */
+  readonly http2StreamsMax?: number
+  /**
+   * What a peer may send ahead of each HTTP/2 response's reader, in bytes, 16,384 to 2^31-1: a client that stalls
+   * makes us hold so much. Default 1,048,576.
+   */
+  readonly http2WindowBytes?: number
+  /** Ping HTTP/2 connections with requests under way this often; none for 5 s closes. Default 0, never. */
+  readonly http2PingIntervalMs?: number
   /** The local IP address to connect from. */
   readonly localAddress?: string
   /** Send TCP keep-alive probes after this much silence; 0, the default, sends none. */
@@ -88,6 +102,10 @@ const DEFAULTS = {
   writeTimeoutMs: 60_000,
   idleTimeoutMs: 60_000,
   tunnelIdleTimeoutMs: 3_600_000,
+  httpVersion: 1 as 1 | 2 | 'auto',
+  http2StreamsMax: 100,
+  http2WindowBytes: 1_048_576,
+  http2PingIntervalMs: 0,
   localAddress: undefined as string | undefined,
   tcpKeepAliveMs: 0,
   groupKey: '',
@@ -180,7 +198,12 @@ function isIpLiteral(host: string): boolean {
 }
 
 const TIMEOUT_MS_MAX = 2 ** 31 - 1
-const ZERO_ALLOWED: ReadonlySet<string> = new Set(['idleTimeoutMs', 'tunnelIdleTimeoutMs', 'tcpKeepAliveMs'])
+const ZERO_ALLOWED: ReadonlySet<string> = new Set([
+  'idleTimeoutMs',
+  'tunnelIdleTimeoutMs',
+  'tcpKeepAliveMs',
+  'http2PingIntervalMs',
+])
 
 const CHECKS: { readonly [name: string]: (name: string, value: unknown) => void } = {
   tls: checkBoolean,
@@ -198,6 +221,10 @@ const CHECKS: { readonly [name: string]: (name: string, value: unknown) => void 
   writeTimeoutMs: checkMilliseconds,
   idleTimeoutMs: checkMilliseconds,
   tunnelIdleTimeoutMs: checkMilliseconds,
+  httpVersion: checkHttpVersion,
+  http2StreamsMax: (name, value) => checkInteger(name, value, 1, 1_000_000),
+  http2WindowBytes: (name, value) => checkInteger(name, value, 16_384, 2 ** 31 - 1),
+  http2PingIntervalMs: checkMilliseconds,
   localAddress: checkLocalAddress,
   tcpKeepAliveMs: checkMilliseconds,
   groupKey: checkString,
@@ -256,6 +283,10 @@ function optionsKey(options: ResolvedPeerOptions): string {
     if (options.ca !== undefined) parts.push(`ca ${pemDigest(options.ca)}`)
     if (options.cert !== undefined)
       parts.push(`cert ${pemDigest(options.cert)} ${pemDigest(options.key as string | Buffer)}`)
+  }
+  if (options.httpVersion !== 1) {
+    const { httpVersion, http2StreamsMax, http2WindowBytes, http2PingIntervalMs } = options
+    parts.push(`http ${httpVersion} ${http2StreamsMax} ${http2WindowBytes} ${http2PingIntervalMs}`)
   }
   if (options.localAddress !== undefined) parts.push(`from ${options.localAddress}`)
   if (options.groupKey !== '') parts.push(`group ${JSON.stringify(options.groupKey)}`)
@@ -324,6 +355,19 @@ function checkMilliseconds(name: string, value: unknown): void {
     throw new RangeError(
       `Peer option "${name}" must be an integer from ${least} to ${TIMEOUT_MS_MAX}, not ${value}`,
     )
+  }
+}
+
+function checkHttpVersion(name: string, value: unknown): void {
+  if (value !== 1 && value !== 2 && value !== 'auto') {
+    throw new RangeError(`Peer option "${name}" must be 1, 2 or "auto", not ${String(value)}`)
+  }
+}
+
+function checkInteger(name: string, value: unknown, least: number, most: number): void {
+  if (typeof value !== 'number') throw wrong(name, 'a number', value)
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new RangeError(`Peer option "${name}" must be an integer from ${least} to ${most}, not ${value}`)
   }
 }
 

@@ -65,6 +65,8 @@ const WRITE_TIMER = 1
 
 const NO_REQUEST = ''
 
+const ALPN: readonly string[] = ['http/1.1']
+
 /** One HTTP/1 connection to a peer; carries one exchange at a time and is its session meanwhile. */
 export class Http1ClientConnection extends ClientSession implements ChunkSink, TimerOwner {
   /** The peer of the exchange under way; its timeouts apply. */
@@ -117,6 +119,10 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   }
 
   // --- the transport ---------------------------------------------------------------------------
+
+  get alpnProtocols(): readonly string[] {
+    return ALPN
+  }
 
   /** For `net.connect` and `tls.connect`: reads go into memory of ours, without an allocation each. */
   onReadOptions(): OnReadOpts {

@@ -1,9 +1,9 @@
 import { httpDate, type RequestHeader, type ResponseHeader } from '@cirque/http'
 
-/** How a response goes on an HTTP/2 stream. */
-export interface Http2ResponseFields {
-  /** Flat, names in lower case, `:status` first. */
-  readonly fields: (string | number)[]
+/** How a message's head goes on an HTTP/2 stream. */
+export interface Http2Fields<Value = string> {
+  /** Flat, names in lower case, pseudo-fields first. */
+  readonly fields: (string | Value)[]
   /** Trailers may follow: a body of unknown length, or an announcement of them. */
   readonly trailersExpected: boolean
 }
@@ -19,7 +19,7 @@ export function responseFields(
   header: ResponseHeader,
   contentLength: number,
   bodyless: boolean,
-): Http2ResponseFields {
+): Http2Fields<number> {
   const fields: (string | number)[] = [':status', header.status]
   let dated = false
   let sized = false
@@ -64,7 +64,7 @@ export function requestFields(
   scheme: 'http' | 'https',
   fallbackAuthority: string,
   protocol: string | null,
-): string[] {
+): Http2Fields {
   const fields: string[] = [
     ':method',
     protocol === null ? header.method : 'CONNECT',
@@ -78,6 +78,7 @@ export function requestFields(
   if (protocol !== null) fields.push(':protocol', protocol)
   let hosted = false
   let sized = false
+  let trailersExpected = contentLength < 0
   const given = header.fields
   for (let i = 0; i < given.length; i += 2) {
     const name = (given[i] as string).toLowerCase()
@@ -96,13 +97,16 @@ export function requestFields(
         // All that HTTP/2 knows of it (RFC 9113 §8.2.2).
         if (/(?:^|[,\s])trailers(?:$|[,;\s])/i.test(value)) fields.push(name, 'trailers')
         continue
+      case 'trailer':
+        trailersExpected = contentLength !== 0
+        break
       default:
         if (isConnectionField(name)) continue
     }
     fields.push(name, value)
   }
   if (contentLength > 0 && !sized) fields.push('content-length', `${contentLength}`)
-  return fields
+  return { fields, trailersExpected }
 }
 
 const AUTHORITY_AT = 5

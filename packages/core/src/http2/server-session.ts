@@ -69,6 +69,11 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     this.continueWanted = head.expectContinue && this.bodied
     stream.on('close', () => this.onClose())
     stream.on('drain', () => this.onDrain())
+    if (!this.bodied) return
+    // They may come long before the body is asked for, unlike data, which waits.
+    stream.on('trailers', (_headers: unknown, _flags: number, raw?: string[]) => {
+      this.trailers = raw === undefined ? null : readTrailers(raw)
+    })
   }
 
   digest(): ConnectionDigest {
@@ -123,9 +128,6 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     const { stream } = this
     stream.on('data', (chunk: Buffer) => this.onData(chunk))
     stream.on('end', () => this.onEnd())
-    stream.on('trailers', (_headers: unknown, _flags: number, raw?: string[]) => {
-      this.trailers = raw === undefined ? null : readTrailers(raw)
-    })
   }
 
   pauseRequestBody(): void {
