@@ -223,7 +223,12 @@ export class DispatcherSession extends ClientSession implements Dispatcher.Dispa
     if (isProxyError(error)) return error
     const code = typeof error.code === 'string' ? BY_UNDICI_CODE.get(error.code) : undefined
     const message = `The dispatcher could not carry the request to ${this.#peer}`
-    if (code === undefined) return fromSystemError(error, 'upstream', message)
+    if (code === undefined) {
+      const translated = fromSystemError(error, 'upstream', message)
+      // Nothing was sent: trying elsewhere is harmless.
+      if (!this.requestSent && translated.source === 'upstream') translated.retry = 'allowed'
+      return translated
+    }
     return peerError(code, 'upstream', message, {
       cause: error,
       retry: this.requestSent ? 'never' : 'allowed',

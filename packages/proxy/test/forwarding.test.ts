@@ -59,6 +59,11 @@ describe('RFC 9110 §7.6.1: fields of one connection', () => {
     expect(await te('gzip')).toBeUndefined()
   })
 
+  test('RFC 9110 §10.1.4: TE that is passed on stands in Connection too', async () => {
+    const { headers } = await forwarded(get('/', 'TE: trailers', 'Connection: TE'))
+    expect(headers['connection']).toBe('TE')
+  })
+
   test('are removed from responses, before upstreamResponseFilter sees them', async () => {
     await using upstream = await startScript(
       'HTTP/1.1 200 OK\r\nConnection: X-Private, keep-alive\r\nKeep-Alive: timeout=50\r\nX-Private: 1\r\nX-Public: 2\r\nUpgrade: h2c\r\nProxy-Connection: x\r\nContent-Length: 0\r\n\r\n',

@@ -26,12 +26,14 @@ export function requestHeadText(header: RequestHeader, contentLength: number, up
     return contentLength < 0 ? `${text}Transfer-Encoding: chunked\r\n\r\n` : `${text}\r\n`
   }
   let sized = false
+  let listsTe = false
   const fields = header.fields
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string
     const value = fields[i + 1] as string
     const kind = connectionField(name)
     if (kind === CONNECTION || (kind === UPGRADE && !upgrade)) continue
+    if (kind === TE) listsTe = true
     if (kind === LENGTH) {
       if (sized || contentLength < 0) continue
       sized = true
@@ -40,7 +42,9 @@ export function requestHeadText(header: RequestHeader, contentLength: number, up
   }
   if (contentLength > 0 && !sized) text += `Content-Length: ${contentLength}\r\n`
   else if (contentLength < 0) text += 'Transfer-Encoding: chunked\r\n'
-  if (upgrade) text += 'Connection: upgrade\r\n'
+  // Who sends TE must list it (RFC 9110 §10.1.4).
+  if (listsTe) text += upgrade ? 'Connection: upgrade, TE\r\n' : 'Connection: TE\r\n'
+  else if (upgrade) text += 'Connection: upgrade\r\n'
   return `${text}\r\n`
 }
 
@@ -110,10 +114,13 @@ const CONNECTION = 1
 const LENGTH = 2
 const DATE = 3
 const UPGRADE = 4
+const TE = 5
 
 /** Tells the fields apart that a writer decides on by itself; by length first, which settles most. */
 function connectionField(name: string): number {
   switch (name.length) {
+    case 2:
+      return name.toLowerCase() === 'te' ? TE : ORDINARY
     case 4:
       return name.toLowerCase() === 'date' ? DATE : ORDINARY
     case 7:
