@@ -236,11 +236,16 @@ class Policies {
     alpnProtocols: readonly string[] | undefined,
     clients: TlsCertificate['clientCertificates'],
   ): PolicyPlan {
+    if (clients === 'none' && this.#options.requestCert === true) {
+      throw new TypeError(
+        `${this.#where} takes "clientCertificates" instead of "requestCert" to ask some clients only`,
+      )
+    }
     const policy = this.#plan(clients)
     const alpn = JSON.stringify(alpnProtocols ?? null)
     const known = this.#known.find((other) => other.clients === policy && other.alpn === alpn)
     if (known !== undefined) return known.plan
-    const plan = { alpnProtocols, clients: policy, tls: this.#tls(alpnProtocols, policy, clients === 'none') }
+    const plan = { alpnProtocols, clients: policy, tls: this.#tls(alpnProtocols, policy) }
     this.#known.push({ clients: policy, alpn, plan })
     return plan
   }
@@ -261,13 +266,8 @@ class Policies {
     return policy
   }
 
-  #tls(alpn: readonly string[] | undefined, clients: ClientPolicy | undefined, none: boolean): TlsOptions {
+  #tls(alpn: readonly string[] | undefined, clients: ClientPolicy | undefined): TlsOptions {
     const tls: TlsOptions = { ...this.#shared }
-    if (none && tls.requestCert === true) {
-      throw new TypeError(
-        `${this.#where} takes "clientCertificates" instead of "requestCert" to ask some clients only`,
-      )
-    }
     if (alpn !== undefined && tls.ALPNCallback === undefined) tls.ALPNProtocols = [...alpn]
     if (clients !== undefined) {
       tls.requestCert = true
