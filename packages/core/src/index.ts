@@ -29,6 +29,13 @@ export {
 export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
 export { DnsCache, type DnsCacheOptions, type ResolveAnswer, type ResolvedAddress } from './dns-cache.ts'
 export {
+  type HealthAnswer,
+  type HealthProbe,
+  HealthService,
+  type HealthServiceOptions,
+  healthService,
+} from './health-service.ts'
+export {
   HttpServerApp,
   type HttpServerHandler,
   type HttpServerStats,
@@ -54,6 +61,7 @@ export type {
 export {
   type ConnectionCounters,
   type ConnectionFilter,
+  type ConnectionMessage,
   ListeningService,
   type ListeningServiceOptions,
 } from './listening-service.ts'
