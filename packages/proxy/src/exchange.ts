@@ -16,12 +16,22 @@ import { isIdempotent, type RequestHeader, type ResponseHeader } from '@cirque/h
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { answerAtOnce, hookError, isPromise, judgedError } from './hooks.ts'
 import type { HttpProxy } from './http-proxy.ts'
+import type { ObserverSet } from './observers.ts'
 import type { FailToProxy, OrNothing, ProxyHttp } from './proxy-http.ts'
 import type { Attempt } from './record.ts'
 import { RequestFlow } from './request-flow.ts'
 import { ResponseFlow, type ResponseFlowOwner } from './response-flow.ts'
 import { Session } from './session.ts'
 import { buildUpstreamRequest, wantsUpgrade } from './upstream-request.ts'
+
+/** What is known of a peer that could not be connected to. */
+interface FailedPeer {
+  readonly error: ProxyError
+  readonly dials: number
+}
+
+/** How often a request passes over a peer that has failed it before it dials that peer once more. */
+const SKIPS_MAX = 8
 
 const RETRY_TIMER = 0
 const TUNNEL_TIMER = 1
@@ -50,15 +60,22 @@ export class ProxyExchange<Ctx>
   upstream: ClientSession | null = null
 
   private readonly proxy: HttpProxy<Ctx>
+  /** Null while nobody watches. */
+  private readonly observers: ObserverSet | null
+  private readonly timed: boolean
   /** The same as `downstream` when the service has modules. */
   private readonly moduled: ModuleSession | null
   private pending: PendingConnect | null = null
   private peer: HttpPeer | null = null
   private attempt: Attempt | null = null
+  /** The same while it has not ended. */
+  private openAttempt: Attempt | null = null
   private readonly request: RequestFlow<Ctx> | null
   private response: ResponseFlow<Ctx> | null = null
-  /** Peers that could not be connected to, to keep from hammering one of them. */
-  private failedPeers: string[] | null = null
+  /** Peers that could not be connected to for this request. */
+  private failedPeers: Map<string, FailedPeer> | null = null
+  /** Attempts that ended at once, as their peer had failed already. */
+  private skips = 0
   private failing = false
   private ended = false
   /** False once `newCtx` has failed: then no hook is called. */
@@ -74,11 +91,13 @@ export class ProxyExchange<Ctx>
 
   constructor(proxy: HttpProxy<Ctx>, client: ServerSession) {
     this.proxy = proxy
+    this.observers = proxy.watching.current()
+    this.timed = proxy.timed || (this.observers !== null && proxy.timedIfWatched)
     this.app = proxy.app
     this.moduled = proxy.modules === null ? null : new ModuleSession(client, proxy.modules, this)
     const downstream = this.moduled ?? client
     this.downstream = downstream
-    this.session = new Session(downstream, proxy.serverName, proxy.timed)
+    this.session = new Session(downstream, proxy.serverName, this.timed)
     downstream.handler = this
     this.request = downstream.hasRequestBody ? new RequestFlow<Ctx>(this, proxy.retryBufferBytesMax) : null
     this.ctx = (this.app.newCtx === undefined ? undefined : this.makeCtx()) as Ctx
@@ -98,6 +117,7 @@ export class ProxyExchange<Ctx>
   // --- the request's phases ----------------------------------------------------------------------
 
   start(): void {
+    this.observers?.requestStart(this.session)
     if (this.failing) return
     const { app, session, ctx } = this
     this.proxy.budget?.deposit()
@@ -193,13 +213,17 @@ export class ProxyExchange<Ctx>
       peer: undefined,
       reused: false,
       status: 0,
+      skipped: false,
       error: undefined,
       startedAt: this.now(),
       connectedAt: 0,
       respondedAt: 0,
+      endedAt: 0,
     }
     this.attempt = attempt
+    this.openAttempt = attempt
     session.record.attempts.push(attempt)
+    this.observers?.attemptStart(session, attempt)
     let peer: HttpPeer | Promise<HttpPeer>
     try {
       peer = app.upstreamPeer(session, ctx)
@@ -220,6 +244,14 @@ export class ProxyExchange<Ctx>
     ;(this.attempt as Attempt).peer = peer
     if (peer.address === undefined) {
       this.attemptFailed(peerError('NO_PEER', 'internal', 'No peer to send the request to'))
+      return
+    }
+    const failed = this.failedPeers?.get(peer.reuseKey)
+    if (failed !== undefined && this.skips < SKIPS_MAX) {
+      // A balancer that knows nothing of the failure chose the same peer again: ask it for another.
+      this.skips++
+      ;(this.attempt as Attempt).skipped = true
+      this.onConnectError(failed.error)
       return
     }
     const { connector } = this.proxy
@@ -250,8 +282,7 @@ export class ProxyExchange<Ctx>
     this.pending = null
     const { app, session, ctx } = this
     const peer = this.peer as HttpPeer
-    this.failedPeers ??= []
-    this.failedPeers.push(peer.reuseKey)
+    this.noteFailedPeer(peer, error)
     if (app.failToConnect === undefined) this.attemptFailed(error)
     else {
       this.invoke(
@@ -273,6 +304,7 @@ export class ProxyExchange<Ctx>
       this.fail(hookError(error, 'forwarding'))
       return
     }
+    this.observers?.upstreamRequest(session, this.attempt as Attempt, request)
     if (app.upstreamRequestFilter === undefined) this.sendRequest(request)
     else {
       this.invoke(
@@ -453,8 +485,10 @@ export class ProxyExchange<Ctx>
   private settleAttempt(error: ProxyError, upstream: ClientSession | null, granted = false): void {
     const attempt = this.attempt
     if (attempt !== null) attempt.error = error
+    this.endAttempt(this.now())
     this.turn++
-    const retry = granted || (this.mayRetry(error, upstream) && this.affordsRetry())
+    const retry =
+      granted || (this.mayRetry(error, upstream) && (nothingSent(upstream) || this.affordsRetry()))
     this.response?.stop()
     this.response = null
     this.request?.pause()
@@ -463,12 +497,16 @@ export class ProxyExchange<Ctx>
       this.fail(error)
       return
     }
+    if (attempt?.skipped === true) {
+      this.startAttempt()
+      return
+    }
     this.proxy.logger.warn('Attempt failed, trying again', {
       attempt: this.session.record.attempts.length,
       peer: String(this.peer),
       error,
     })
-    const delay = this.proxy.backoff(this.session.record.attempts.length)
+    const delay = this.proxy.backoff(this.session.record.attempts.length - this.skips)
     if (delay <= 0) this.startAttempt()
     else {
       this.timer = new CoarseTimer(this, RETRY_TIMER)
@@ -488,10 +526,16 @@ export class ProxyExchange<Ctx>
     return error.retry === 'allowed' || (upstream.reused && !upstream.responseStarted)
   }
 
-  /** True when the peer that cannot be connected to has been tried twice. */
+  /** True when the peer that cannot be connected to has been dialled twice. */
   private hammering(): boolean {
-    const key = this.peer?.reuseKey
-    return this.failedPeers !== null && this.failedPeers.filter((failed) => failed === key).length > 1
+    return this.failedPeers !== null && (this.failedPeers.get(this.peer?.reuseKey ?? '')?.dials ?? 0) > 1
+  }
+
+  private noteFailedPeer(peer: HttpPeer, error: ProxyError): void {
+    if (this.attempt?.skipped === true) return
+    this.failedPeers ??= new Map()
+    const known = this.failedPeers.get(peer.reuseKey)
+    this.failedPeers.set(peer.reuseKey, { error, dials: (known?.dials ?? 0) + 1 })
   }
 
   private affordsRetry(): boolean {
@@ -604,15 +648,16 @@ export class ProxyExchange<Ctx>
     this.ended = true
     this.dropUpstream()
     this.timer?.cancel()
-    this.session.record.endedAt = this.now()
+    const endedAt = this.now()
+    this.session.record.endedAt = endedAt
     this.proxy.exchangeEnded()
     if (error !== undefined) {
       if (this.attempt !== null) this.attempt.error ??= error
       this.logError(error)
     }
+    this.endAttempt(endedAt)
     const { app, session, ctx } = this
-    if (!this.hasCtx) return
-    if (app.logging !== undefined) {
+    if (app.logging !== undefined && this.hasCtx) {
       try {
         const result = app.logging(session, error, ctx)
         if (isPromise(result)) {
@@ -622,6 +667,8 @@ export class ProxyExchange<Ctx>
         this.logHookFailure(thrown, 'logging')
       }
     }
+    this.observers?.requestEnd(session, error)
+    if (!this.hasCtx) return
     if (app.persistConnectionContext === undefined || !this.downstream.responseEnded || this.tunnel) return
     try {
       const kept = answerAtOnce(app.persistConnectionContext(session, ctx), 'persistConnectionContext')
@@ -629,6 +676,14 @@ export class ProxyExchange<Ctx>
     } catch (thrown) {
       this.logHookFailure(thrown, 'persistConnectionContext')
     }
+  }
+
+  private endAttempt(at: number): void {
+    const attempt = this.openAttempt
+    if (attempt === null) return
+    this.openAttempt = null
+    attempt.endedAt = at
+    this.observers?.attemptEnd(this.session, attempt)
   }
 
   private logError(error: ProxyError): void {
@@ -674,7 +729,7 @@ export class ProxyExchange<Ctx>
 
   /** The time, where somebody will look at it. */
   private now(): number {
-    return this.proxy.timed ? performance.now() : 0
+    return this.timed ? performance.now() : 0
   }
 
   // --- hooks -------------------------------------------------------------------------------------
@@ -713,4 +768,9 @@ export class ProxyExchange<Ctx>
     else if (this.attempt !== null) this.attemptFailed(error)
     else this.fail(error)
   }
+}
+
+/** True when an attempt ended before anything was sent: trying elsewhere adds no load to an upstream. */
+function nothingSent(upstream: ClientSession | null): boolean {
+  return upstream === null || !upstream.requestSent
 }

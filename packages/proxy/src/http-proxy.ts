@@ -18,6 +18,7 @@ import { ProxyError } from '@cirque/error'
 import { ProxyExchange } from './exchange.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { answerAtOnce } from './hooks.ts'
+import { type ProxyObserver, Watching } from './observers.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import { RetryBudget, type RetryPermission } from './retry-budget.ts'
 
@@ -44,7 +45,9 @@ export interface HttpProxyOptions {
   readonly server?: HttpServerOptions
   /** How upstreams are connected to; what the configuration file says comes first. */
   readonly connector?: ConnectorOptions
-  /** Record when each step of a request happened. Default: only if `logging` is implemented. */
+  /** Who watches the requests: access logs, metrics, traces. Called in this order. Default none, which costs nothing. */
+  readonly observers?: readonly ProxyObserver[]
+  /** Record when each step of a request happened. Default: if `logging` is implemented or somebody watches. */
   readonly recordTimes?: boolean
   /** Default: the server's logger once the service has started, until then none. */
   readonly logger?: Logger
@@ -62,6 +65,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set([
   'connector',
   'logger',
   'recordTimes',
+  'observers',
 ])
 
 /** What a proxy has done so far. */
@@ -94,8 +98,15 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly modules: HttpModules | null
   /** The HTTP protocol's side; give it to a {@link ListeningService} of your own. */
   readonly serverApp: HttpServerApp
-  /** Whether requests record their times: reading the clock five times costs more than all checks of a head. */
+  /**
+   * Whether requests record their times also when nobody watches: reading the clock five times costs more than all
+   * checks of a head.
+   */
   readonly timed: boolean
+  /** @internal */
+  readonly timedIfWatched: boolean
+  /** @internal */
+  readonly watching: Watching
   logger: Logger
 
   readonly #backoffMs: number
@@ -126,6 +137,8 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
     this.modules = downstreamModules(app)
     this.timed = options.recordTimes ?? app.logging !== undefined
+    this.timedIfWatched = options.recordTimes ?? true
+    this.watching = new Watching(options.observers ?? [], this)
     this.logger = options.logger ?? silentLogger
     this.connector = new Connector({ ...connectorOptions(configuration), ...options.connector })
     this.serverApp = new HttpServerApp(this, options.server)

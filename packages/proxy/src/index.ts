@@ -1,3 +1,4 @@
+export type { AttemptMessage, RequestMessage } from './channels.ts'
 export type { ForwardingOptions } from './forwarding.ts'
 export {
   HttpProxy,
@@ -8,6 +9,7 @@ export {
   httpProxyService,
   type ProxyConfiguration,
 } from './http-proxy.ts'
+export type { ProxyObserver } from './observers.ts'
 export { PHASES, type PhaseFrequency, type PhaseInfo } from './phases.ts'
 export type {
   Awaitable,

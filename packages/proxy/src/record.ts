@@ -9,6 +9,8 @@ export interface Attempt {
   reused: boolean
   /** The status of the final response's head, or 0. */
   status: number
+  /** True when it ended at once: its peer had already failed this request, and others had not been asked yet. */
+  skipped: boolean
   /** Why it failed, or undefined. */
   error: ProxyError | undefined
   /** When it began, on the clock of `performance.now()`. */
@@ -17,11 +19,13 @@ export interface Attempt {
   connectedAt: number
   /** When the final response's head arrived, or 0. */
   respondedAt: number
+  /** When it had failed or the request had ended; 0 before. */
+  endedAt: number
 }
 
 /**
  * The whole story of a request, for `logging`. Times are in milliseconds on the clock of `performance.now()`;
- * all are 0 in a proxy without `logging`, unless its option `recordTimes` is set.
+ * all are 0 in a proxy with neither `logging` nor observers, unless its option `recordTimes` is set.
  */
 export interface RequestRecord {
   /** When the request's head had arrived. */

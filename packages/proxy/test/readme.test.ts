@@ -3,7 +3,15 @@ import { runReadmeSnippets } from '../../../scripts/readme-snippet.ts'
 
 const PACKAGE = new URL('../', import.meta.url)
 const GUIDE = new URL('../../../docs/user-guide/', import.meta.url)
-const PAGES = ['phases.md', 'ctx.md', 'proxy-session.md', 'body.md', 'retries.md', 'forwarding.md']
+const PAGES = [
+  'phases.md',
+  'ctx.md',
+  'proxy-session.md',
+  'body.md',
+  'retries.md',
+  'forwarding.md',
+  'observability.md',
+]
 
 test.each([new URL('README.md', PACKAGE), ...PAGES.map((page) => new URL(page, GUIDE))])(
   'the examples of %s print what they say',
