@@ -28,6 +28,7 @@ export const architecture: ReadonlyMap<string, Allowed> = new Map<string, Allowe
   ['core', { siblings: ['error', 'timeout', 'limits', 'pool', 'http'], npm: ['undici', 'yaml'] }],
   ['cache', { siblings: ['error', 'timeout', 'tinyufo', 'memory-cache', 'http', 'core'], npm: [] }],
   ['load-balancing', { siblings: ['error', 'timeout', 'ketama', 'limits', 'http', 'core'], npm: ['undici'] }],
+  ['stream-proxy', { siblings: ['error', 'timeout', 'core'], npm: [] }],
   ['proxy', { siblings: ['error', 'timeout', 'limits', 'pool', 'http', 'core', 'cache'], npm: ['undici'] }],
   [
     'cirque',

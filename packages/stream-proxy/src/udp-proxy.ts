@@ -1,0 +1,363 @@
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import {
+  type Address,
+  DnsCache,
+  type DnsCacheOptions,
+  type Logger,
+  type PeerAddress,
+  parseAddress,
+  type Service,
+  type ServiceContext,
+  silentLogger,
+} from '@cirque/core'
+import type { ProxyError } from '@cirque/error'
+import { integerIn, onlyKeys, TIMEOUT_MS_MAX, typed } from './check.ts'
+import { UdpSession, type UdpSessionHost } from './udp-session.ts'
+
+/** What a UDP proxy does, written by you. Only `upstreamPeer` is required. */
+export interface UdpProxy {
+  /**
+   * Whether to take the first datagram of a client. Called once per session, before anything is held for it; false or a
+   * throw drops the datagram. Its source address is easily forged.
+   */
+  clientFilter?(remoteAddress: string, remotePort: number): boolean
+
+  /**
+   * Where the client's datagrams go: `host:port`, or a balancer's backend. Called once per session. While a promise is
+   * waited for, at most `pendingMax` datagrams are held. Undefined ends the session.
+   */
+  upstreamPeer(session: UdpSession): PeerAddress | Promise<PeerAddress>
+
+  /**
+   * Called exactly once per session, when it is over.
+   *
+   * @param error - Undefined when it fell silent or got all its responses.
+   */
+  logging?(session: UdpSession, error: ProxyError | undefined): void
+}
+
+/** Options of {@link udpProxyService}. */
+export interface UdpProxyOptions {
+  /** Shown in logs. Default `'UDP proxy'`. */
+  readonly name?: string
+  /** Sessions at once; each has a socket. Datagrams of further clients are dropped. 1 to 1,000,000, default 10,000. */
+  readonly sessionsMax?: number
+  /** How long a session may be silent in both directions, in ms, until it ends. Default 60,000. */
+  readonly idleTimeoutMs?: number
+  /**
+   * The idle limit from the moment the service drains, in ms, if it is the shorter one. Default 5,000. A draining service
+   * begins no sessions.
+   */
+  readonly drainIdleTimeoutMs?: number
+  /**
+   * A session ends when the upstream has sent so many datagrams for each of the client's: 1 suits DNS and frees the
+   * socket at once. Default 0: only silence ends it.
+   */
+  readonly responsesPerDatagram?: number
+  /** Datagrams held per session until its upstream socket is there. Default 16. */
+  readonly pendingMax?: number
+  /** Bytes that may wait to be sent per socket; what comes then is dropped. Default 1,048,576. */
+  readonly sendQueueBytesMax?: number
+  /** How names of peers are resolved. */
+  readonly dns?: DnsCacheOptions
+}
+
+/** Options of `addUdp`. */
+export interface UdpListenerOptions {
+  /** On an IPv6 address: leave IPv4 alone. Default false. */
+  readonly ipv6Only?: boolean
+  /** `SO_REUSEPORT`: several processes may bind the address. Default false. */
+  readonly reusePort?: boolean
+  /** Bytes that the kernel holds until they are read. Default: the system's. */
+  readonly receiveBufferBytes?: number
+}
+
+/** What a UDP proxy has done so far. A snapshot. */
+export interface UdpProxyStats {
+  readonly sessions: number
+  readonly open: number
+  /** First datagrams that began no session: of too many clients, filtered ones, or while draining. */
+  readonly refused: number
+  /** Sessions that ended with an error. */
+  readonly failed: number
+  /** Datagrams of sessions that were dropped: held too many, queued too much, not sendable. */
+  readonly dropped: number
+  readonly datagramsFromClients: number
+  readonly datagramsFromUpstreams: number
+  readonly bytesFromClients: number
+  readonly bytesFromUpstreams: number
+}
+
+const KEYS: readonly string[] = [
+  'name',
+  'sessionsMax',
+  'idleTimeoutMs',
+  'drainIdleTimeoutMs',
+  'responsesPerDatagram',
+  'pendingMax',
+  'sendQueueBytesMax',
+  'dns',
+]
+const LISTENER_KEYS: readonly string[] = ['ipv6Only', 'reusePort', 'receiveBufferBytes']
+
+interface UdpListener {
+  readonly wanted: Address & { readonly kind: 'tcp' }
+  readonly options: UdpListenerOptions
+  readonly sessions: Map<string, UdpSession>
+  socket: Socket | null
+  bound: Address | undefined
+}
+
+/** A service that relays datagrams, each client's through a socket of its own. */
+export class UdpProxyService implements Service, UdpSessionHost {
+  readonly name: string
+  /** @internal */
+  readonly dns: DnsCache
+  /** @internal */
+  readonly pendingMax: number
+  /** @internal */
+  readonly responsesPerDatagram: number
+  readonly #app: UdpProxy
+  readonly #sessionsMax: number
+  readonly #idleTimeoutMs: number
+  readonly #drainIdleTimeoutMs: number
+  readonly #sendQueueBytesMax: number
+  readonly #listeners: UdpListener[] = []
+  readonly #counts = { sessions: 0, open: 0, refused: 0, failed: 0, dropped: 0 }
+  readonly #traffic = {
+    datagramsFromClients: 0,
+    datagramsFromUpstreams: 0,
+    bytesFromClients: 0,
+    bytesFromUpstreams: 0,
+  }
+  readonly #empty: PromiseWithResolvers<void> = Promise.withResolvers()
+  #logger: Logger = silentLogger
+  #started = false
+  #draining = false
+
+  /** Use {@link udpProxyService}. */
+  constructor(app: UdpProxy, options: UdpProxyOptions) {
+    onlyKeys('the UDP proxy', options, KEYS)
+    typed('upstreamPeer', app?.upstreamPeer, 'function')
+    if (app.clientFilter !== undefined) typed('clientFilter', app.clientFilter, 'function')
+    if (app.logging !== undefined) typed('logging', app.logging, 'function')
+    const { sessionsMax = 10_000, idleTimeoutMs = 60_000, drainIdleTimeoutMs = 5_000 } = options
+    const { responsesPerDatagram = 0, pendingMax = 16, sendQueueBytesMax = 1_048_576 } = options
+    this.#app = app
+    this.name = options.name ?? 'UDP proxy'
+    this.dns = new DnsCache(options.dns)
+    this.#sessionsMax = integerIn('sessionsMax', sessionsMax, 1, 1_000_000)
+    this.#idleTimeoutMs = integerIn('idleTimeoutMs', idleTimeoutMs, 1, TIMEOUT_MS_MAX)
+    this.#drainIdleTimeoutMs = integerIn('drainIdleTimeoutMs', drainIdleTimeoutMs, 1, TIMEOUT_MS_MAX)
+    this.responsesPerDatagram = integerIn('responsesPerDatagram', responsesPerDatagram, 0, 1_000_000)
+    this.pendingMax = integerIn('pendingMax', pendingMax, 1, 100_000)
+    this.#sendQueueBytesMax = integerIn('sendQueueBytesMax', sendQueueBytesMax, 65_536, 1_073_741_824)
+  }
+
+  /** Adds a listener: `host:port` or `[ipv6]:port`; port 0 takes any free one, see {@link endpoints}. */
+  addUdp(address: string, options: UdpListenerOptions = {}): this {
+    if (this.#started) throw new Error(`Service "${this.name}" has started and takes no more listeners`)
+    onlyKeys('addUdp', options, LISTENER_KEYS)
+    const wanted = parseAddress(address, { allowPortZero: true })
+    if (wanted.kind !== 'tcp') throw new TypeError(`UDP needs a host and port, received "${address}"`)
+    if (options.ipv6Only !== undefined) typed('ipv6Only', options.ipv6Only, 'boolean')
+    if (options.reusePort !== undefined) typed('reusePort', options.reusePort, 'boolean')
+    if (options.receiveBufferBytes !== undefined) {
+      integerIn('receiveBufferBytes', options.receiveBufferBytes, 1024, 1_073_741_824)
+    }
+    this.#listeners.push({ wanted, options, sessions: new Map(), socket: null, bound: undefined })
+    return this
+  }
+
+  /** The addresses that are bound now, with real ports, in the order they were added. */
+  endpoints(): readonly Address[] {
+    return this.#listeners.map(({ bound }) => bound).filter((bound) => bound !== undefined)
+  }
+
+  /** A snapshot of the counters. */
+  stats(): UdpProxyStats {
+    return { ...this.#counts, ...this.#traffic }
+  }
+
+  /** Binds every listener in order. If one cannot, none is left open. */
+  async start(context: ServiceContext): Promise<void> {
+    if (this.#started) throw new Error(`Service "${this.name}" was started twice`)
+    if (this.#listeners.length === 0) throw new Error(`Service "${this.name}" has no listener`)
+    this.#started = true
+    this.#logger = context.logger
+    try {
+      for (const listener of this.#listeners) {
+        await this.#bind(listener)
+        context.logger.info('Listening', { service: this.name, address: listener.bound?.text, udp: true })
+      }
+    } catch (error) {
+      this.destroy()
+      throw error
+    }
+  }
+
+  async drain(): Promise<void> {
+    if (!this.#draining) {
+      this.#draining = true
+      for (const { sessions } of this.#listeners) for (const session of sessions.values()) session.armIdle()
+      if (this.#counts.open === 0) this.#empty.resolve()
+    }
+    await this.#empty.promise
+    this.#closeListeners()
+  }
+
+  destroy(): void {
+    this.#draining = true
+    for (const { sessions } of this.#listeners) for (const session of sessions.values()) session.close()
+    this.#empty.resolve()
+    this.#closeListeners()
+  }
+
+  #closeListeners(): void {
+    for (const listener of this.#listeners) {
+      listener.socket?.close()
+      listener.socket = null
+      listener.bound = undefined
+    }
+  }
+
+  async #bind(listener: UdpListener): Promise<void> {
+    const { host, port } = listener.wanted
+    const { ipv6Only = false, reusePort = false, receiveBufferBytes } = listener.options
+    const type = host.includes(':') ? 'udp6' : 'udp4'
+    const socket = createSocket({
+      type,
+      ipv6Only,
+      reusePort,
+      // Replies go to addresses, never to names: without this each would pass through the resolver.
+      ...(host.includes(':') || /^[\d.]+$/.test(host) ? { lookup: sameAddress as never } : {}),
+      ...(receiveBufferBytes === undefined ? {} : { recvBufferSize: receiveBufferBytes }),
+    })
+    listener.socket = socket
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    socket.once('error', reject)
+    socket.bind({ address: host, port }, resolve)
+    try {
+      await promise
+    } catch (cause) {
+      listener.socket = null
+      const { message } = cause as Error
+      throw new Error(`Cannot listen on UDP ${listener.wanted.text}: ${message}`, { cause })
+    }
+    if (listener.socket === null) throw new Error('The listener was closed while it was binding')
+    socket.off('error', reject)
+    // A reply that cannot be sent, most often: the others go on.
+    socket.on('error', () => this.dropped())
+    const { address, port: bound } = socket.address()
+    listener.bound = parseAddress(`${type === 'udp6' ? `[${address}]` : address}:${bound}`)
+    socket.on('message', (message, client) => this.#receive(listener, socket, message, client))
+  }
+
+  #receive(listener: UdpListener, socket: Socket, message: Buffer, client: RemoteInfo): void {
+    const key = `${client.address} ${client.port}`
+    let session = listener.sessions.get(key)
+    if (session === undefined) {
+      if (this.#draining || this.#counts.open >= this.#sessionsMax || !this.#admits(client)) {
+        this.#counts.refused++
+        return
+      }
+      session = new UdpSession(this, socket, client)
+      listener.sessions.set(key, session)
+      this.#counts.sessions++
+      this.#counts.open++
+      session.start()
+      if (session.closed) return
+    }
+    this.#traffic.datagramsFromClients++
+    this.#traffic.bytesFromClients += message.length
+    session.fromClient(message)
+  }
+
+  #admits(client: RemoteInfo): boolean {
+    try {
+      return this.#app.clientFilter?.(client.address, client.port) ?? true
+    } catch (error) {
+      this.hookFailed(error)
+      return false
+    }
+  }
+
+  // --- for the sessions ------------------------------------------------------------------------
+
+  /** @internal */
+  get idleLimitMs(): number {
+    return this.#draining ? Math.min(this.#idleTimeoutMs, this.#drainIdleTimeoutMs) : this.#idleTimeoutMs
+  }
+
+  /** @internal */
+  upstreamPeer(session: UdpSession): PeerAddress | Promise<PeerAddress> {
+    return this.#app.upstreamPeer(session)
+  }
+
+  /** @internal */
+  reply(session: UdpSession, message: Buffer): boolean {
+    this.#traffic.datagramsFromUpstreams++
+    this.#traffic.bytesFromUpstreams += message.length
+    return this.send(session.listener, message, session.remotePort, session.remoteAddress)
+  }
+
+  /** @internal */
+  send(socket: Socket, message: Buffer, port?: number, address?: string): boolean {
+    if (socket.getSendQueueSize() > this.#sendQueueBytesMax) {
+      this.dropped()
+      return false
+    }
+    if (port === undefined) socket.send(message)
+    else socket.send(message, port, address)
+    return true
+  }
+
+  /** @internal */
+  dropped(): void {
+    this.#counts.dropped++
+  }
+
+  /** @internal */
+  hookFailed(error: unknown): void {
+    this.#logger.error('A hook of the UDP proxy failed', { service: this.name, error })
+  }
+
+  /** @internal */
+  sessionEnded(session: UdpSession, error: ProxyError | undefined): void {
+    const listener = this.#listeners.find(({ socket }) => socket === session.listener)
+    listener?.sessions.delete(`${session.remoteAddress} ${session.remotePort}`)
+    this.#counts.open--
+    if (error !== undefined) this.#counts.failed++
+    try {
+      this.#app.logging?.(session, error)
+    } catch (thrown) {
+      this.hookFailed(thrown)
+    }
+    if (this.#draining && this.#counts.open === 0) this.#empty.resolve()
+  }
+}
+
+function sameAddress(
+  address: string,
+  _options: unknown,
+  callback: (error: null, address: string, family: number) => void,
+): void {
+  callback(null, address, address.includes(':') ? 6 : 4)
+}
+
+/**
+ * A service that relays datagrams as `app` says. Add listeners to it, and it to a server.
+ *
+ * A session is one client address and port. It begins with a datagram and ends when it is silent for `idleTimeoutMs`, when
+ * the upstream is lost, or after the responses it was to get.
+ *
+ * @throws {TypeError} If the app lacks `upstreamPeer` or an option is unknown.
+ * @throws {RangeError} If a number is out of range.
+ * @example
+ * const dns = udpProxyService({ upstreamPeer: () => balancer.select() }, { responsesPerDatagram: 1 })
+ * dns.addUdp('127.0.0.1:5353')
+ * server.addService(dns)
+ */
+export function udpProxyService(app: UdpProxy, options: UdpProxyOptions = {}): UdpProxyService {
+  return new UdpProxyService(app, options)
+}
