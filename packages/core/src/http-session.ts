@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import { ProxyError, peerError } from '@cirque/error'
 import { canonicalReason, type FieldsInit, type RequestHeader, ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from './digest.ts'
+import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
 import type { HttpModuleContext } from './modules/http-modules.ts'
 import { RequestBody } from './request-body.ts'
 import { type ServerSession, type ServerSessionHandler, WRITE_FULL } from './server-session.ts'
@@ -141,8 +142,16 @@ export class HttpSession implements ServerSessionHandler {
     this.downstream.endResponse(null)
   }
 
-  /** Writes a generated error: not to be cached, with an empty body unless one is given. */
+  /**
+   * Writes a generated error: not to be cached, with an empty body unless one is given. A gRPC call over HTTP/2
+   * gets it as gRPC has it: `grpc-status` in a response of status 200, without a body.
+   */
   respondError(status: number, body: string | Buffer = ''): void {
+    if (isGrpcRequest(this.downstream.request)) {
+      this.downstream.writeHead(grpcErrorHeader(finalStatus(status)), 0)
+      this.downstream.endResponse(null)
+      return
+    }
     const header = ResponseHeader.build(finalStatus(status), undefined, canonicalReason(status))
     if (this.#serverName !== '') header.appendHeader('Server', this.#serverName)
     if (body !== '' && typeof body === 'string')

@@ -38,10 +38,11 @@ export function responseFields(
         dated = true
         break
       case 'trailer':
-        trailersExpected = true
+        trailersExpected = contentLength !== 0
         break
       case 'content-type':
-        if (value.startsWith('application/grpc')) trailersExpected = true
+        // Its status comes last. Without a body it came with the head.
+        if (contentLength !== 0 && value.startsWith('application/grpc')) trailersExpected = true
         break
       default:
         if (isConnectionField(name)) continue
