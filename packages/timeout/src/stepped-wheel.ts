@@ -34,9 +34,11 @@ export class SteppedWheel extends TimerWheel {
     if (!(ms >= 0 && Number.isFinite(ms))) throw new RangeError(`ms must be 0 or more, got ${ms}`)
     this.advance()
     const end = this.#time.ms + ms
+    // Counted, since a tick's own time divided by a fractional `tickMs` may round down to the tick before it.
+    let tick = Math.floor(this.#time.ms / this.tickMs)
     while (this.#time.ms < end) {
-      const nextTick = (Math.floor(this.#time.ms / this.tickMs) + 1) * this.tickMs
-      this.#time.ms = Math.min(nextTick, end)
+      tick++
+      this.#time.ms = Math.min(Math.max(tick * this.tickMs, this.#time.ms), end)
       this.advance()
       if (this.armedCount === 0) this.#time.ms = end
     }

@@ -28,11 +28,13 @@ export class TimeoutError extends Error {
  *
  * @param ms - 0 to 2^31. It ends never early, and at most two ticks (of 10 ms) late, plus the event loop's lag.
  * @throws {RangeError} If `ms` is not within its bounds.
+ * @throws {TypeError} If `signal` is no `AbortSignal`.
  * @example
  * const head = await timeout(session.readHead(), 5_000)
  */
 export function timeout<T>(promise: PromiseLike<T>, ms: number, options?: TimeoutOptions): Promise<T> {
   checkMs(ms)
+  checkSignal(options?.signal)
   return new Promise<T>((resolve, reject) => {
     const wait = new Wait(ms, options?.signal, reject, () => reject(new TimeoutError(ms)))
     promise.then(
@@ -55,9 +57,11 @@ export function timeout<T>(promise: PromiseLike<T>, ms: number, options?: Timeou
  *
  * @param ms - 0 to 2^31; 0 waits for the next tick.
  * @throws {RangeError} If `ms` is not within its bounds.
+ * @throws {TypeError} If `signal` is no `AbortSignal`.
  */
 export function sleep(ms: number, options?: TimeoutOptions): Promise<void> {
   checkMs(ms)
+  checkSignal(options?.signal)
   return new Promise<void>((resolve, reject) => {
     new Wait(ms, options?.signal, reject, resolve).begin()
   })
@@ -66,6 +70,12 @@ export function sleep(ms: number, options?: TimeoutOptions): Promise<void> {
 function checkMs(ms: number): void {
   if (!(ms >= 0 && ms <= TIMER_MS_MAX))
     throw new RangeError(`ms must be from 0 to ${TIMER_MS_MAX}, got ${ms}`)
+}
+
+/** Found out at the call: `timeout` listens a microtask later, where a throw would end the process. */
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function')
+    throw new TypeError(`signal must be an AbortSignal, got ${String(signal)}`)
 }
 
 /** One wait: for its timer, its signal or its end, whichever comes first. */

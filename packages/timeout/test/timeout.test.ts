@@ -105,3 +105,10 @@ test.each([-1, TIMER_MS_MAX + 1, Number.NaN])('%d ms is refused at once', (ms) =
   expect(() => sleep(ms)).toThrow(RangeError)
   expect(() => timeout(Promise.resolve(), ms)).toThrow(String(ms))
 })
+
+test.each([new AbortController(), null, 'signal'])('%s is refused as a signal at once', (signal) => {
+  const options = { signal: signal as unknown as AbortSignal }
+  expect(() => timeout(new Promise(() => {}), 10, options)).toThrow(TypeError)
+  expect(() => sleep(10, options)).toThrow(/signal must be an AbortSignal, got/)
+  expect(sharedWheel.armedCount).toBe(0)
+})

@@ -305,3 +305,14 @@ test('a tick is from 1 to 1000 ms', () => {
     expect(() => new TimerWheel({ tickMs })).toThrow(String(tickMs))
   }
 })
+
+test('a stepped wheel with a fractional tick always comes to the end of a step', () => {
+  // 15 × 1.1 is a number that, divided by 1.1 again, comes out below 15.
+  const wheel = new SteppedWheel({ tickMs: 1.1 })
+  const timer = new CoarseTimer(new Recorder(wheel), 0, wheel)
+  timer.arm(100)
+  wheel.step(99)
+  expect(timer.armed).toBe(true)
+  wheel.step(3)
+  expect(timer.armed).toBe(false)
+})
