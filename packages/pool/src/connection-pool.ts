@@ -1,5 +1,6 @@
 import { CoarseTimer, sharedWheel, TIMER_MS_MAX, type TimerWheel } from '@cirque/timeout'
 import {
+  callback,
   count,
   type EntryOptions,
   type EvictReason,
@@ -49,10 +50,13 @@ export class ConnectionPool<C> {
   #sweepAtMs: number = Number.POSITIVE_INFINITY
   #isClosed: boolean = false
 
-  /** @throws {RangeError} If an option is not within its bounds. */
+  /**
+   * @throws {RangeError} If an option is not within its bounds.
+   * @throws {TypeError} If `onEvict` is not a function.
+   */
   constructor(options?: PoolOptions<C>) {
     this.#limits = limitsOf(options as PoolOptions<never> | undefined)
-    this.#onEvict = options?.onEvict
+    this.#onEvict = callback('onEvict', options?.onEvict)
     this.#wheel = options?.wheel ?? sharedWheel
     this.#sweepTimer = new CoarseTimer({ onTimer: () => this.#sweep() }, 0, this.#wheel)
     this.#evictions = { 'idle-timeout': 0, age: 0, uses: 0, capacity: 0, 'key-capacity': 0, closed: 0 }
@@ -239,7 +243,9 @@ export class ConnectionPool<C> {
     this.#forget(entry)
     this.#evictions[reason]++
     try {
-      this.#onEvict?.(entry.connection, reason)
+      const result: unknown = this.#onEvict?.(entry.connection, reason)
+      // An async function fits the type; its rejection must not end the process.
+      if (result instanceof Promise) result.catch(warn)
     } catch (error) {
       warn(error)
     }

@@ -32,7 +32,8 @@ export interface PoolOptions<C> extends EntryOptions {
   readonly jitter?: number | undefined
   /**
    * Called once for each connection that the pool gives up, to close it; the pool has forgotten it by then and may be
-   * used from within. What it throws becomes a process warning of type `PoolWarning`. Not called for `remove`.
+   * used from within. What it throws, or rejects with, becomes a process warning of type `PoolWarning`. Not called for
+   * `remove`.
    */
   readonly onEvict?: ((connection: C, reason: EvictReason) => void) | undefined
   /** The timers and the clock. Default: the shared wheel of `@cirque/timeout`. */
@@ -61,6 +62,13 @@ export function limitsOf(options: PoolOptions<never> | undefined): Limits {
     usesMax: count('usesMax', options?.usesMax ?? 0),
     jitter,
   }
+}
+
+export function callback<T>(name: string, value: T): T {
+  if (value !== undefined && typeof value !== 'function') {
+    throw new TypeError(`${name} must be a function, got ${String(value)}`)
+  }
+  return value
 }
 
 export function count(name: string, value: number): number {

@@ -281,6 +281,31 @@ describe('onEvict', () => {
     expect(warnings.map(({ name }) => name)).toEqual(['PoolWarning', 'PoolWarning', 'PoolWarning'])
   })
 
+  test('may be async: its rejection becomes a process warning, not an unhandled one', async () => {
+    const warnings: Error[] = []
+    const unhandled: unknown[] = []
+    const onWarning = (warning: Error): number => warnings.push(warning)
+    const onUnhandled = (reason: unknown): number => unhandled.push(reason)
+    process.on('warning', onWarning)
+    process.on('unhandledRejection', onUnhandled)
+    try {
+      const onEvict = async () => {
+        throw new Error('broken hook')
+      }
+      fill(startPool({ idleMax: 0, onEvict }).pool, 'a', 'a1')
+      await new Promise(setImmediate)
+    } finally {
+      process.off('warning', onWarning)
+      process.off('unhandledRejection', onUnhandled)
+    }
+    expect(warnings.map(({ name }) => name)).toEqual(['PoolWarning'])
+    expect(unhandled).toEqual([])
+  })
+
+  test('is refused when it is no function', () => {
+    expect(() => startPool({ onEvict: 'close' as never })).toThrow('onEvict must be a function, got close')
+  })
+
   test('may use the pool, also to add, release, remove and close from within', () => {
     const wheel = new SteppedWheel()
     const evicted: Eviction[] = []
