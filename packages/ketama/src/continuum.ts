@@ -107,6 +107,7 @@ export class Continuum {
    * The server for `key`, or `undefined` when there are no servers.
    *
    * @param key - Hashed as UTF-8 if a string; pass bytes for anything else, such as a raw URI.
+   * @throws {TypeError} If it is neither, here and in the other look-ups. Write `String(id)` for a number.
    */
   node(key: string | Uint8Array): string | undefined {
     const point = this.pointIndex(key)

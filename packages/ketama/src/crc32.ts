@@ -1,6 +1,6 @@
 import { crc32 as zlibCrc32 } from 'node:zlib'
 
-/** From this length on, zlib's native loop beats ours in spite of the call (bench/crc32.bench.ts). */
+/** From this length on, zlib's native loop beats ours in spite of the call (bench/continuum.bench.ts). */
 const NATIVE_LENGTH_MIN = 48
 
 /** The reflected CRC-32 polynomial of IEEE 802.3, which zlib, nginx and memcached clients share. */
@@ -8,12 +8,16 @@ const POLYNOMIAL = 0xedb88320
 
 const TABLE: Int32Array = makeTable()
 
-/** CRC-32 of the UTF-8 form of a string or of bytes, as an unsigned 32-bit integer. */
+/**
+ * CRC-32 of the UTF-8 form of a string or of bytes, as an unsigned 32-bit integer.
+ *
+ * @throws {TypeError} If `key` is neither: a number would have no length, and all numbers the same hash.
+ */
 export function crc32(key: string | Uint8Array): number {
-  const length = key.length
-  if (length >= NATIVE_LENGTH_MIN) return zlibCrc32(key)
   let state = -1
   if (typeof key === 'string') {
+    const { length } = key
+    if (length >= NATIVE_LENGTH_MIN) return zlibCrc32(key)
     for (let index = 0; index < length; index++) {
       const unit = key.charCodeAt(index)
       // Only ASCII is one byte per unit in UTF-8.
@@ -21,6 +25,11 @@ export function crc32(key: string | Uint8Array): number {
       state = (TABLE[(state ^ unit) & 0xff] as number) ^ (state >>> 8)
     }
   } else {
+    if (!(key instanceof Uint8Array)) {
+      throw new TypeError(`Key must be a string or a Uint8Array, received ${describe(key)}`)
+    }
+    const { length } = key
+    if (length >= NATIVE_LENGTH_MIN) return zlibCrc32(key)
     for (let index = 0; index < length; index++) {
       state = (TABLE[(state ^ (key[index] as number)) & 0xff] as number) ^ (state >>> 8)
     }
@@ -36,6 +45,10 @@ export function crc32Word(crc: number, word: number): number {
   state = (TABLE[state & 0xff] as number) ^ (state >>> 8)
   state = (TABLE[state & 0xff] as number) ^ (state >>> 8)
   return ~state >>> 0
+}
+
+function describe(value: unknown): string {
+  return value === null ? 'null' : typeof value
 }
 
 function makeTable(): Int32Array {

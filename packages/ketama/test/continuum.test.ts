@@ -27,6 +27,14 @@ describe('looking up', () => {
     expect(ring.pointCount).toBe(0)
   })
 
+  test.each([7, null, undefined, true, ['a'], {}])('refuses %j as a key', (key) => {
+    const ring = new Continuum(servers(3))
+    for (const look of ['node', 'nodeIndex', 'pointIndex'] as const) {
+      expect(() => ring[look](key as never)).toThrow(/^Key must be a string or a Uint8Array, received/)
+    }
+    expect(() => [...ring.nodes(key as never)]).toThrow(TypeError)
+  })
+
   test('finds the first point at or after the hash and wraps at the end, for every position', () => {
     fc.assert(
       fc.property(bucketLists, fc.integer({ min: 0, max: 0xffff_ffff }), (buckets, hash) => {
