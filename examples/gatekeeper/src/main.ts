@@ -11,7 +11,8 @@ try {
     const proxy = httpProxyService(server.configuration, new Gatekeeper(options), { name: 'gatekeeper' })
     const kind = options.bindAddress.startsWith('unix:') ? 'unix' : 'tcp'
     const listener: ListenerSocketOptions = options.proxyProtocol ? { proxyProtocol: { trusted: 'any' } } : {}
-    proxy.addListener({ address: options.bindAddress, [kind]: listener })
+    const tls = options.certificate === undefined ? {} : { tls: options.certificate }
+    proxy.addListener({ address: options.bindAddress, [kind]: listener, ...tls })
     server.addService(proxy)
     await server.runForever()
   }

@@ -5,6 +5,8 @@ import { type ParsedServerArguments, parseServerArguments, type ServerArguments 
 export interface GatekeeperOptions {
   /** Where to listen. */
   readonly bindAddress: string
+  /** PEM files to speak TLS with clients; undefined for none. */
+  readonly certificate: { readonly certFile: string; readonly keyFile: string } | undefined
   /** Where requests go. */
   readonly peerAddress: string
   /** Only requests under this path pass; the rest gets 404. */
@@ -22,6 +24,8 @@ export interface GatekeeperOptions {
 export const USAGE: string = `Usage: gatekeeper --pa ADDRESS [options] [server options]
 
   --ba ADDRESS   where to listen (127.0.0.1:6188; [::1]:6188; unix:/run/gatekeeper.sock)
+  --cert FILE    speak TLS with clients, with HTTP/2 for those that want it: the certificate chain, PEM
+  --key FILE     its key; both are read again when they change
   --pa ADDRESS   where requests go: host:port, [v6]:port or unix:/path
   --cp PATH      only paths under PATH pass, anything else gets 404 (/)
   --tls          speak TLS with the peer
@@ -46,6 +50,8 @@ export function parseOptions(argv: readonly string[]): GatekeeperOptions | 'help
     strict: true,
     options: {
       ba: { type: 'string', default: '127.0.0.1:6188' },
+      cert: { type: 'string' },
+      key: { type: 'string' },
       pa: { type: 'string' },
       cp: { type: 'string', default: '/' },
       tls: { type: 'boolean', default: false },
@@ -57,9 +63,13 @@ export function parseOptions(argv: readonly string[]): GatekeeperOptions | 'help
   if (values.help) return 'help'
   if (values.pa === undefined) throw new TypeError('--pa is missing: where shall requests go?')
   if (!values.cp.startsWith('/')) throw new TypeError(`--cp must begin with "/", not "${values.cp}"`)
+  const { cert: certFile, key: keyFile } = values
+  if ((certFile === undefined) !== (keyFile === undefined))
+    throw new TypeError('--cert and --key go together')
   if (values.sni !== undefined && !values.tls) throw new TypeError('--sni needs --tls')
   return {
     bindAddress: values.ba,
+    certificate: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
     peerAddress: values.pa,
     contextPath: values.cp,
     tls: values.tls,
