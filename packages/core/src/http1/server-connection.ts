@@ -445,6 +445,15 @@ export class Http1ServerConnection implements TimerOwner {
         this.armWriteTimer()
         this.readTimer.arm(this.owner.options.lingerTimeoutMs)
         break
+      case 'idle':
+        if (this.socket.writableLength === 0) {
+          this.destroy()
+          break
+        }
+        // The client is not idle: it still takes the response before, at the pace that the write timer demands.
+        this.armWriteTimer()
+        this.readTimer.arm(this.idleMs)
+        break
       default:
         this.destroy()
     }
