@@ -81,6 +81,7 @@ test('a slow client is not cut while it takes something, even of one long write,
     await using server = await startServer((session) => session.respond(200, { body }), {
       writeTimeoutMs: 400,
       lingerTimeoutMs: 50,
+      idleTimeoutMs: 50,
     })
     await using client = await connectRaw(server.port)
     client.socket.pause()
