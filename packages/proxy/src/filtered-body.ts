@@ -1,4 +1,5 @@
 import type { ProxyError } from '@cirque/error'
+import { Gatherer } from './gather.ts'
 import { hookError, isPromise } from './hooks.ts'
 import type { Awaitable, BodyFilterResult } from './proxy-http.ts'
 
@@ -28,8 +29,10 @@ export class FilteredBody {
   busy = false
   readonly #filters: readonly ChunkFilter[]
   readonly #sink: FilteredBodySink
-  /** Chunks in order; null is the end. */
-  readonly #queue: (Buffer | null)[] = []
+  /** Chunks in order, small ones gathered: taking the first of tens of thousands would move all others. */
+  readonly #queue: Buffer[] = []
+  #gatherer: Gatherer | null = null
+  #ended = false
   #stopped = false
 
   constructor(filters: readonly ChunkFilter[], sink: FilteredBodySink) {
@@ -39,12 +42,17 @@ export class FilteredBody {
 
   /** Takes a chunk that is the filters' to keep. */
   push(chunk: Buffer): void {
-    this.#queue.push(chunk)
-    if (!this.busy) this.#work()
+    if (!this.busy) {
+      this.#queue.push(chunk)
+      this.#work()
+      return
+    }
+    this.#gatherer ??= new Gatherer()
+    this.#gatherer.add(this.#queue, chunk, 0, chunk.length)
   }
 
   end(): void {
-    this.#queue.push(null)
+    this.#ended = true
     if (!this.busy) this.#work()
   }
 
@@ -55,9 +63,14 @@ export class FilteredBody {
   }
 
   #work(): void {
-    while (!this.busy && !this.#stopped && this.#queue.length > 0) {
-      const chunk = this.#queue.shift() as Buffer | null
-      this.#pass(chunk, chunk === null, 0)
+    while (!this.busy && !this.#stopped) {
+      const chunk = this.#queue.shift()
+      if (chunk !== undefined) this.#pass(chunk, false, 0)
+      else if (!this.#ended) return
+      else {
+        this.#ended = false
+        this.#pass(null, true, 0)
+      }
     }
   }
 

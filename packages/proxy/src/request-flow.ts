@@ -1,6 +1,7 @@
 import { type ClientSession, type ServerSession, WRITE_FULL } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { FilteredBody, type FilteredBodySink } from './filtered-body.ts'
+import { Gatherer } from './gather.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import type { Session } from './session.ts'
 
@@ -27,6 +28,7 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
   /** The body so far; null once it is larger than what is kept. */
   #kept: Buffer[] | null = []
   #keptBytes = 0
+  #gatherer: Gatherer | null = null
   #sourceEnded = false
   #trailers: string[] | null = null
   #filter: FilteredBody | null = null
@@ -127,8 +129,13 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
     const kept = this.#kept
     if (kept === null) return
     this.#keptBytes += end - start
-    if (this.#keptBytes > this.#keptBytesMax) this.#kept = null
-    else kept.push(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
+    if (this.#keptBytes > this.#keptBytesMax) {
+      this.#kept = null
+      this.#gatherer = null
+      return
+    }
+    this.#gatherer ??= new Gatherer()
+    this.#gatherer.add(kept, buffer, start, end)
   }
 
   #send(buffer: Buffer, start: number, end: number): void {

@@ -9,6 +9,7 @@ import {
 import { ProxyError } from '@cirque/error'
 import { type ResponseHeader, removeHopByHop } from '@cirque/http'
 import { type ChunkFilter, FilteredBody, type FilteredBodySink } from './filtered-body.ts'
+import { Gatherer } from './gather.ts'
 import { hookError, isPromise } from './hooks.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import type { Session } from './session.ts'
@@ -34,7 +35,7 @@ export interface ResponseFlowOwner<Ctx> {
 
 type ResponseEvent =
   | { readonly kind: 'head'; readonly header: ResponseHeader; readonly contentLength: number }
-  | { readonly kind: 'data'; readonly chunk: Buffer }
+  | { readonly kind: 'data'; readonly chunks: Buffer[] }
   | { readonly kind: 'end'; readonly trailers: string[] | null }
 
 const KEEP_UPGRADE = { keepUpgrade: true } as const
@@ -50,6 +51,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
   readonly #owner: ResponseFlowOwner<Ctx>
   /** What waits while a head's filter is waited for; null when nothing ever had to. */
   #queue: ResponseEvent[] | null = null
+  #gatherer: Gatherer | null = null
   #waiting = false
   #stopped = false
   #body: FilteredBody | null = null
@@ -81,7 +83,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
     // The memory is read into again: what filters may keep, or what has to wait, is copied.
     const chunk = Buffer.from(buffer.subarray(start, end))
     if (this.#waiting) {
-      this.#enqueue({ kind: 'data', chunk })
+      this.#enqueueData(chunk)
       return WRITE_FULL
     }
     this.#full = false
@@ -287,6 +289,23 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
     this.#queue.push(event)
   }
 
+  #passQueued(chunks: readonly Buffer[]): void {
+    for (const chunk of chunks) {
+      // With body filters `data` notes FULL itself, and it may only mean that a filter is busy.
+      if (this.data(chunk, 0, chunk.length) === WRITE_FULL && this.#body === null) this.#full = true
+    }
+  }
+
+  #enqueueData(chunk: Buffer): void {
+    const last = this.#queue?.at(-1)
+    if (last?.kind !== 'data') {
+      this.#enqueue({ kind: 'data', chunks: [chunk] })
+      return
+    }
+    this.#gatherer ??= new Gatherer()
+    this.#gatherer.add(last.chunks, chunk, 0, chunk.length)
+  }
+
   /** Deals with what arrived while a filter was waited for, then reads on. */
   #catchUp(): void {
     while (!this.#waiting && !this.#stopped) {
@@ -294,10 +313,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
       if (event === undefined) break
       if (event.kind === 'head') this.#filterUpstreamHead(event.header, event.contentLength)
       else if (event.kind === 'end') this.end(event.trailers)
-      else if (this.data(event.chunk, 0, event.chunk.length) === WRITE_FULL && this.#body === null) {
-        // With body filters `data` has noted it already, and FULL may only mean that a filter is busy.
-        this.#full = true
-      }
+      else this.#passQueued(event.chunks)
     }
     if (this.#waiting || this.#stopped) return
     this.#owner.downstream.flush()
