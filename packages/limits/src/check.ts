@@ -32,6 +32,20 @@ export function checkCount(name: string, value: number): void {
   }
 }
 
+/** Throws a `TypeError` for what is not a function. */
+export function checkFunction(name: string, value: unknown): void {
+  if (typeof value !== 'function') {
+    throw new TypeError(`${name} must be a function, received ${describe(value)}`)
+  }
+}
+
+/** Refuses what cannot be listened to as an abort signal, before anything waits for it. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    throw new TypeError(`signal must be an AbortSignal, received ${describe(signal)}`)
+  }
+}
+
 function describe(value: unknown): string {
   return typeof value === 'string' ? `'${value}'` : String(value)
 }

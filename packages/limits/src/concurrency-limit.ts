@@ -1,4 +1,4 @@
-import { COUNT_MAX, checkInteger } from './check.ts'
+import { COUNT_MAX, checkInteger, checkSignal } from './check.ts'
 import { HEADER_BYTES, type Memory, type MemoryOptions, openMemory, STATE_WORD } from './memory.ts'
 import { Waiter, WaiterQueue } from './waiter-queue.ts'
 
@@ -98,9 +98,12 @@ export class ConcurrencyLimit {
    *
    * Never throws or rejects for want of a permit: `outcome` says `queue-full`, `timeout` or `aborted`, and to
    * release such a permit does nothing.
+   *
+   * @throws {TypeError} If `signal` is no `AbortSignal`.
    */
   acquire(options: AcquireOptions = {}): Permit | Promise<Permit> {
     const { signal } = options
+    checkSignal(signal)
     if (signal?.aborted === true) return new Permit('aborted', null)
     const permit = this.tryAcquire()
     if (permit !== undefined) return permit
@@ -172,12 +175,12 @@ export class ConcurrencyLimit {
 
   /** Hears of releases in other threads as long as somebody waits here. */
   #listen(): void {
-    if (this.#listening) return
     const { words } = this.#memory
     const releases = Atomics.load(words, RELEASES_WORD)
-    // A permit may have come free before this thread was counted as waiting.
+    // A permit may have come free before this thread was counted as waiting. Nobody was told of it then, also
+    // where the ear of an earlier waiter is still open.
     this.#drain()
-    if (this.#queue.size === 0) return
+    if (this.#listening || this.#queue.size === 0) return
     const heard = Atomics.waitAsync(words, RELEASES_WORD, releases)
     this.#listening = true
     const again = () => {

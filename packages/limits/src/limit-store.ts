@@ -1,4 +1,4 @@
-import { checkInteger } from './check.ts'
+import { checkFunction, checkInteger } from './check.ts'
 import type { Decision } from './decision.ts'
 import { Gcra, type GcraOptions } from './gcra.ts'
 import type { LimitKey } from './key-hash.ts'
@@ -48,7 +48,10 @@ export interface FallbackLimitStoreOptions {
   readonly timeoutMs?: number
   /** Calls to the store that may be open at once, an integer from 1 to 2^20. Default 1024. */
   readonly pendingMax?: number
-  /** Told of each failure of the store, for logs and metrics. Must not throw. */
+  /**
+   * Told of each failure of the store, for logs and metrics. What it throws becomes a process warning of type
+   * `LimitWarning`: a broken log must not end the limiting.
+   */
   readonly onFailure?: (error: unknown) => void
 }
 
@@ -68,8 +71,14 @@ export class FallbackLimitStore implements LimitStore {
   readonly #onFailure: ((error: unknown) => void) | undefined
   #pending: number = 0
 
-  /** @throws {RangeError} If an option is out of bounds. */
+  /**
+   * @throws {RangeError} If an option is out of bounds.
+   * @throws {TypeError} If `store` or `fallback` has no `take`, or `onFailure` is not a function.
+   */
   constructor(options: FallbackLimitStoreOptions) {
+    checkFunction('store.take', options.store?.take)
+    checkFunction('fallback.take', options.fallback?.take)
+    if (options.onFailure !== undefined) checkFunction('onFailure', options.onFailure)
     this.#store = options.store
     this.#fallback = options.fallback
     this.#timeoutMs = checkInteger('timeoutMs', options.timeoutMs ?? TIMEOUT_MS_DEFAULT, 1, 2 ** 31 - 1)
@@ -86,15 +95,25 @@ export class FallbackLimitStore implements LimitStore {
     const { signal } = options
     signal?.throwIfAborted()
     if (this.#pending >= this.#pendingMax) {
-      this.#onFailure?.(new RangeError(`Store has ${this.#pending} calls open`))
+      this.#tell(new RangeError(`Store has ${this.#pending} calls open`))
       return this.#fallback.take(key, units)
     }
     try {
       return await this.#ask(key, units, signal)
     } catch (error) {
       signal?.throwIfAborted()
-      this.#onFailure?.(error)
+      this.#tell(error)
       return this.#fallback.take(key, units)
+    }
+  }
+
+  #tell(failure: unknown): void {
+    try {
+      const result: unknown = this.#onFailure?.(failure)
+      // An async function fits the type; its rejection must not end the process.
+      if (result instanceof Promise) result.catch(warn)
+    } catch (error) {
+      warn(error)
     }
   }
 
@@ -131,4 +150,12 @@ export class FallbackLimitStore implements LimitStore {
       this.#pending--
     }
   }
+}
+
+function warn(error: unknown): void {
+  const detail = error instanceof Error ? (error.stack ?? error.message) : undefined
+  process.emitWarning('onFailure threw', {
+    type: 'LimitWarning',
+    ...(detail === undefined ? {} : { detail }),
+  })
 }

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { ConcurrencyLimit, type ConcurrencyLimitOptions, type Permit } from '../src/index.ts'
 
 describe.each([false, true])('shared: %s', (shared) => {
@@ -54,6 +54,19 @@ describe.each([false, true])('shared: %s', (shared) => {
     const none = start({ limit: 1, queueMax: 0 })
     none.tryAcquire()
     expect((none.acquire() as Permit).outcome).toBe('queue-full')
+  })
+
+  test('what is no signal is refused at once, and costs no permit later', async () => {
+    const limit = start({ limit: 1 })
+    const wrong = { signal: new AbortController() as unknown as AbortSignal }
+    expect(() => limit.acquire(wrong)).toThrow(
+      'signal must be an AbortSignal, received [object AbortController]',
+    )
+    const held = limit.acquire() as Permit
+    expect(() => limit.acquire(wrong)).toThrow(TypeError)
+    expect(limit.queued).toBe(0)
+    held.release()
+    expect([limit.active, limit.tryAcquire()?.granted]).toEqual([0, true])
   })
 
   test('a caller waits no longer than the queue timeout, and each has its own', async () => {
@@ -149,6 +162,27 @@ test('a release in one limiter wakes a waiter in another on the same memory', as
     using permit = await waiting
     expect(permit.granted).toBe(true)
   }
+})
+
+test('a permit that comes free between the look and the wait is not missed, although an earlier ear is open', async () => {
+  const memory = new SharedArrayBuffer(ConcurrencyLimit.byteLength())
+  const here = new ConcurrencyLimit({ limit: 1, memory, queueTimeoutMs: 10_000 })
+  const there = new ConcurrencyLimit({ limit: 1, memory })
+  const held = there.acquire() as Permit
+  // A waiter that left: the thread still listens for it.
+  const controller = new AbortController()
+  const left = here.acquire({ signal: controller.signal })
+  controller.abort()
+  expect((await left).outcome).toBe('aborted')
+  // The other thread gives its permit back after this one found none, and before it counts as waiting.
+  const clock = vi.spyOn(performance, 'now').mockImplementationOnce(() => {
+    held.release()
+    return 0
+  })
+  const waiting = here.acquire()
+  clock.mockRestore()
+  const permit = await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 1_000, 'missed'))])
+  expect(permit).toMatchObject({ outcome: 'granted' })
 })
 
 test('refuses what is out of bounds', () => {

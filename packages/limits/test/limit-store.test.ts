@@ -127,6 +127,40 @@ describe('FallbackLimitStore', () => {
     expect(store.pending).toBe(0)
   })
 
+  test('a log that throws, at once or later, does not end the limiting', async () => {
+    const warnings: Error[] = []
+    const unhandled: unknown[] = []
+    const onWarning = (warning: Error) => warnings.push(warning)
+    const onUnhandled = (reason: unknown) => unhandled.push(reason)
+    process.on('warning', onWarning)
+    process.on('unhandledRejection', onUnhandled)
+    try {
+      const atOnce = () => {
+        throw new Error('disk full')
+      }
+      for (const onFailure of [atOnce, async () => atOnce()]) {
+        const store = new FallbackLimitStore({ store: broken, fallback: new Gcra(quota), onFailure })
+        expect((await store.take('a', 1)).allowed).toBe(true)
+      }
+      await new Promise(setImmediate)
+    } finally {
+      process.off('warning', onWarning)
+      process.off('unhandledRejection', onUnhandled)
+    }
+    expect(warnings.map(({ name, message }) => `${name}: ${message}`)).toEqual(
+      Array(2).fill('LimitWarning: onFailure threw'),
+    )
+    expect(unhandled).toEqual([])
+  })
+
+  test('refuses a store, a fallback or a listener that is none when it is made', () => {
+    const good = { store: broken, fallback: new Gcra(quota) }
+    const made = (wrong: object) => () => new FallbackLimitStore({ ...good, ...wrong })
+    expect(made({ store: undefined })).toThrow('store.take must be a function, received undefined')
+    expect(made({ fallback: {} })).toThrow('fallback.take must be a function, received undefined')
+    expect(made({ onFailure: 'log' })).toThrow("onFailure must be a function, received 'log'")
+  })
+
   test('refuses what is out of bounds', () => {
     const good = { store: broken, fallback: new Gcra(quota) }
     for (const timeoutMs of [0, 2 ** 31])
