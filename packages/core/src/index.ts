@@ -104,8 +104,10 @@ export {
   type CustomConnect,
   HttpPeer,
   type HttpPeerOptions,
+  type LeasedAddress,
   type NextHopProxy,
   type PeerAddress,
+  type PeerOutcome,
   type ResolvedPeerOptions,
 } from './peer.ts'
 export type { ProxyProtocolOptions } from './proxy-protocol/listener-option.ts'

@@ -83,8 +83,30 @@ export interface HttpPeerOptions {
   readonly dispatcher?: Dispatcher
 }
 
+/** How an attempt to serve a request from a peer ended. */
+export interface PeerOutcome {
+  /** Whether the peer did its part: it answered, and not with 502, 503 or 504. */
+  readonly ok: boolean
+  /** Who caused it, if not `ok`. A client that leaves says nothing about the peer. */
+  readonly source?: 'downstream' | 'upstream' | 'internal'
+  /** From the choice of the peer to the head of its response, in milliseconds. */
+  readonly latencyMs?: number
+}
+
+/** A chosen address that wants to know how it went, such as a balancer's lease. */
+export interface LeasedAddress {
+  readonly address: string | Address
+  /** Called by the proxy once, when the attempt has ended. */
+  release(outcome?: PeerOutcome): void
+}
+
 /** What can name a peer's address; `undefined`, as an empty balancer gives it, makes a peer without one. */
-export type PeerAddress = string | Address | { readonly address: string | Address } | undefined
+export type PeerAddress =
+  | string
+  | Address
+  | { readonly address: string | Address }
+  | LeasedAddress
+  | undefined
 
 const DEFAULTS = {
   tls: false,

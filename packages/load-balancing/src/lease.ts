@@ -1,3 +1,4 @@
+import type { Address } from '@cirque/core'
 import type { ErrorSource } from '@cirque/error'
 import type { Backend } from './backend.ts'
 import type { Member } from './member.ts'
@@ -40,6 +41,14 @@ export class Lease {
     this.#member = member
     this.#breakerEpoch = breakerEpoch
     this.backend = member.backend
+  }
+
+  /**
+   * The backend's address: `new HttpPeer(lease)` connects to it, and the proxy then releases the lease by itself
+   * when the attempt has ended, with its outcome.
+   */
+  get address(): Address {
+    return this.backend.addressParsed
   }
 
   /** True until it is released. */

@@ -3,8 +3,11 @@ import {
   type ClientSessionHandler,
   type ConnectHandler,
   HttpPeer,
+  type LeasedAddress,
   ModuleSession,
   type ModuleSessionOwner,
+  type PeerAddress,
+  type PeerOutcome,
   type PendingConnect,
   type ServerSession,
   type ServerSessionHandler,
@@ -23,12 +26,6 @@ import { RequestFlow } from './request-flow.ts'
 import { ResponseFlow, type ResponseFlowOwner } from './response-flow.ts'
 import { Session } from './session.ts'
 import { buildUpstreamRequest, wantsUpgrade } from './upstream-request.ts'
-
-/** What is known of a peer that could not be connected to. */
-interface FailedPeer {
-  readonly error: ProxyError
-  readonly dials: number
-}
 
 /** How often a request passes over a peer that has failed it before it dials that peer once more. */
 const SKIPS_MAX = 8
@@ -73,9 +70,13 @@ export class ProxyExchange<Ctx>
   private readonly request: RequestFlow<Ctx> | null
   private response: ResponseFlow<Ctx> | null = null
   /** Peers that could not be connected to for this request. */
-  private failedPeers: Map<string, FailedPeer> | null = null
-  /** Attempts that ended at once, as their peer had failed already. */
+  private failedPeers: HttpPeer[] | null = null
+  /** How often a peer was passed over because it had failed already. */
   private skips = 0
+  /** What the present peer was chosen by, when it wants to know how it went. */
+  private lease: LeasedAddress | null = null
+  private leasedAt = 0
+  private leaseLatencyMs = -1
   private failing = false
   private ended = false
   /** False once `newCtx` has failed: then no hook is called. */
@@ -120,7 +121,7 @@ export class ProxyExchange<Ctx>
     this.observers?.requestStart(this.session)
     if (this.failing) return
     const { app, session, ctx } = this
-    this.proxy.budget?.deposit()
+    this.proxy.budget?.recordRequest()
     const previous = this.proxy.takeConnectionContext(this.downstream)
     if (previous !== undefined && app.onConnectionReuse !== undefined) {
       try {
@@ -203,7 +204,7 @@ export class ProxyExchange<Ctx>
   // --- attempts ----------------------------------------------------------------------------------
 
   private startAttempt(): void {
-    const { app, session, ctx } = this
+    const { session } = this
     if (this.downstream.responseStatus !== 0) {
       // A hook wrote a response and said nothing of it.
       this.endAnswered('requestFilter')
@@ -213,7 +214,6 @@ export class ProxyExchange<Ctx>
       peer: undefined,
       reused: false,
       status: 0,
-      skipped: false,
       error: undefined,
       startedAt: this.now(),
       connectedAt: 0,
@@ -224,6 +224,11 @@ export class ProxyExchange<Ctx>
     this.openAttempt = attempt
     session.record.attempts.push(attempt)
     this.observers?.attemptStart(session, attempt)
+    this.choosePeer()
+  }
+
+  private choosePeer(): void {
+    const { app, session, ctx } = this
     let peer: HttpPeer | Promise<HttpPeer>
     try {
       peer = app.upstreamPeer(session, ctx)
@@ -242,16 +247,20 @@ export class ProxyExchange<Ctx>
     }
     this.peer = peer
     ;(this.attempt as Attempt).peer = peer
+    const { origin } = peer
+    if (isLeased(origin)) {
+      this.lease = origin
+      this.leasedAt = performance.now()
+    }
     if (peer.address === undefined) {
       this.attemptFailed(peerError('NO_PEER', 'internal', 'No peer to send the request to'))
       return
     }
-    const failed = this.failedPeers?.get(peer.reuseKey)
-    if (failed !== undefined && this.skips < SKIPS_MAX) {
-      // A balancer that knows nothing of the failure chose the same peer again: ask it for another.
+    if (this.skips < SKIPS_MAX && this.failedAlready(peer)) {
+      // A balancer that knows nothing of the failure chose the same address again: ask it for another.
       this.skips++
-      ;(this.attempt as Attempt).skipped = true
-      this.onConnectError(failed.error)
+      this.releaseLease({ ok: false, source: 'internal' })
+      this.choosePeer()
       return
     }
     const { connector } = this.proxy
@@ -282,7 +291,8 @@ export class ProxyExchange<Ctx>
     this.pending = null
     const { app, session, ctx } = this
     const peer = this.peer as HttpPeer
-    this.noteFailedPeer(peer, error)
+    this.failedPeers ??= []
+    this.failedPeers.push(peer)
     if (app.failToConnect === undefined) this.attemptFailed(error)
     else {
       this.invoke(
@@ -377,6 +387,7 @@ export class ProxyExchange<Ctx>
   onResponseHead(header: ResponseHeader, contentLength: number): void {
     const attempt = this.attempt as Attempt
     attempt.status = header.status
+    if (this.lease !== null) this.leaseLatencyMs = performance.now() - this.leasedAt
     attempt.respondedAt = this.now()
     this.response?.head(header, contentLength)
   }
@@ -497,16 +508,12 @@ export class ProxyExchange<Ctx>
       this.fail(error)
       return
     }
-    if (attempt?.skipped === true) {
-      this.startAttempt()
-      return
-    }
     this.proxy.logger.warn('Attempt failed, trying again', {
       attempt: this.session.record.attempts.length,
       peer: String(this.peer),
       error,
     })
-    const delay = this.proxy.backoff(this.session.record.attempts.length - this.skips)
+    const delay = this.proxy.backoff(this.session.record.attempts.length)
     if (delay <= 0) this.startAttempt()
     else {
       this.timer = new CoarseTimer(this, RETRY_TIMER)
@@ -528,14 +535,18 @@ export class ProxyExchange<Ctx>
 
   /** True when the peer that cannot be connected to has been dialled twice. */
   private hammering(): boolean {
-    return this.failedPeers !== null && (this.failedPeers.get(this.peer?.reuseKey ?? '')?.dials ?? 0) > 1
+    const key = this.peer?.reuseKey
+    return (
+      this.failedPeers !== null && this.failedPeers.filter((failed) => failed.reuseKey === key).length > 1
+    )
   }
 
-  private noteFailedPeer(peer: HttpPeer, error: ProxyError): void {
-    if (this.attempt?.skipped === true) return
-    this.failedPeers ??= new Map()
-    const known = this.failedPeers.get(peer.reuseKey)
-    this.failedPeers.set(peer.reuseKey, { error, dials: (known?.dials ?? 0) + 1 })
+  /** Not for the very same peer object: whoever has but one peer has no other to give. */
+  private failedAlready(peer: HttpPeer): boolean {
+    const failed = this.failedPeers
+    return (
+      failed !== null && !failed.includes(peer) && failed.some(({ reuseKey }) => reuseKey === peer.reuseKey)
+    )
   }
 
   private affordsRetry(): boolean {
@@ -543,7 +554,7 @@ export class ProxyExchange<Ctx>
     // A connection from the pool that its peer closed meanwhile costs nobody anything.
     if (budget === undefined || (this.attempt?.reused === true && this.attempt.status === 0)) return true
     try {
-      return budget.tryWithdraw()
+      return budget.tryRetry()
     } catch (error) {
       this.proxy.logger.error('The retry budget failed', { error })
       return false
@@ -683,7 +694,19 @@ export class ProxyExchange<Ctx>
     if (attempt === null) return
     this.openAttempt = null
     attempt.endedAt = at
+    if (this.lease !== null) this.releaseLease(outcomeOf(attempt, this.leaseLatencyMs))
     this.observers?.attemptEnd(this.session, attempt)
+  }
+
+  private releaseLease(outcome: PeerOutcome): void {
+    const { lease } = this
+    this.lease = null
+    this.leaseLatencyMs = -1
+    try {
+      lease?.release(outcome)
+    } catch (thrown) {
+      this.logHookFailure(thrown, 'release of the lease')
+    }
   }
 
   private logError(error: ProxyError): void {
@@ -773,4 +796,16 @@ export class ProxyExchange<Ctx>
 /** True when an attempt ended before anything was sent: trying elsewhere adds no load to an upstream. */
 function nothingSent(upstream: ClientSession | null): boolean {
   return upstream === null || !upstream.requestSent
+}
+
+function isLeased(origin: PeerAddress): origin is LeasedAddress {
+  return typeof origin === 'object' && typeof (origin as LeasedAddress).release === 'function'
+}
+
+/** What an attempt says of its peer. A gateway's statuses mean that nobody behind it could serve. */
+function outcomeOf(attempt: Attempt, latencyMs: number): PeerOutcome {
+  const { status, error } = attempt
+  const ok = error === undefined && (status < 502 || status > 504)
+  const outcome = { ok, source: error?.source ?? 'upstream' } as const
+  return latencyMs < 0 ? outcome : { ...outcome, latencyMs }
 }

@@ -20,7 +20,7 @@ import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { answerAtOnce } from './hooks.ts'
 import { type ProxyObserver, Watching } from './observers.ts'
 import type { ProxyHttp } from './proxy-http.ts'
-import { RetryBudget, type RetryPermission } from './retry-budget.ts'
+import { type RetryPermission, TokenRetryBudget } from './retry-budget.ts'
 
 /** How a proxy treats its upstreams and failed attempts. */
 export interface HttpProxyOptions {
@@ -37,7 +37,7 @@ export interface HttpProxyOptions {
   readonly retryBackoffMs?: number
   /** The longest such wait, in milliseconds. Default 1,000. */
   readonly retryBackoffMaxMs?: number
-  /** Keeps retries to a share of the requests; false for no such limit. Default: a {@link RetryBudget} of its own. */
+  /** Keeps retries to a share of the requests; false for no such limit. Default: a {@link TokenRetryBudget} of its own. */
   readonly retryBudget?: RetryPermission | false
   /** What to tell upstreams about clients. Default: nothing. */
   readonly forwarding?: ForwardingOptions
@@ -133,7 +133,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.retryStatuses = new Set(
       options.retryStatuses?.map((status) => integer('retryStatuses', status, 200, 599)),
     )
-    this.budget = options.retryBudget === false ? undefined : (options.retryBudget ?? new RetryBudget())
+    this.budget = options.retryBudget === false ? undefined : (options.retryBudget ?? new TokenRetryBudget())
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
     this.modules = downstreamModules(app)
     this.timed = options.recordTimes ?? app.logging !== undefined

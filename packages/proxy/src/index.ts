@@ -20,5 +20,5 @@ export type {
   UpstreamConnection,
 } from './proxy-http.ts'
 export type { Attempt, RequestRecord } from './record.ts'
-export { RetryBudget, type RetryBudgetOptions, type RetryPermission } from './retry-budget.ts'
+export { type RetryPermission, TokenRetryBudget, type TokenRetryBudgetOptions } from './retry-budget.ts'
 export { type BufferBodyOptions, Session } from './session.ts'

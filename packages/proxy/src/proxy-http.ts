@@ -85,7 +85,11 @@ export interface ProxyHttp<Ctx = undefined> {
    */
   proxyUpstreamFilter?(session: Session, ctx: Ctx): Awaitable<OrNothing<boolean>>
 
-  /** Chooses the peer. Called once per attempt, so that a retry may go elsewhere. */
+  /**
+   * Chooses the peer. Called once per attempt, so that a retry may go elsewhere, and again, up to 8 times a
+   * request, when it gave a new peer with an address that could not be connected to for this request. A peer
+   * made of a lease (`new HttpPeer(balancer.acquire())`) is released when its attempt has ended.
+   */
   upstreamPeer(session: Session, ctx: Ctx): Awaitable<HttpPeer>
 
   /**

@@ -9,8 +9,6 @@ export interface Attempt {
   reused: boolean
   /** The status of the final response's head, or 0. */
   status: number
-  /** True when it ended at once: its peer had already failed this request, and others had not been asked yet. */
-  skipped: boolean
   /** Why it failed, or undefined. */
   error: ProxyError | undefined
   /** When it began, on the clock of `performance.now()`. */

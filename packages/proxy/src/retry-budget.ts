@@ -1,13 +1,16 @@
-/** Decides whether a retry is affordable. Bring your own, or take {@link RetryBudget}. */
+/**
+ * Decides whether a retry is affordable. Bring your own, take {@link TokenRetryBudget}, or share a `RetryBudget` of
+ * `@cirque/load-balancing` between proxies.
+ */
 export interface RetryPermission {
   /** Called once per request. */
-  deposit(): void
+  recordRequest(): void
   /** Called before each retry; false means that the failure stands. */
-  tryWithdraw(): boolean
+  tryRetry(): boolean
 }
 
-/** Options of {@link RetryBudget}. */
-export interface RetryBudgetOptions {
+/** Options of {@link TokenRetryBudget}. */
+export interface TokenRetryBudgetOptions {
   /** Retries per request that are always affordable in the long run. Default 0.2. */
   readonly ratio?: number
   /** Retries per second that are affordable however few requests there are. Default 10. */
@@ -22,7 +25,7 @@ export interface RetryBudgetOptions {
  * Keeps retries to a share of the requests, so that an outage upstream is not made worse by a storm of them.
  * A balance: each request pays in `ratio`, time pays in `perSecondMin` per second, each retry takes one out.
  */
-export class RetryBudget implements RetryPermission {
+export class TokenRetryBudget implements RetryPermission {
   readonly #ratio: number
   readonly #perMs: number
   readonly #savedMax: number
@@ -31,7 +34,7 @@ export class RetryBudget implements RetryPermission {
   #at: number
 
   /** @throws {RangeError} If a number is negative or not finite, or `savedMax` is below 1. */
-  constructor(options: RetryBudgetOptions = {}) {
+  constructor(options: TokenRetryBudgetOptions = {}) {
     const { ratio = 0.2, perSecondMin = 10, savedMax = 100, now = () => performance.now() } = options
     for (const [name, value] of Object.entries({ ratio, perSecondMin, savedMax })) {
       if (!Number.isFinite(value) || value < 0)
@@ -52,11 +55,11 @@ export class RetryBudget implements RetryPermission {
     return Math.floor(this.#balance)
   }
 
-  deposit(): void {
+  recordRequest(): void {
     this.#balance = Math.min(this.#savedMax, this.#balance + this.#ratio)
   }
 
-  tryWithdraw(): boolean {
+  tryRetry(): boolean {
     this.#refill()
     if (this.#balance < 1) return false
     this.#balance -= 1

@@ -137,8 +137,8 @@ test('a retry permission that throws fails its request alone', async () => {
     throw new Error('the fault')
   }
   const cases = [
-    [500, { deposit: broken, tryWithdraw: () => true }],
-    [502, { deposit: () => undefined, tryWithdraw: broken }],
+    [500, { recordRequest: broken, tryRetry: () => true }],
+    [502, { recordRequest: () => undefined, tryRetry: broken }],
   ] as const
   for (const [status, retryBudget] of cases) {
     await using proxy = await startProxy({ upstreamPeer: () => new HttpPeer(dead) }, { retryBudget })

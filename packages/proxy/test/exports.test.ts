@@ -7,8 +7,8 @@ test('the exported names change on purpose only', () => {
       "HttpProxy",
       "HttpProxyService",
       "PHASES",
-      "RetryBudget",
       "Session",
+      "TokenRetryBudget",
       "httpProxyService",
     ]
   `)

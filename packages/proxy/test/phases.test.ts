@@ -26,12 +26,13 @@ function recorder(address: string, slow: boolean): { app: ProxyHttp<string[]>; c
     'persistConnectionContext',
   ])
   const hooks: Hooks = {}
+  const peer = new HttpPeer(address)
   for (const { name, frequency } of PHASES) {
     if (frequency === 'service') continue
     hooks[name] = () => {
       calls.push(name)
       let answer: unknown
-      if (name === 'upstreamPeer') answer = new HttpPeer(address)
+      if (name === 'upstreamPeer') answer = peer
       else if (name === 'newCtx') answer = []
       else if (name === 'requestSummary') answer = 'a request'
       else if (name === 'persistConnectionContext') answer = 'kept'

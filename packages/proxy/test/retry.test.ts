@@ -3,7 +3,7 @@ import { HttpPeer } from '@cirque/core'
 import { peerError } from '@cirque/error'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type ProxyHttp, RetryBudget, type RetryPermission, type Session } from '../src/index.ts'
+import { type ProxyHttp, type RetryPermission, type Session, TokenRetryBudget } from '../src/index.ts'
 import { ask, get, RawClient } from './support/client.ts'
 import { startProxy } from './support/proxy.ts'
 import { deadAddress, startRawUpstream, startScript, startUpstream } from './support/upstream.ts'
@@ -84,11 +84,35 @@ describe('a connect that is refused', () => {
   })
 
   test('reaches the same dead peer twice at most, also between other dead ones', async () => {
-    const dead = [await deadAddress(), await deadAddress()]
+    const dead = [new HttpPeer(await deadAddress()), new HttpPeer(await deadAddress())]
     let calls = 0
-    await using proxy = await startProxy({ upstreamPeer: () => new HttpPeer(dead[calls++ % 2]) })
+    await using proxy = await startProxy({ upstreamPeer: () => dead[calls++ % 2] as HttpPeer })
     expect((await ask(proxy.port, get())).status).toBe(502)
     expect(calls).toBe(3)
+  })
+
+  test('a balancer that gives the dead peer again and again is asked for another', async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('hello'))
+    const dead = await deadAddress()
+    let asked = 0
+    await using proxy = await startProxy({
+      upstreamPeer: () => new HttpPeer(asked++ < 6 ? dead : upstream.address),
+    })
+    expect((await ask(proxy.port, get())).body).toBe('hello')
+    expect(asked).toBe(7)
+    expect(proxy.proxy.connector.stats().failed).toBe(1)
+    expect(proxy.log.filter(({ message }) => message.startsWith('Attempt failed'))).toHaveLength(1)
+  })
+
+  test('one dead peer of three costs no request, however many there are at once', async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('hello'))
+    const addresses = [await deadAddress(), upstream.address, upstream.address]
+    let next = 0
+    await using proxy = await startProxy({
+      upstreamPeer: () => new HttpPeer(addresses[next++ % 3], { groupKey: String(next % 3) }),
+    })
+    const replies = await Promise.all(Array.from({ length: 200 }, () => ask(proxy.port, get())))
+    expect(replies.filter(({ status }) => status !== 200)).toEqual([])
   })
 
   test('sends the body whole to the peer that is there, POST too: nothing had been sent', async () => {
@@ -197,7 +221,7 @@ describe('a reused connection that the upstream closes before it answers', () =>
 
   test('is no matter of the retry budget', async () => {
     await using upstream = await startForgetful()
-    const retryBudget: RetryPermission = { deposit: () => undefined, tryWithdraw: () => false }
+    const retryBudget: RetryPermission = { recordRequest: () => undefined, tryRetry: () => false }
     expect((await second({}, upstream.address, get(), { retryBudget })).status).toBe(200)
   })
 
@@ -325,7 +349,7 @@ describe('retryStatuses', () => {
     ['a POST', put('POST', ''), {}],
     ['another status', get(), { retryStatuses: [500] }],
     ['the last attempt', get(), { maxRetries: 1 }],
-    ['an empty budget', get(), { retryBudget: { deposit: () => undefined, tryWithdraw: () => false } }],
+    ['an empty budget', get(), { retryBudget: { recordRequest: () => undefined, tryRetry: () => false } }],
   ])('passes on the response itself: %s', async (_name, request, options) => {
     await using upstream = await startScript(BUSY)
     await using proxy = await startProxy(
@@ -455,35 +479,47 @@ test('a client that leaves within the back-off ends the request', async () => {
 
 describe('the retry budget', () => {
   test('when it is empty the failure stands', async () => {
-    const addresses = [await deadAddress(), await deadAddress()]
+    await using upstream = await startUpstream((_request, response) => response.writeHead(503).end())
     let calls = 0
-    const retryBudget = new RetryBudget({ ratio: 0, perSecondMin: 0, now: () => 0 })
-    await using proxy = await startProxy(
-      { upstreamPeer: () => new HttpPeer(addresses[calls++ % 2]) },
-      { retryBudget },
-    )
-    expect((await ask(proxy.port, get())).status).toBe(502)
+    const retryBudget = new TokenRetryBudget({ ratio: 0, perSecondMin: 0, now: () => 0 })
+    const upstreamPeer = () => {
+      calls++
+      return new HttpPeer(upstream.address)
+    }
+    await using proxy = await startProxy({ upstreamPeer }, { retryBudget, retryStatuses: [503] })
+    expect((await ask(proxy.port, get())).status).toBe(503)
     expect(calls).toBe(1)
   })
 
+  test('is not asked when nothing was sent: trying elsewhere adds no load to anyone', async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('hello'))
+    const peers = [new HttpPeer(await deadAddress()), new HttpPeer(upstream.address)]
+    const retryBudget = new TokenRetryBudget({ ratio: 0, perSecondMin: 0, now: () => 0 })
+    await using proxy = await startProxy(
+      { upstreamPeer: (session) => peers[session.record.attempts.length - 1] as HttpPeer },
+      { retryBudget },
+    )
+    expect((await ask(proxy.port, get())).body).toBe('hello')
+  })
+
   test('saves a share of the requests, and no more than its cap', () => {
-    const budget = new RetryBudget({ ratio: 0.5, perSecondMin: 0, savedMax: 2, now: () => 0 })
-    expect(budget.tryWithdraw()).toBe(false)
-    for (let i = 0; i < 2; i++) budget.deposit()
+    const budget = new TokenRetryBudget({ ratio: 0.5, perSecondMin: 0, savedMax: 2, now: () => 0 })
+    expect(budget.tryRetry()).toBe(false)
+    for (let i = 0; i < 2; i++) budget.recordRequest()
     expect(budget.balance).toBe(1)
-    for (let i = 0; i < 100; i++) budget.deposit()
+    for (let i = 0; i < 100; i++) budget.recordRequest()
     expect(budget.balance).toBe(2)
-    expect([budget.tryWithdraw(), budget.tryWithdraw(), budget.tryWithdraw()]).toEqual([true, true, false])
+    expect([budget.tryRetry(), budget.tryRetry(), budget.tryRetry()]).toEqual([true, true, false])
   })
 
   test('fills with time', () => {
     let now = 0
-    const budget = new RetryBudget({ ratio: 0, perSecondMin: 2, now: () => now })
-    expect([budget.tryWithdraw(), budget.tryWithdraw(), budget.tryWithdraw()]).toEqual([true, true, false])
+    const budget = new TokenRetryBudget({ ratio: 0, perSecondMin: 2, now: () => now })
+    expect([budget.tryRetry(), budget.tryRetry(), budget.tryRetry()]).toEqual([true, true, false])
     now = 499
-    expect(budget.tryWithdraw()).toBe(false)
+    expect(budget.tryRetry()).toBe(false)
     now = 500
-    expect(budget.tryWithdraw()).toBe(true)
+    expect(budget.tryRetry()).toBe(true)
   })
 
   test.each([
@@ -492,27 +528,27 @@ describe('the retry budget', () => {
     { savedMax: 0 },
     { savedMax: Number.POSITIVE_INFINITY },
   ])('refuses %o', (options) => {
-    expect(() => new RetryBudget(options)).toThrow(RangeError)
+    expect(() => new TokenRetryBudget(options)).toThrow(RangeError)
   })
 
   test('never gives out more than was paid in', () => {
-    const steps = fc.array(fc.oneof(fc.constant('deposit'), fc.constant('withdraw'), fc.nat(2_000)), {
+    const steps = fc.array(fc.oneof(fc.constant('request'), fc.constant('withdraw'), fc.nat(2_000)), {
       maxLength: 200,
     })
     fc.assert(
       fc.property(steps, (schedule) => {
         let now = 0
-        const budget = new RetryBudget({ ratio: 0.2, perSecondMin: 1, savedMax: 5, now: () => now })
+        const budget = new TokenRetryBudget({ ratio: 0.2, perSecondMin: 1, savedMax: 5, now: () => now })
         let paid = 1
         let taken = 0
         for (const step of schedule) {
           if (typeof step === 'number') {
             now += step
             paid += step / 1_000
-          } else if (step === 'deposit') {
-            budget.deposit()
+          } else if (step === 'request') {
+            budget.recordRequest()
             paid += 0.2
-          } else if (budget.tryWithdraw()) taken++
+          } else if (budget.tryRetry()) taken++
         }
         expect(taken).toBeLessThanOrEqual(paid + 1e-6)
         expect(budget.balance).toBeLessThanOrEqual(5)
