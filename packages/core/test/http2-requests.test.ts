@@ -502,6 +502,13 @@ test('CVE-2023-44487: a flood of resets ends the connection', async () => {
   expect(server.app.stats().requests).toBeLessThan(150)
 })
 
+test('responses that we cut ourselves are not held against the client', async () => {
+  await using server = await start((session) => session.downstream.destroy(), { http2ResetBurstMax: 5 })
+  await using client = new Http2Client(server.port)
+  for (let i = 0; i < 20; i++) expect((await ask(client, {})).code).toBe(NGHTTP2_CANCEL)
+  expect(server.app.stats().requests).toBe(20)
+})
+
 test('CVE-2025-8671: resets that the client provokes from us count alike', async () => {
   await using server = await start(() => undefined, { http2ResetBurstMax: 20, http2ResetsPerSecondMax: 1 })
   await using client = await connectRawHttp2(server.port)

@@ -226,6 +226,26 @@ describe.each([
   })
 })
 
+test('CONNECT over HTTP/2 is refused with 405', async () => {
+  await using origin = await startOrigin(1, (_request, response) => response.end('never'))
+  await using proxy = await startProxy(toOrigin(origin, {}), H2C)
+  await using client = new AnyClient(2, proxy.port)
+  const stream = client.session?.request({ ':method': 'CONNECT', ':authority': 'internal:22' })
+  const [headers] = (await once(stream as NodeJS.EventEmitter, 'response')) as [Record<string, unknown>]
+  expect(headers[':status']).toBe(405)
+  stream?.end()
+  stream?.resume()
+  expect(origin.accepted).toBe(0)
+})
+
+test('an upgrade to a peer of HTTP/2 is refused with 501', async () => {
+  await using origin = await startOrigin(2, (_request, response) => response.end('never'))
+  await using proxy = await startProxy(toOrigin(origin, { httpVersion: 2 }))
+  await using client = new AnyClient(1, proxy.port)
+  const answer = await client.ask({ headers: { connection: 'upgrade', upgrade: 'websocket' } })
+  expect(answer.status).toBe(501)
+})
+
 // --- HTTP/2 to the upstream ------------------------------------------------------------------------
 
 test('Host becomes :authority, also when a filter sets it; connection fields stay behind', async () => {

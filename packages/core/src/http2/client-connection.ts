@@ -177,6 +177,11 @@ export class Http2ClientConnection implements TimerOwner {
     this.streamsMax = Math.max(1, Math.min(this.streamsMax, this.openStreams - 1))
   }
 
+  /** A response has come: the limit may have been of the moment. */
+  learnSuccess(): void {
+    if (this.streamsMax < this.peer.options.http2StreamsMax) this.streamsMax++
+  }
+
   /** True when the whole connection ended, not one stream. */
   get gone(): boolean {
     return this.closed || this.session.destroyed || this.socket.destroyed

@@ -284,6 +284,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner {
       return
     }
     this.responseEnded = true
+    this.connection.learnSuccess()
     this.readTimer.cancel()
     this.handler?.onResponseEnd(this.trailers)
   }

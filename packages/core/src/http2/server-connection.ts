@@ -161,7 +161,7 @@ export class Http2ServerConnection implements TimerOwner {
   /**
    * A stream is gone.
    *
-   * @param whole - False when it ended before its response did, whoever ended it.
+   * @param whole - False when it ended before its response did, by a reset or for what the client did.
    */
   streamClosed(whole: boolean): void {
     this.openStreams--

@@ -49,6 +49,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   private continued = false
   /** The client broke the exchange and the handler knows; a response may still be under way. */
   private failed = false
+  /** The reset is no doing of the client's. */
+  private resetByUs = false
   private bodyTimer: CoarseTimer | null = null
   private writeTimer: CoarseTimer | null = null
   private takenAtArm = 0
@@ -407,15 +409,15 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   private reset(error: ProxyError | undefined): void {
     const { stream } = this
     if (stream.destroyed || stream.closed) return
-    stream.close(
-      error === undefined || error.source === 'downstream' ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR,
-    )
+    const theirs = error?.source === 'downstream'
+    this.resetByUs = !theirs
+    stream.close(theirs || error === undefined ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
   }
 
   private onClose(): void {
     this.bodyTimer?.cancel()
     this.writeTimer?.cancel()
-    this.connection.streamClosed(this.responseEnded)
-    this.fail(this.connection.closeReason(this.stream), true)
+    this.connection.streamClosed(this.responseEnded || this.resetByUs)
+    if (!this.closed) this.fail(this.connection.closeReason(this.stream), true)
   }
 }
