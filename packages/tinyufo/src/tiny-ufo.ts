@@ -10,7 +10,7 @@ const WEIGHT_MAX = 2 ** 32 - 1
 /** More reads than this say nothing more about an entry (S3-FIFO). */
 const USES_MAX = 3
 const SMALL_SHARE = 0.1
-/** How many entries of the main queue one eviction may pass over, so that no `put` stalls the loop. */
+/** How many entries of each queue one eviction may pass over, so that no `put` stalls the loop. */
 const SWEEP_MAX = 4096
 
 /** Options of {@link TinyUfo}. */
@@ -222,12 +222,17 @@ export class TinyUfo<K, V> {
     return last === NO_SLOT ? this.#dequeueFromMain() : last
   }
 
+  /** Moves what was read to the main queue until it finds what was not; `NO_SLOT` leaves the choice to that queue. */
   #dequeueFromSmall(): number {
     const { uses, weights, inMain } = this.#table
+    let passes = SWEEP_MAX
     for (let slot = this.#small.peek(); slot !== NO_SLOT; slot = this.#small.peek()) {
       const weight = weights[slot] as number
+      const isRead = (uses[slot] as number) > 1
+      if (isRead && passes === 0) return NO_SLOT
       this.#small.remove(slot, weight)
-      if ((uses[slot] as number) <= 1) return slot
+      if (!isRead) return slot
+      passes -= 1
       inMain[slot] = 1
       this.#main.push(slot, weight)
     }

@@ -104,10 +104,28 @@ describe('eviction', () => {
   })
 
   test('one eviction passes over at most 4,096 entries of the main queue', () => {
-    const count = 5000
-    const cache = filled(count)
-    for (let key = 1; key <= count; key++) for (let read = 0; read < 3; read++) cache.get(key)
-    expect(keysOf(cache.forcePut(0, 'new'))).toEqual([4097])
+    const cache = filled(10_000)
+    const readAll = () => {
+      for (let key = 1; key <= 10_000; key++) for (let read = 0; read < 3; read++) cache.get(key)
+    }
+    readAll()
+    // Two evictions move 4,096 read ones each and take one from the main queue; the third finds an unread one.
+    expect([0, -1, -2].flatMap((key) => keysOf(cache.forcePut(key, 'new')))).toEqual([1, 4098, 0])
+    readAll()
+    // In line are 4099 to 8192, which are 4,094, then 2, 3, 4 and so on, each with three reads.
+    expect(keysOf(cache.forcePut(-3, 'new'))).toEqual([4])
+  })
+
+  test('one eviction moves at most 4,096 entries out of the small queue: none stalls, all make room', () => {
+    const cache = filled(100_000)
+    for (let round = 0; round < 3; round++) for (let key = 1; key <= 100_000; key++) cache.get(key)
+    // 4,096 were moved, and each lost one of its three reads; then the first of them had to go.
+    expect(keysOf(cache.forcePut(0, 'new'))).toEqual([1])
+    // Had all been moved, the newcomer would be alone in the small queue.
+    expect(keysOf(cache.forcePut(-1, 'new'))).not.toContain(0)
+    expect([cache.size, cache.weight]).toEqual([100_000, 100_000])
+    for (let key = -2; key > -300_000; key--) expect(cache.forcePut(key, 'new')).toHaveLength(1)
+    expect(cache.size).toBe(100_000)
   })
 
   test('entriesMax holds whatever the weights are: at n no eviction, at n + 1 one', () => {
