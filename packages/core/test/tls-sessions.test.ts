@@ -1,22 +1,22 @@
-import { execFile, execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DEFAULT_ECDH_CURVE } from 'node:tls'
-import { promisify } from 'node:util'
+import { connect, DEFAULT_ECDH_CURVE } from 'node:tls'
 import { describe, expect, test } from 'vitest'
 import {
   type CertificateFacts,
   type ClientCertificates,
+  silentLogger,
   TicketKeys,
   type TlsListenerOptions,
 } from '../src/index.ts'
+import { TlsAcceptor } from '../src/tls/acceptor.ts'
 import { fingerprintOf, makeCertificate, type TestCertificate } from './support/certificates.ts'
+import { hasOpenssl, opensslClient } from './support/openssl.ts'
 import { TlsService } from './support/tls.ts'
-
-const run = promisify(execFile)
-const hasOpenssl = spawnSync('openssl', ['version']).status === 0
-if (!hasOpenssl) process.stdout.write('openssl is not installed: its tests are skipped\n')
 
 const one = makeCertificate({ name: 'one', dnsNames: ['one.example'] })
 const two = makeCertificate({ name: 'two', dnsNames: ['two.example'] })
@@ -102,23 +102,13 @@ describe('resumption', () => {
         })
         const session = join(folder, 'session')
         const files = ['-cert', join(folder, 'cert'), '-key', join(folder, 'key')]
-        const { writeFileSync } = await import('node:fs')
         writeFileSync(join(folder, 'cert'), client.cert)
         writeFileSync(join(folder, 'key'), client.key)
-        const visit = async (servername: string, ...more: string[]): Promise<string> => {
-          // It leaves once the server's line has come, or the connection has ended.
-          const argv = [
-            's_client',
-            '-connect',
-            `127.0.0.1:${service.port}`,
-            '-servername',
-            servername,
-            version,
-            ...more,
-          ]
-          const script = '(sleep 0.3; echo Q) | openssl "$@" 2>&1 || true'
-          return (await run('sh', ['-c', script, 'sh', ...argv])).stdout
-        }
+        const visit = (servername: string, ...more: string[]): Promise<string> =>
+          opensslClient(
+            ['-connect', `127.0.0.1:${service.port}`, '-servername', servername, version, ...more],
+            'Q',
+          )
         expect(await visit(name, '-sess_out', session, ...files)).toContain('"version"')
         expect(await visit(name, '-sess_in', session)).toMatch(/Reused, TLSv1[\s\S]*"resumed":true/)
         const others = ['two.example', 'three.example'].filter((other) => other !== name)
@@ -266,6 +256,58 @@ describe('client certificates', () => {
   ]
   test.each(wrong)('refuses %# at construction', async (options, message) => {
     await expect(TlsService.start({ ...pem(one), ...options })).rejects.toThrow(message)
+  })
+})
+
+describe('a server name that is another one in the second ClientHello', () => {
+  const clientCertificates: ClientCertificates = { mode: 'require', ca: authority.cert }
+  const options: TlsListenerOptions = {
+    ...pem(one),
+    certificates: [{ ...pem(two), clientCertificates }],
+    ticketKeys: Buffer.alloc(48, 3),
+  }
+
+  // The acceptor is told another name than the client asks for: so it looks from there.
+  test.each([
+    [undefined, 'one.example', 'served'],
+    ['two.example', 'two.example', 'served'],
+    [undefined, 'two.example', 'refused'],
+    ['two.example', 'one.example', 'refused'],
+  ])('read %s, then %s: %s', async (read, asked, expected) => {
+    const acceptor = new TlsAcceptor('127.0.0.1:0', options, undefined)
+    const { promise, resolve } = Promise.withResolvers<string>()
+    acceptor.open(
+      {
+        onSecure: (socket) => {
+          resolve('served')
+          socket.on('error', () => undefined).destroy()
+        },
+        onHandshakeFailed: (_error, socket) => {
+          resolve('refused')
+          socket.destroy()
+        },
+      },
+      silentLogger,
+    )
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined)
+      acceptor.onServerName(socket, read)
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const visitor = connect({
+      host: '127.0.0.1',
+      port,
+      servername: asked,
+      rejectUnauthorized: false,
+      ...pem(client),
+    })
+    visitor.on('error', () => undefined)
+    expect(await promise).toBe(expected)
+    visitor.destroy()
+    acceptor.close()
+    server.close()
+    await once(server, 'close')
   })
 })
 

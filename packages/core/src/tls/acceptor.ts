@@ -42,9 +42,10 @@ interface Site {
   checked: CheckedIdentity
   /** Undefined for the default certificate: it is the TLS server's own. */
   context: SecureContext | undefined
-  /** Digest of the files' content that is served, and of that which was looked at last. */
-  servedDigest: string
-  seenDigest: string
+  /** Digests of what the files held, or the error of reading them: what is served, was judged last, was odd once. */
+  servedState: string
+  seenState: string
+  doubtedState: string
 }
 
 const LOG_INTERVAL_MS: number = 1_000
@@ -117,6 +118,18 @@ export class TlsAcceptor implements HelloReceiver {
   close(): void {
     this.#watch?.close()
     this.#watch = undefined
+  }
+
+  /** The state of the ticket keys, a secret; `undefined` if they are fixed bytes, which a successor has by itself. */
+  exportTicketKeys(): string | undefined {
+    const { ticketKeys } = this.#plan
+    return ticketKeys instanceof TicketKeys ? ticketKeys.export() : undefined
+  }
+
+  /** Goes on with a predecessor's keys, so that its clients resume their sessions here. */
+  importTicketKeys(state: string): void {
+    const { ticketKeys } = this.#plan
+    if (ticketKeys instanceof TicketKeys) ticketKeys.restore(state)
   }
 
   /** Takes a raw connection. */
@@ -248,25 +261,35 @@ export class TlsAcceptor implements HelloReceiver {
     for (const site of sites) {
       const { files, passphrase } = site.plan
       if (files === undefined) continue
-      let digest = ''
+      let state = ''
       try {
         const [cert, key] = await Promise.all([readFile(files.certFile), readFile(files.keyFile)])
-        digest = digestOf(cert, key)
-        if (digest === site.seenDigest) continue
-        site.seenDigest = digest
-        if (digest === site.servedDigest) continue
-        this.#replace(site, checkIdentity({ cert, key, ...(passphrase === undefined ? {} : { passphrase }) }))
-        site.servedDigest = digest
-        this.#reloaded(site, files.certFile, undefined)
+        state = digestOf(cert, key)
+        if (state !== site.servedState && state !== site.seenState) {
+          this.#replace(
+            site,
+            checkIdentity({ cert, key, ...(passphrase === undefined ? {} : { passphrase }) }),
+          )
+          site.servedState = state
+          this.#reloaded(site, files.certFile, undefined)
+        }
+        site.seenState = state
       } catch (thrown) {
         const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-        if (digest === '') {
-          // Unreadable: told once for each reason.
-          if (site.seenDigest === error.message) continue
-          site.seenDigest = error.message
-        }
-        this.#reloaded(site, files.certFile, error)
+        this.#doubt(site, state === '' ? error.message : state, error, files.certFile)
       }
+    }
+  }
+
+  /** Between the writing of two files there is nothing wrong yet: what is wrong is so when it is looked at again. */
+  #doubt(site: Site, state: string, error: Error, certFile: string): void {
+    if (state === site.seenState) return // told already
+    if (state === site.doubtedState) {
+      site.seenState = state
+      this.#reloaded(site, certFile, error)
+    } else {
+      site.doubtedState = state
+      this.#watch?.lookAgain()
     }
   }
 
@@ -321,7 +344,16 @@ function siteOf(plan: SitePlan, context: SecureContext | undefined): Site {
   const { cert, key } = plan.checked.identity
   const digest = digestOf(cert, key)
   const { policy, serverNames, checked } = plan
-  return { policy, serverNames, plan, checked, context, servedDigest: digest, seenDigest: digest }
+  return {
+    policy,
+    serverNames,
+    plan,
+    checked,
+    context,
+    servedState: digest,
+    seenState: digest,
+    doubtedState: '',
+  }
 }
 
 function ticketKeyOf(plan: AcceptorPlan): Buffer {

@@ -25,6 +25,15 @@ export class FileWatch {
     this.#run() // what changed since the files were read first
   }
 
+  /** Checks soon. */
+  lookAgain(): void {
+    if (this.#isClosed) return
+    this.#settling ??= setTimeout(() => {
+      this.#settling = undefined
+      this.#run()
+    }, SETTLE_MS).unref()
+  }
+
   close(): void {
     this.#isClosed = true
     clearInterval(this.#poll)
@@ -35,12 +44,7 @@ export class FileWatch {
   /** A folder that cannot be watched (too many watches, no such system call) is still polled. */
   #watch(folder: string): void {
     try {
-      const watcher = watch(folder, { persistent: false }, () => {
-        this.#settling ??= setTimeout(() => {
-          this.#settling = undefined
-          this.#run()
-        }, SETTLE_MS).unref()
-      })
+      const watcher = watch(folder, { persistent: false }, () => this.lookAgain())
       watcher.on('error', () => watcher.close())
       this.#watchers.push(watcher)
     } catch {

@@ -78,6 +78,24 @@ export class TicketKeys {
     return [VERSION, this.rotationMs, this.#period, this.#chain.toString('base64url')].join('.')
   }
 
+  /**
+   * Goes on with an exported state, in place: every listener that shares these keys follows.
+   *
+   * @throws {TypeError} If the text is none that `export()` made.
+   * @throws {RangeError} If it rotates at another pace.
+   */
+  restore(state: string): void {
+    const keys = TicketKeys.import(state, { now: this.#now })
+    if (keys.rotationMs !== this.rotationMs) {
+      throw new RangeError(
+        `Expected ticket keys that rotate every ${this.rotationMs} ms, not ${keys.rotationMs}`,
+      )
+    }
+    this.#chain = keys.#chain
+    this.#period = keys.#period
+    this.#key = keys.#key
+  }
+
   /** The 48 bytes that Node.js takes as `ticketKeys`; the same buffer until the key rotates. */
   get key(): Buffer {
     this.#advance()
