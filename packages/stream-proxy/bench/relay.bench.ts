@@ -27,6 +27,7 @@ async function send(socket: Socket, bytes: number): Promise<void> {
 /** Sends as many bytes as the first line asks for, then takes what comes and tells how much it was. */
 async function origin(): Promise<void> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined) // HAProxy resets what was only a probe
     let count = 0
     socket.once('data', (data: Buffer) => {
       const [verb, bytes] = String(data.subarray(0, 32)).split(' ')

@@ -1,4 +1,5 @@
 import type { OnReadOpts, Socket } from 'node:net'
+import { readInto } from './accepted-reads.ts'
 import { forgetBuffer, returnBuffer, sharedBuffer, takeBuffer } from './read-buffers.ts'
 
 /** A read this long makes a connection read into memory of its own, which saves the copy. */
@@ -41,7 +42,7 @@ export class Pump {
   }
 
   /** For `net.connect`: reads go into memory of ours, without an allocation each. */
-  onReadOptions(): OnReadOpts {
+  onReadOptions(): OnReadOpts & { readonly buffer: () => Uint8Array } {
     return {
       // Asked after each read, when the write of what it brought is under way or done.
       buffer: () => this.#own ?? sharedBuffer,
@@ -49,17 +50,22 @@ export class Pump {
     }
   }
 
-  /** Starts to relay. With `onRead` false the source's bytes come as `data` events. */
+  /** Starts to relay. With `onRead` false the source was opened without {@link onReadOptions}. */
   start(source: Socket, sink: Socket, onRead: boolean): void {
     this.#source = source
     this.#sink = sink
     sink.on('drain', this.#onWritten)
-    if (!onRead) source.on('data', (chunk: Buffer) => this.#onData(chunk))
     source.on('end', () => {
       this.ended = true
       sink.end()
     })
-    source.resume()
+    if (!onRead) {
+      // What came before there was somewhere to send it.
+      const early = source.read() as Buffer | null
+      if (!readInto(source, this.onReadOptions())) source.on('data', (chunk: Buffer) => this.#onData(chunk))
+      if (early !== null) this.#onData(early)
+    }
+    if (!this.#paused) source.resume()
   }
 
   /** Lets go of everything; the sockets are closed. */

@@ -188,7 +188,12 @@ export class UdpProxyService implements Service, UdpSessionHost {
     try {
       for (const listener of this.#listeners) {
         await this.#bind(listener)
-        context.logger.info('Listening', { service: this.name, address: listener.bound?.text, udp: true })
+        context.logger.info('Listening', {
+          service: this.name,
+          address: listener.bound?.text,
+          tls: false,
+          udp: true,
+        })
       }
     } catch (error) {
       this.destroy()
