@@ -25,10 +25,12 @@ export class CacheLoadError extends Error {
 
 /** Makes the error without a stack: peers can cause it at will, and a stack costs ten times the rest. */
 export function loadError(code: CacheLoadErrorCode, message: string, cause?: unknown): CacheLoadError {
+  const options = cause === undefined ? undefined : { cause }
   const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
+  // Gives false where the property is frozen (node --frozen-intrinsics); an assignment would throw.
+  if (!Reflect.set(Error, 'stackTraceLimit', 0)) return new CacheLoadError(code, message, options)
   try {
-    return new CacheLoadError(code, message, cause === undefined ? undefined : { cause })
+    return new CacheLoadError(code, message, options)
   } finally {
     Error.stackTraceLimit = limit
   }

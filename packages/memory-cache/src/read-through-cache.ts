@@ -70,6 +70,7 @@ export class ReadThroughCache<K extends NonNullable<unknown>, V, X = undefined> 
    * neither a value nor a stale one to give out, and with the reason of `options.signal`.
    *
    * @throws {RangeError} If a duration in `options` is out of range.
+   * @throws {TypeError} If `signal` is no `AbortSignal`.
    */
   get(key: K, options: ReadOptions<X> = NO_OPTIONS): CacheAnswer<V> | Promise<CacheAnswer<V>> {
     checkReadOptions(options)
@@ -88,6 +89,7 @@ export class ReadThroughCache<K extends NonNullable<unknown>, V, X = undefined> 
    * `loadMany`. Rejects if any key fails; what was loaded all the same is kept.
    *
    * @throws {RangeError} If a duration in `options` is out of range.
+   * @throws {TypeError} If `signal` is no `AbortSignal`.
    */
   multiGet(keys: readonly K[], options: ReadOptions<X> = NO_OPTIONS): Promise<CacheAnswer<V>[]> {
     checkReadOptions(options)

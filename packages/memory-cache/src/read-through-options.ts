@@ -123,9 +123,12 @@ export function readSettings<K, V, X>(options: ReadThroughOptions<K, V, X>): Rea
   return settings
 }
 
-/** Refuses wrong durations in the options of one call, before anything is started for it. */
+/** Refuses wrong options of one call, before anything is started or counted for it. */
 export function checkReadOptions<X>(options: ReadOptions<X>): void {
-  const { staleWhileRevalidateMs, staleIfErrorMs } = options
+  const { staleWhileRevalidateMs, staleIfErrorMs, signal } = options
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    throw new TypeError(`signal must be an AbortSignal, received ${String(signal)}`)
+  }
   if (staleWhileRevalidateMs !== undefined) checkDurationMs('staleWhileRevalidateMs', staleWhileRevalidateMs)
   if (staleIfErrorMs !== undefined) checkDurationMs('staleIfErrorMs', staleIfErrorMs)
 }

@@ -663,6 +663,28 @@ describe('multiGet', () => {
   })
 })
 
+test('what is no signal is refused before the call counts as waiting', async () => {
+  const { cache } = create({ load: () => ({ value: 'loaded' }), waitersMax: 1 })
+  const wrong = { signal: new AbortController() as unknown as AbortSignal }
+  expect(() => cache.get('a', wrong)).toThrow(
+    'signal must be an AbortSignal, received [object AbortController]',
+  )
+  expect(() => cache.multiGet(['a', 'b'], wrong)).toThrow(TypeError)
+  expect(cache.stats()).toMatchObject({ waiting: 0, loading: 0, misses: 0 })
+  expect((await cache.get('a')).value).toBe('loaded')
+})
+
+test('a load fails as it should where the intrinsics are frozen', async () => {
+  const descriptor = Object.getOwnPropertyDescriptor(Error, 'stackTraceLimit') as PropertyDescriptor
+  const { cache } = create({ load: () => Promise.reject(new Error('down')) })
+  Object.defineProperty(Error, 'stackTraceLimit', { ...descriptor, writable: false })
+  try {
+    await expect(cache.get('a')).rejects.toMatchObject({ code: 'CACHE_LOAD_FAILED' })
+  } finally {
+    Object.defineProperty(Error, 'stackTraceLimit', descriptor)
+  }
+})
+
 test('wrong arguments are refused with the value received', () => {
   const make = (options: object) => () => create(options)
   expect(make({ load: undefined })).toThrow('load must be a function, received undefined')
