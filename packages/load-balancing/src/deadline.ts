@@ -13,6 +13,8 @@ export async function withDeadline<T>(
   signal.throwIfAborted()
   const controller = new AbortController()
   const { promise: ended, reject } = Promise.withResolvers<never>()
+  // Where `work` throws at once, nobody waits for this one.
+  ended.catch(() => {})
   controller.signal.addEventListener('abort', () => reject(controller.signal.reason), { once: true })
   const onAbort = () => controller.abort(signal.reason)
   signal.addEventListener('abort', onAbort, { once: true })

@@ -15,7 +15,7 @@ export type BalancerEvent =
   /** Discovery or the new set failed; the last good set stays in place. */
   | { readonly type: 'update-failed'; readonly error: unknown }
 
-/** Takes events. Called synchronously; what it throws becomes a process warning. */
+/** Takes events. Called synchronously; what it throws, or rejects with, becomes a process warning. */
 export type BalancerListener = (event: BalancerEvent) => void
 
 /** Listeners that may subscribe to one balancer. */
@@ -44,11 +44,19 @@ export class Listeners {
   }
 }
 
-/** Runs a user's callback; its error must not end the request or the loop that happened to call it. */
-export function guarded(callback: () => void): void {
+/**
+ * Runs a user's callback; its error must not end the request or the loop that happened to call it. The rejection of
+ * an async one, which fits the same type, must not end the process.
+ */
+export function guarded(callback: () => unknown): void {
   try {
-    callback()
+    const result = callback()
+    if (result instanceof Promise) result.catch(warn)
   } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error), { code: 'CIRQUE_LISTENER_FAILED' })
+    warn(error)
   }
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error), { code: 'CIRQUE_LISTENER_FAILED' })
 }

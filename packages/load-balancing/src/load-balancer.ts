@@ -124,6 +124,7 @@ export class LoadBalancer implements BackgroundTask {
    * Chooses a backend, or `undefined` if none can serve. Counts nothing, and allocates nothing.
    *
    * @param key - What hash-based selections choose by; the others ignore it.
+   * @throws {TypeError} If a hash-based selection gets a key that is neither text nor bytes; `String(id)` for a number.
    */
   select(key?: SelectionKey, options?: SelectOptions): Backend | undefined {
     return this.#pick(key, options)?.backend

@@ -23,7 +23,7 @@ export interface LoadBalancerOptions {
   readonly panicPercent?: number
   /** Most leases per backend at a time. From 1. Default: no cap. */
   readonly inFlightMax?: number
-  /** Most open connections per backend that `openConnection` grants. From 1. Default: no cap. */
+  /** Most open connections per backend that `acquireConnection` grants. From 1. Default: no cap. */
   readonly connectionsMax?: number
   /** Requests that may wait for a backend below its cap. From 0. Default 1,024. */
   readonly queueMax?: number

@@ -1,4 +1,5 @@
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { show } from './check.ts'
 import type { Lease } from './lease.ts'
 import type { SelectOptions } from './pick.ts'
 import type { SelectionKey } from './selection/selection.ts'
@@ -31,7 +32,11 @@ export class WaitQueue {
   }
 
   wait(key: SelectionKey | undefined, options: WaitOptions | undefined): Promise<Lease | Refusal> {
-    if (options?.signal?.aborted === true) return Promise.resolve('aborted')
+    const signal = options?.signal
+    if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+      return Promise.reject(new TypeError(`Expected signal to be an AbortSignal, received ${show(signal)}`))
+    }
+    if (signal?.aborted === true) return Promise.resolve('aborted')
     if (this.#waiters.size >= this.#countMax) return Promise.resolve('queue-full')
     const waiter = new Waiter(this.#waiters, key, options, this.#timeoutMs)
     this.#waiters.add(waiter)

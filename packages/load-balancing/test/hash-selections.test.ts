@@ -39,6 +39,16 @@ test('FNV-1a agrees with arithmetic on 64-bit integers, for text, bytes and chai
   )
 })
 
+test('a key that is neither text nor bytes is refused: all numbers would be one key', () => {
+  for (const selection of [fnvHash(), ketama(), maglev(), rendezvous(), boundedLoad(maglev())]) {
+    const balancer = LoadBalancer.fromAddresses(addresses(3), selection)
+    for (const key of [7, null, ['a'], {}, true]) {
+      expect(() => balancer.select(key as never), selection.name).toThrow(TypeError)
+    }
+    expect(balancer.select(undefined)).toBeDefined()
+  }
+})
+
 // From pingora-load-balancing's own tests of its FNVHash and Consistent selections.
 const pingoraSet = [
   new Backend('1.1.1.1:80'),

@@ -273,8 +273,26 @@ describe('HttpHealthCheck', () => {
   })
 
   test('refuses wrong options', () => {
-    expect(() => new HttpHealthCheck({ path: 'health' })).toThrow(TypeError)
-    expect(() => new HttpHealthCheck({ host: 'a b' })).toThrow(TypeError)
+    // Sent as they are, these would fail every check and take every backend out.
+    for (const options of [
+      { path: 'health' },
+      { path: '/a b' },
+      { path: '/a\r\nX: y' },
+      { path: 5 },
+      { method: 'GE T' },
+      { method: '' },
+      { host: 'a b' },
+      { host: 'a/b' },
+      { host: 'user@a' },
+      { headers: { 'a b': 'c' } },
+      { headers: { a: 'b\r\nc: d' } },
+      { headers: { a: undefined } },
+      { expectedStatus: [] },
+    ]) {
+      expect(() => new HttpHealthCheck(options as never), JSON.stringify(options)).toThrow(TypeError)
+    }
+    for (const host of ['a.example', 'a.example:8080', '10.0.0.1', '[::1]:80']) new HttpHealthCheck({ host })
+    new HttpHealthCheck({ method: 'HEAD', path: '/health?deep=1&q="x"', headers: { accept: '*/*' } })
     expect(() => new HttpHealthCheck({ validator: 1 as never })).toThrow(TypeError)
     expect(() => new HttpHealthCheck({ timeout: 1 } as never)).toThrow(/Unknown option/)
     for (const options of [

@@ -85,6 +85,16 @@ test('waiting ends with a reason: queue-full, queue-timeout, aborted, closed, no
   expect(await LoadBalancer.fromAddresses([], roundRobin()).acquireOrWait()).toBe('no-backend')
 })
 
+test('what is no signal is refused when the request would wait', async () => {
+  const balancer = LoadBalancer.fromAddresses(addresses(1), roundRobin(), { inFlightMax: 1 })
+  using _held = balancer.acquire()
+  const wrong = { signal: new AbortController() as unknown as AbortSignal }
+  await expect(balancer.acquireOrWait(undefined, wrong)).rejects.toThrow(
+    /Expected signal to be an AbortSignal/,
+  )
+  expect(balancer.waitingCount).toBe(0)
+})
+
 test('a queue of none refuses at once', async () => {
   const balancer = LoadBalancer.fromAddresses(addresses(1), roundRobin(), { inFlightMax: 1, queueMax: 0 })
   balancer.acquire()

@@ -374,6 +374,39 @@ test('a listener’s error is a warning, and the others still hear', async () =>
   unsubscribe()
 })
 
+test('the rejection of an async listener is a warning too, not an unhandled one', async () => {
+  const warned = Promise.withResolvers<Error>()
+  const unhandled = vi.fn()
+  process.once('warning', warned.resolve)
+  process.on('unhandledRejection', unhandled)
+  const balancer = new LoadBalancer(() => addresses(1), roundRobin())
+  balancer.subscribe(async () => {
+    throw new Error('my listener is broken later')
+  })
+  await balancer.update()
+  expect((await warned.promise).message).toBe('my listener is broken later')
+  await new Promise(setImmediate)
+  process.off('unhandledRejection', unhandled)
+  expect(unhandled).not.toHaveBeenCalled()
+})
+
+test('a discovery that aborts its update and throws at once is one failure, handled', async () => {
+  const unhandled = vi.fn()
+  process.on('unhandledRejection', unhandled)
+  const shutdown = new AbortController()
+  const discover = () => {
+    shutdown.abort(new Error('ending'))
+    throw new Error('no set')
+  }
+  const balancer = new LoadBalancer(discover as never, roundRobin())
+  await expect(balancer.update(shutdown.signal)).rejects.toThrow('no set')
+  const direct = new LoadBalancer({ discover } as never, roundRobin())
+  await expect(direct.update()).rejects.toThrow('no set')
+  await new Promise(setImmediate)
+  process.off('unhandledRejection', unhandled)
+  expect(unhandled).not.toHaveBeenCalled()
+})
+
 test('listeners are limited', () => {
   const balancer = LoadBalancer.fromAddresses(addresses(1), roundRobin())
   for (let index = 0; index < LISTENERS_MAX; index++) balancer.subscribe(() => {})

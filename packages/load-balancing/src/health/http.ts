@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { ConnectionOptions } from 'node:tls'
 import { buildConnector, Client, type Dispatcher } from 'undici'
 import type { Backend } from '../backend.ts'
@@ -69,6 +70,9 @@ const OPTION_NAMES: readonly string[] = [
   'backendSummaryCallback',
 ]
 
+const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/ // RFC 9110 §5.6.2
+const PATH = /^\/[\x21\x22\x24-\x7e]*$/
+
 /** Connections kept with `reuseConnection`; further backends are connected to anew each time. */
 const CLIENTS_MAX = 1_024
 
@@ -89,18 +93,16 @@ export class HttpHealthCheck implements HealthCheck {
    */
   constructor(options: HttpHealthCheckOptions = {}) {
     onlyKeys('HttpHealthCheck', options, OPTION_NAMES)
-    const { expectedStatus = 200, path = '/', portOverride, host } = options
-    if (!path.startsWith('/')) throw new TypeError(`Expected path to begin with "/", received ${show(path)}`)
-    if (host !== undefined && !URL.canParse(`http://${host}`)) {
-      throw new TypeError(`Expected host to be a host name, received ${show(host)}`)
-    }
+    const { expectedStatus = 200, portOverride } = options
+    checkRequest(options)
     for (const name of ['validator', 'healthChangedCallback', 'backendSummaryCallback'] as const) {
       if (options[name] !== undefined) functionOf(name, options[name])
     }
     if (portOverride !== undefined) integerIn('portOverride', portOverride, 1, 65_535)
     this.#options = { ...options }
     this.#expectedStatuses = typeof expectedStatus === 'number' ? [expectedStatus] : [...expectedStatus]
-    for (const status of this.#expectedStatuses) integerIn('expectedStatus', status, 100, 599)
+    if (this.#expectedStatuses.length === 0) throw new TypeError('Expected expectedStatus to hold a status')
+    for (const status of this.#expectedStatuses) integerIn('expectedStatus', status, 200, 599)
     this.#connectTimeoutMs = milliseconds('connectTimeoutMs', options.connectTimeoutMs ?? 1_000)
     this.#readTimeoutMs = milliseconds('readTimeoutMs', options.readTimeoutMs ?? 1_000)
     this.#bodyBytesMax = integerIn('bodyBytesMax', options.bodyBytesMax ?? 65_536, 0, 1_073_741_824)
@@ -212,4 +214,27 @@ export class HttpHealthCheck implements HealthCheck {
     this.#clients.delete(address)
     client?.close().catch(() => {})
   }
+}
+
+/** Refuses at construction what could not be sent: every check would fail, and take every backend out. */
+function checkRequest({ method, path, host, headers = {} }: HttpHealthCheckOptions): void {
+  if (method !== undefined && !(typeof method === 'string' && METHOD.test(method))) {
+    throw new TypeError(`Expected method to be a token, received ${show(method)}`)
+  }
+  if (path !== undefined && !(typeof path === 'string' && PATH.test(path))) {
+    const rule = 'begin with "/" and hold no space, control or "#"'
+    throw new TypeError(`Expected path to ${rule}, received ${show(path)}`)
+  }
+  if (host !== undefined && !(typeof host === 'string' && isHost(host))) {
+    throw new TypeError(`Expected host to be a host name, received ${show(host)}`)
+  }
+  for (const [name, value] of Object.entries(headers)) {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+  }
+}
+
+/** A host with an optional port, and nothing else of a URL. */
+function isHost(host: string): boolean {
+  return !/[/?#@\\\s]/.test(host) && URL.canParse(`http://${host}`)
 }

@@ -1,3 +1,4 @@
+import { show } from '../check.ts'
 import type { SelectionKey } from './selection.ts'
 
 /** The start of FNV-1a with 64 bits, and its prime less 2^40 (draft-eastlake-fnv, §5). */
@@ -18,6 +19,7 @@ export class Fnv64 {
     this.high = OFFSET_HIGH
     this.low = OFFSET_LOW
     if (typeof key === 'string') this.#text(key)
+    else if (!(key instanceof Uint8Array)) throw wrongKey(key)
     else for (let index = 0; index < key.length; index++) this.#byte(key[index] as number)
   }
 
@@ -76,7 +78,13 @@ export function hash32(key: SelectionKey): number {
     }
     return mix(h)
   }
+  if (!(key instanceof Uint8Array)) throw wrongKey(key)
   return mix(continue32(h, key))
+}
+
+/** A number has no length: hashed as bytes, all numbers would be one key and meet one backend. */
+function wrongKey(key: unknown): TypeError {
+  return new TypeError(`Expected a key to be a string or a Uint8Array, received ${show(key)}`)
 }
 
 function continue32(hash: number, bytes: Uint8Array): number {
