@@ -1,0 +1,96 @@
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startRawUpstream, type Upstream } from '../../support/upstream.ts'
+import { RequestReader, type SeenRequest } from './readers.ts'
+
+/** The body that the origin gives for a request: each few bytes of it say whose it is. */
+export function taggedBody(id: string, size: number): string {
+  return `${id}.`.repeat(Math.ceil(size / (id.length + 1))).slice(0, size)
+}
+
+/** The wish in a target, see `requests.ts`. */
+export function wishOf(target: string): {
+  id: string
+  framing: string
+  size: number
+  when: string
+  interim: number
+} {
+  const [, id = '', query = ''] = /^\/([^?]*)\?(.*)$/.exec(target) ?? []
+  const wishes = new URLSearchParams(query)
+  const framing = wishes.get('f') ?? 'length'
+  return {
+    id,
+    framing,
+    size: framing === 'empty' || framing === 'none' ? 0 : Number(wishes.get('n')),
+    when: wishes.get('w') ?? 'end',
+    interim: Number(wishes.get('i')),
+  }
+}
+
+/** An origin that notes what each connection brings, and answers as the target wishes, tagged with its id. */
+export interface TaggedOrigin extends Upstream {
+  readonly readers: RequestReader[]
+  /** What a proxy should never have sent. */
+  readonly violations: string[]
+}
+
+export async function startTaggedOrigin(): Promise<TaggedOrigin> {
+  const readers: RequestReader[] = []
+  const violations: string[] = []
+  const upstream = await startRawUpstream((socket) => serve(socket, readers, violations))
+  return { ...upstream, readers, violations }
+}
+
+function serve(socket: Socket, readers: RequestReader[], violations: string[]): void {
+  const reader = new RequestReader(
+    (request) => {
+      if (request.fields.has('expect') && wishOf(request.target).when !== 'early') {
+        socket.write('HTTP/1.1 100 Continue\r\n\r\n')
+      }
+      if (wishOf(request.target).when === 'early') void answer(socket, request, reader)
+    },
+    (request) => {
+      const { when } = wishOf(request.target)
+      if (when === 'later') {
+        const delay = request.target.length % 4
+        void sleep(delay).then(() => answer(socket, request, reader))
+      } else if (when !== 'early') void answer(socket, request, reader)
+    },
+  )
+  readers.push(reader)
+  socket.on('data', (data) => {
+    try {
+      reader.feed(data.toString('latin1'))
+    } catch (error) {
+      violations.push(String(error))
+      socket.destroy()
+    }
+  })
+  socket.on('end', () => socket.end())
+}
+
+async function answer(socket: Socket, request: SeenRequest, reader: RequestReader): Promise<void> {
+  const { id, framing, size, interim } = wishOf(request.target)
+  for (let i = 0; i < interim; i++) socket.write(`HTTP/1.1 103 ${id}\r\nLink: </x>\r\n\r\n`)
+  const protocol = request.fields.get('upgrade')?.[0]
+  if (protocol !== undefined && framing === 'length') {
+    reader.switchProtocols()
+    socket.write(`HTTP/1.1 101 ${id}\r\nConnection: upgrade\r\nUpgrade: ${protocol}\r\n\r\n${id} welcomes`)
+    return
+  }
+  const body = request.method === 'HEAD' ? '' : taggedBody(id, size)
+  const head = `HTTP/1.1 ${framing === 'none' ? 204 : 200} ${id}\r\n`
+  if (framing === 'none') socket.write(`${head}\r\n`)
+  else if (framing === 'chunked') {
+    socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n`)
+    if (request.method === 'HEAD') return
+    const half = Math.ceil(body.length / 2)
+    for (const part of [body.slice(0, half), body.slice(half)]) {
+      if (part !== '') socket.write(`${part.length.toString(16)}\r\n${part}\r\n`)
+      await sleep(0)
+    }
+    socket.write('0\r\n\r\n')
+  } else if (framing === 'close') socket.end(`${head}Connection: close\r\n\r\n${body}`)
+  else socket.write(`${head}Content-Length: ${size}\r\n\r\n${body}`)
+}
