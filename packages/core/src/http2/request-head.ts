@@ -7,8 +7,8 @@ export interface Http2RequestHead {
   readonly contentLength: number
   /** The client waits for a 100 before its body. */
   readonly expectContinue: boolean
-  /** The `:protocol` of an extended CONNECT (RFC 8441), or null. */
-  readonly protocol: string | null
+  /** An extended CONNECT for a WebSocket (RFC 8441); there is no other protocol that we know. */
+  readonly webSocket: boolean
 }
 
 /** A request that is not passed on: the status to answer with, and why, for the counters. */
@@ -40,6 +40,7 @@ const MALFORMED_LENGTH: Http2HeadRefusal = { status: 400, code: 'HTTP2_CONTENT_L
 const MALFORMED_TARGET: Http2HeadRefusal = { status: 400, code: 'HTTP2_TARGET' }
 const TARGET_TOO_LONG: Http2HeadRefusal = { status: 414, code: 'TARGET_TOO_LONG' }
 const TOO_MANY_FIELDS: Http2HeadRefusal = { status: 431, code: 'TOO_MANY_FIELDS' }
+const UNKNOWN_PROTOCOL: Http2HeadRefusal = { status: 501, code: 'HTTP2_PROTOCOL' }
 const UNKNOWN_EXPECTATION: Http2HeadRefusal = { status: 417, code: 'EXPECTATION' }
 
 /** True for a refusal. */
@@ -120,6 +121,7 @@ export function readRequestHead(
   if (fields.length > limits.fieldsMax * 2) return TOO_MANY_FIELDS
   const refusal = checkTarget(method, scheme, path, protocol, limits)
   if (refusal !== null) return refusal
+  if (protocol !== null && protocol !== 'websocket') return UNKNOWN_PROTOCOL
   const named = authorityOf(authority, host, scheme)
   if (named === null) return MALFORMED_HOST
   fields[1] = named
@@ -128,7 +130,7 @@ export function readRequestHead(
     header: new RequestHeader(method, target, 'HTTP/2', fields),
     contentLength: length === null ? -1 : Number(length),
     expectContinue,
-    protocol,
+    webSocket: protocol !== null,
   }
 }
 

@@ -262,7 +262,7 @@ function sessionOptions(options: ResolvedHttpServerOptions): http2.ServerSession
       initialWindowSize: options.http2WindowBytes,
       maxFrameSize: 16_384,
       maxHeaderListSize: options.headBytesMax,
-      enableConnectProtocol: false,
+      enableConnectProtocol: true,
     },
     maxDeflateDynamicTableSize: 4_096,
     maxSendHeaderBlockLength: SENT_FIELDS_BYTES_MAX,

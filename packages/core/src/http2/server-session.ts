@@ -8,6 +8,7 @@ import { ServerSession, WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult
 import { fieldRecord, responseFields } from './fields.ts'
 import { type Http2RequestHead, readTrailers } from './request-head.ts'
 import type { Http2ServerConnection } from './server-connection.ts'
+import { fromSwitching, notSwitched, toUpgrade } from './websocket.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = http2.constants
 
@@ -23,8 +24,8 @@ export const COPY_BYTES_MAX = 15_360
  */
 const WRITE_PERIODS_MAX = 4
 
-/** How the response's body is told apart: by a length, by the stream's end, or there is none. */
-type ResponseFraming = 'unwritten' | 'none' | 'length' | 'until-end'
+/** How the response's body is told apart: by a length, by the stream's end, or there is none, or it is a tunnel. */
+type ResponseFraming = 'unwritten' | 'none' | 'length' | 'until-end' | 'tunnel'
 
 /** One HTTP/2 stream: a request and its response. */
 export class Http2ServerSession extends ServerSession implements TimerOwner {
@@ -33,6 +34,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   private readonly contentLength: number
   private readonly bodied: boolean
   private readonly continueWanted: boolean
+  /** For an extended CONNECT: what accepts it; else null. */
+  private readonly accept: string | null
   private flowing = false
   private listening = false
   /** After an early response: body bytes are counted and dropped. */
@@ -66,8 +69,9 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     super(head.header)
     this.connection = connection
     this.stream = stream
-    this.contentLength = endOfStream ? 0 : head.contentLength
-    this.bodied = !endOfStream && head.contentLength !== 0
+    this.accept = head.webSocket ? toUpgrade(head.header) : null
+    this.contentLength = endOfStream || head.webSocket ? 0 : head.contentLength
+    this.bodied = !endOfStream && head.contentLength !== 0 && !head.webSocket
     this.continueWanted = head.expectContinue && this.bodied
     stream.on('close', () => this.onClose())
     stream.on('drain', () => this.onDrain())
@@ -91,7 +95,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   }
 
   get isUpgrade(): boolean {
-    return false
+    return this.accept !== null
   }
 
   get expectsContinue(): boolean {
@@ -115,11 +119,11 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     if (this.closed || this.flowing) return
     this.flowing = true
     if (this.requestEnded) return
-    if (!this.bodied) {
+    if (!this.bodied && this.framing !== 'tunnel') {
       this.endRequest()
       return
     }
-    this.armBodyTimer()
+    if (this.framing !== 'tunnel') this.armBodyTimer()
     this.listen()
     this.stream.resume()
   }
@@ -135,7 +139,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   pauseRequestBody(): void {
     if (!this.flowing) return
     this.flowing = false
-    if (!this.bodied || this.requestEnded) return
+    if ((!this.bodied && this.framing !== 'tunnel') || this.requestEnded) return
     this.bodyTimer?.cancel()
     this.stream.pause()
   }
@@ -149,6 +153,10 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     }
     if (this.closed || this.failed) return
     this.requestBodyBytes += chunk.length
+    if (this.framing === 'tunnel') {
+      this.handler?.onRequestData(chunk, 0, chunk.length)
+      return
+    }
     const limit = options.requestBodyBytesMax
     if (limit > 0 && this.requestBodyBytes > limit) {
       this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
@@ -168,6 +176,11 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     this.bodyTimer?.cancel()
     // A reset ends the readable side too: only END_STREAM ends a body. `onClose` tells of the rest.
     if (stream.aborted || stream.destroyed || this.discarding || this.closed || this.failed) return
+    if (this.framing === 'tunnel') {
+      this.endRequest()
+      if (this.responseEnded) this.closed = true
+      return
+    }
     if (this.contentLength >= 0 && this.requestBodyBytes !== this.contentLength) {
       this.fail(peerError('H2_ERROR', 'downstream', 'Request body is shorter than its Content-Length'), true)
       return
@@ -215,7 +228,11 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     const { stream } = this
     this.responseStatus = status
     if (status === 101) {
-      this.destroy(new ProxyError('INTERNAL_ERROR', 'internal', 'HTTP/2 has no 101 (RFC 9113 §8.6)'))
+      this.writeSwitching(header)
+      return
+    }
+    if (this.accept !== null && status < 300) {
+      this.refuseSwitching()
       return
     }
     const bodyless = this.request.method === 'HEAD' || bodylessStatus(status) || status === 205
@@ -233,6 +250,34 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
         waitForTrailers: this.trailersExpected,
       }),
     )
+  }
+
+  /** The upgrade is granted: the stream is a tunnel from now on (RFC 8441 §5). */
+  private writeSwitching(header: ResponseHeader): void {
+    const { stream, accept } = this
+    const answer = accept === null ? null : fromSwitching(header, accept)
+    if (answer === null) {
+      this.fail(
+        new ProxyError('INTERNAL_ERROR', 'internal', 'A 101 that accepts no WebSocket over HTTP/2'),
+        true,
+      )
+      return
+    }
+    this.framing = 'tunnel'
+    this.requestEnded = false
+    this.flowing = false
+    if (stream.destroyed || stream.closed) return // its 'close' event is on its way
+    const { fields } = responseFields(answer, -1, false)
+    this.attempt(() => stream.respond(fields as unknown as readonly string[]))
+  }
+
+  private refuseSwitching(): void {
+    const { stream } = this
+    this.responseStatus = 501
+    this.framing = 'none'
+    if (stream.destroyed || stream.closed) return // its 'close' event is on its way
+    const { fields } = responseFields(notSwitched(), 0, false)
+    this.attempt(() => stream.respond(fields as unknown as readonly string[], { endStream: true }))
   }
 
   /** The library throws for fields that it does not take; that is our fault or a filter's, and ends the stream. */
@@ -294,13 +339,18 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
       return
     }
     this.responseEnded = true
+    const { stream } = this
+    if (this.framing === 'tunnel') {
+      this.closed = this.requestEnded
+      if (!stream.destroyed && !stream.writableEnded) stream.end()
+      return
+    }
     this.closed = true
     this.responseTrailers = trailers
-    const { stream } = this
     if (stream.destroyed || stream.closed) return
     if (!stream.writableEnded) stream.end()
     if (this.trailersWanted) this.sendTrailers()
-    if (this.bodied && !this.requestEnded) this.discardBody()
+    if ((this.bodied || this.accept !== null) && !this.requestEnded) this.discardBody()
   }
 
   /** All data is sent. It may come before `endResponse`, never twice. */
@@ -417,7 +467,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   private onClose(): void {
     this.bodyTimer?.cancel()
     this.writeTimer?.cancel()
-    this.connection.streamClosed(this.responseEnded || this.resetByUs)
+    this.connection.streamClosed(this.responseEnded || this.resetByUs || this.framing === 'tunnel')
     if (!this.closed) this.fail(this.connection.closeReason(this.stream), true)
   }
 }
