@@ -160,13 +160,33 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
       return
     }
     this.peer = peer
-    const { sendProxyProtocol, proxyTlvs = [] } = peer.options
-    const header =
-      sendProxyProtocol === undefined
-        ? undefined
-        : writeProxyHeader(proxyHeaderFor(this.digest(), sendProxyProtocol, { tlvs: proxyTlvs }))
+    let header: Buffer | undefined
+    try {
+      header = this.#headerFor(peer)
+    } catch (error) {
+      this.#hookFailed(error) // TLVs that cannot be written
+      return
+    }
     this.#dial = new StreamDial(peer, this.#host.dns, header, this.#toClient.onReadOptions(), this)
     this.#dial.start()
+  }
+
+  #headerFor(peer: StreamPeer): Buffer | undefined {
+    const { sendProxyProtocol, proxyTlvs = [] } = peer.options
+    if (sendProxyProtocol === undefined) return undefined
+    return writeProxyHeader(proxyHeaderFor(this.digest(), sendProxyProtocol, { tlvs: proxyTlvs }))
+  }
+
+  /** Calls a hook that nobody waits for. False if it threw, which ends the session. */
+  #tell(call: () => unknown): boolean {
+    try {
+      const result = call()
+      if (result instanceof Promise) result.catch((error: unknown) => this.#host.hookFailed(error))
+      return true
+    } catch (error) {
+      this.#hookFailed(error)
+      return false
+    }
   }
 
   /** @internal */
@@ -176,12 +196,7 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
     const peer = this.peer as StreamPeer
     this.#host.connectFailed()
     if (peer.address !== undefined) this.triedAddresses.push(peer.address.text)
-    try {
-      app.failToConnect?.(this, peer, error, this.ctx)
-    } catch (thrown) {
-      this.#hookFailed(thrown)
-      return
-    }
+    if (!this.#tell(() => app.failToConnect?.(this, peer, error, this.ctx))) return
     if (error.retry === 'allowed' && this.triedAddresses.length < options.connectAttemptsMax) this.connect()
     else this.destroy(error)
   }
@@ -192,12 +207,8 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
     this.#upstream = upstream
     upstream.on('error', (error: Error) => this.#lost(error, 'upstream'))
     upstream.once('close', (hadError: boolean) => this.#closed(upstream, hadError, this.#toClient.ended))
-    try {
-      this.#host.app.connectedToUpstream?.(this, this.peer as StreamPeer, this.ctx)
-    } catch (thrown) {
-      this.#hookFailed(thrown)
-      return
-    }
+    const peer = this.peer as StreamPeer
+    if (!this.#tell(() => this.#host.app.connectedToUpstream?.(this, peer, this.ctx))) return
     if (this.downstream.destroyed) {
       cut(upstream)
       return

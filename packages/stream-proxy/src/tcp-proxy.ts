@@ -141,7 +141,8 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
     this.#bytesFromClients += session.bytesFromClient
     this.#bytesFromUpstreams += session.bytesFromUpstream
     try {
-      this.app.logging?.(session, error, session.ctx)
+      const logged: unknown = this.app.logging?.(session, error, session.ctx)
+      if (logged instanceof Promise) logged.catch((thrown: unknown) => this.hookFailed(thrown))
     } catch (thrown) {
       this.hookFailed(thrown)
     }

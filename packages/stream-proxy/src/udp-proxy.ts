@@ -240,7 +240,9 @@ export class UdpProxyService implements Service, UdpSessionHost {
     })
     listener.socket = socket
     const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const onClose = () => reject(new Error('it was closed'))
     socket.once('error', reject)
+    socket.once('close', onClose) // destroyed while it was binding
     socket.bind({ address: host, port }, resolve)
     try {
       await promise
@@ -249,8 +251,8 @@ export class UdpProxyService implements Service, UdpSessionHost {
       const { message } = cause as Error
       throw new Error(`Cannot listen on UDP ${listener.wanted.text}: ${message}`, { cause })
     }
-    if (listener.socket === null) throw new Error('The listener was closed while it was binding')
     socket.off('error', reject)
+    socket.off('close', onClose)
     // A reply that cannot be sent, most often: the others go on.
     socket.on('error', () => this.dropped())
     const { address, port: bound } = socket.address()
@@ -334,7 +336,8 @@ export class UdpProxyService implements Service, UdpSessionHost {
     this.#counts.open--
     if (error !== undefined) this.#counts.failed++
     try {
-      this.#app.logging?.(session, error)
+      const logged: unknown = this.#app.logging?.(session, error)
+      if (logged instanceof Promise) logged.catch((thrown: unknown) => this.hookFailed(thrown))
     } catch (thrown) {
       this.hookFailed(thrown)
     }

@@ -1,7 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { isIP } from 'node:net'
 import { type Address, type DnsCache, type PeerAddress, parseAddress } from '@cirque/core'
-import { fromSystemError, isProxyError, ProxyError } from '@cirque/error'
+import { fromSystemError, isProxyError, ProxyError, peerError } from '@cirque/error'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 
 /** What a session needs of its service. @internal */
@@ -131,7 +131,10 @@ export class UdpSession implements TimerOwner {
       return
     }
     this.#host.dns.resolve(host).then(
-      (found) => this.#open(found[0]?.address ?? '', port),
+      ([first]) => {
+        if (first !== undefined) this.#open(first.address, port)
+        else this.close(peerError('DNS_FAILED', 'upstream', `Nothing is known of ${host}`))
+      },
       (error: unknown) => this.close(fromSystemError(error, 'upstream', `Cannot resolve ${host}`)),
     )
   }

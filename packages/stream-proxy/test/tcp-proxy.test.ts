@@ -18,7 +18,7 @@ import {
   tcpProxyService,
 } from '../src/index.ts'
 import { ownBufferCount } from '../src/read-buffers.ts'
-import { Client, Running, Upstream, until } from './support.ts'
+import { Client, Running, testContext, Upstream, until } from './support.ts'
 
 const configuration = createConfiguration()
 const DATA = join(import.meta.dirname, '../../core/test/data')
@@ -378,6 +378,42 @@ test.each<[string, Partial<StreamProxy>]>([
   await using client = Client.to(proxy)
   await client.closed
   expect((await ended)[1]).toMatchObject({ code: 'FILTER_FAILED', source: 'internal' })
+})
+
+test('a promise that rejects where none is waited for is logged, and ends nothing', async () => {
+  await using upstream = await Upstream.echo()
+  const messages: string[] = []
+  const service = tcpProxyService(configuration, {
+    upstreamPeer: () => new StreamPeer(upstream.address),
+    connectedToUpstream: () => Promise.reject(new Error('x')) as never,
+    logging: () => Promise.reject(new Error('y')) as never,
+  }).addTcp('127.0.0.1:0')
+  const context = testContext()
+  await service.start({
+    ...context,
+    logger: { ...context.logger, error: (text: string) => messages.push(text) },
+  })
+  await using client = new Client({
+    host: '127.0.0.1',
+    port: (service.endpoints()[0] as { port: number }).port,
+  })
+  client.socket.end('x')
+  expect(await client.rest()).toBe('x')
+  await service.drain()
+  await until(() => messages.length === 2)
+})
+
+test('TLVs that cannot be written end the session, also when the peer came later', async () => {
+  const options: StreamPeerOptions = {
+    sendProxyProtocol: 2,
+    proxyTlvs: [{ type: 0xe1, value: Buffer.alloc(65_536) }],
+  }
+  const { hooks, ended } = logged()
+  const upstreamPeer = async () => new StreamPeer('127.0.0.1:1', options)
+  await using proxy = await proxyTo('', {}, { ...hooks, upstreamPeer })
+  await using client = Client.to(proxy)
+  await client.closed
+  expect((await ended)[1]?.code).toBe('FILTER_FAILED')
 })
 
 test('a ProxyError from a hook is the session’s error', async () => {

@@ -254,6 +254,13 @@ test('an address in use is an error at start, and leaves nothing open', async ()
   expect(service.endpoints()).toEqual([])
 })
 
+test('destroyed while it binds, start rejects', async () => {
+  const service = udpProxyService({ upstreamPeer: () => undefined }).addUdp('localhost:0')
+  const starting = Running.start(service)
+  service.destroy()
+  await expect(starting).rejects.toThrow('Cannot listen on UDP localhost:0')
+})
+
 test.each<[object, ErrorConstructor]>([
   [{ sessionsMax: 0 }, RangeError],
   [{ idleTimeoutMs: 0 }, RangeError],
