@@ -32,6 +32,17 @@ export interface ServerConfiguration {
   readonly gracePeriodSeconds: number
   /** How long cleanups may take after that, in seconds. Default 5. */
   readonly gracefulShutdownTimeoutSeconds: number
+  /**
+   * Unix socket over which a successor takes over (`--upgrade`), mode 0600; put it where only the service's user may
+   * write. Default `undefined`: no graceful upgrade, and SIGQUIT only drains.
+   */
+  readonly upgradeSock: string | undefined
+  /** Whether handing over takes SIGQUIT as well as `--upgrade`, in either order within 30 s. Default true. */
+  readonly upgradeWaitsForSignal: boolean
+  /** How long a successor may take until it serves, in seconds; then this server serves on. Default 60. */
+  readonly upgradeReadyTimeoutSeconds: number
+  /** How long idle clients of a server that has handed over may ask once more, in seconds. Default 5. */
+  readonly upgradeCloseTimeoutSeconds: number
   /** PEM file with the certificate authorities for upstream TLS. Default `undefined`: the runtime's own. */
   readonly caFile: string | undefined
   /** IPv4 source addresses for upstream connections; one is picked at random. Default none. */

@@ -38,6 +38,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   readonly options: ResolvedHttpServerOptions
   readonly alpnProtocols: readonly string[]
   draining = false
+  keepsIdle: boolean = false
   spareParser: RequestHeadParser | null = null
 
   readonly #handler: HttpServerHandler
@@ -88,8 +89,15 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
     this.#connections.delete(connection)
   }
 
+  /** Every response of HTTP/1 is its connection's last one from now on; idle connections are left open. */
+  announceDraining(): void {
+    this.draining = true
+    this.keepsIdle = true
+  }
+
   startDraining(): void {
     this.draining = true
+    this.keepsIdle = false
     for (const connection of this.#connections) connection.drain()
   }
 

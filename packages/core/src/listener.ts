@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Address, parseAddress, type UnixAddress } from './address.ts'
 import type { ListenerPlan } from './listener-options.ts'
 import type { Logger } from './logger.ts'
+import type { ExportedListener, InheritedListener } from './service.ts'
 
 const BIND_RETRY_MS: number = 1000
 const PROBE_TIMEOUT_MS: number = 2000
@@ -15,7 +16,8 @@ export class Listener {
   readonly plan: ListenerPlan
   #server: Server | undefined
   #bound: Address | undefined
-  #file: { path: string; device: number; inode: number } | undefined
+  #file: SocketFile | undefined
+  #inherited: InheritedListener | undefined
   #isClosed = false
 
   constructor(plan: ListenerPlan) {
@@ -58,26 +60,81 @@ export class Listener {
     }
   }
 
+  /**
+   * Accepts on a socket that listens already, with this plan's options. `onBound` gets the address, then
+   * `onConnection` what was accepted before. An inherited Unix socket does not know its path, so that is the plan's.
+   */
+  async adopt(
+    inherited: InheritedListener,
+    onBound: (address: Address) => void,
+    onConnection: (socket: Socket) => void,
+    onError: (error: Error) => void,
+  ): Promise<Address> {
+    const { address, backlog } = this.plan
+    const { source } = inherited
+    inherited.setBacklog(backlog)
+    let server: Server
+    if (typeof source === 'number') {
+      server = this.#createServer(onConnection)
+      await listening(server, () => server.listen({ fd: source }, backlog))
+    } else if (address.kind === 'tcp') {
+      // Ours takes the handle over; the one it came in is forgotten and must never be closed.
+      server = this.#createServer(onConnection)
+      await listening(server, () => server.listen(source, backlog))
+    } else {
+      server = source // Node lets no other server take over a pipe
+      server.on('connection', (socket) => {
+        socket.allowHalfOpen = true
+        onConnection(socket)
+      })
+    }
+    server.on('error', onError)
+    this.#server = server
+    this.#inherited = inherited
+    const bound = address.kind === 'tcp' ? tcpAddressOf(server) : address
+    this.#bound = bound
+    if (address.kind === 'unix') this.#file = socketFileAt(address.path)
+    onBound(bound)
+    for (const socket of inherited.accepted.splice(0)) {
+      if (socket.destroyed) continue
+      if (address.kind === 'tcp') this.#prepare(socket)
+      onConnection(socket)
+    }
+    if (this.#isClosed) {
+      this.close()
+      throw new Error('The listener was closed while it was taken over')
+    }
+    return bound
+  }
+
+  /** What a successor needs to take this listener over; `undefined` if it is not open. */
+  exported(key: string): ExportedListener | undefined {
+    const server = this.#server
+    if (server === undefined) return undefined
+    return { key, server, backlog: this.plan.backlog, isForeign: this.#inherited?.isForeign ?? false }
+  }
+
+  /** Stops accepting, as a successor does it now: a Unix socket's file is left to that one. */
+  release(): void {
+    this.#file = undefined
+    this.close()
+  }
+
   /** Stops accepting. Connections already accepted are not touched. A Unix socket's file is removed. */
   close(): void {
     this.#isClosed = true
     this.#server?.close()
     this.#server = undefined
     this.#bound = undefined
-    if (this.#file !== undefined) removeOwnFile(this.#file)
+    // Until an upgrade is committed, the file of an inherited socket is the predecessor's; systemd's stays its own.
+    const isOwn = this.#inherited === undefined || (!this.#inherited.isForeign && this.#inherited.isOwn())
+    if (this.#file !== undefined && isOwn) removeOwnFile(this.#file)
     this.#file = undefined
   }
 
   async #bind(onConnection: (socket: Socket) => void, onError: (error: Error) => void): Promise<Address> {
     const { plan } = this
-    const server = createServer({
-      allowHalfOpen: true,
-      noDelay: plan.noDelay,
-      keepAlive: plan.keepAlive,
-      keepAliveInitialDelay: plan.keepAliveInitialDelayMs,
-      ...(plan.readAheadBytes === undefined ? {} : { highWaterMark: plan.readAheadBytes }),
-    })
-    server.on('connection', onConnection)
+    const server = this.#createServer(onConnection)
     const bound =
       plan.address.kind === 'tcp' ? await this.#bindTcp(server) : await this.#bindUnix(server, plan.address)
     // Errors of accept(2) come here; the server goes on accepting after each of them.
@@ -89,6 +146,25 @@ export class Listener {
     this.#server = server
     this.#bound = bound
     return bound
+  }
+
+  #createServer(onConnection: (socket: Socket) => void): Server {
+    const { plan } = this
+    const server = createServer({
+      allowHalfOpen: true,
+      noDelay: plan.noDelay,
+      keepAlive: plan.keepAlive,
+      keepAliveInitialDelay: plan.keepAliveInitialDelayMs,
+      ...(plan.readAheadBytes === undefined ? {} : { highWaterMark: plan.readAheadBytes }),
+    })
+    server.on('connection', onConnection)
+    return server
+  }
+
+  /** Gives a connection that somebody else's server accepted the options that ours would have given it. */
+  #prepare(socket: Socket): void {
+    socket.setNoDelay(this.plan.noDelay)
+    if (this.plan.keepAlive) socket.setKeepAlive(true, this.plan.keepAliveInitialDelayMs)
   }
 
   async #bindTcp(server: Server): Promise<Address> {
@@ -104,10 +180,7 @@ export class Listener {
         reusePort: plan.reusePort,
       }),
     )
-    const bound = server.address()
-    if (bound === null || typeof bound === 'string') throw new Error('The bound address is not known')
-    const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
-    return parseAddress(`${shown}:${bound.port}`)
+    return tcpAddressOf(server)
   }
 
   /**
@@ -132,6 +205,13 @@ export class Listener {
     }
     return address
   }
+}
+
+function tcpAddressOf(server: Server): Address {
+  const bound = server.address()
+  if (bound === null || typeof bound === 'string') throw new Error('The bound address is not known')
+  const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+  return parseAddress(`${shown}:${bound.port}`)
 }
 
 function listening(server: Server, listen: () => void): Promise<void> {
@@ -166,7 +246,19 @@ function inUse(): NodeJS.ErrnoException {
   return Object.assign(new Error('another process listens there'), { code: 'EADDRINUSE' })
 }
 
-function removeOwnFile(file: { path: string; device: number; inode: number }): void {
+/** The file of a Unix socket, recognised by its inode: another one may have taken its place. */
+interface SocketFile {
+  readonly path: string
+  readonly device: number
+  readonly inode: number
+}
+
+function socketFileAt(path: string): SocketFile | undefined {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  return stat?.isSocket() === true ? { path, device: stat.dev, inode: stat.ino } : undefined
+}
+
+function removeOwnFile(file: SocketFile): void {
   try {
     const stat = lstatSync(file.path)
     if (stat.dev === file.device && stat.ino === file.inode) unlinkSync(file.path)

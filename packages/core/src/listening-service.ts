@@ -17,7 +17,7 @@ import { isTrustedProxy, type ProxyProtocolPlan } from './proxy-protocol/listene
 import { clientAddressOf, proxyHeaderOf, rememberProxyHeader } from './proxy-protocol/proxied-sockets.ts'
 import { type HeaderReceiver, HeaderReceiving } from './proxy-protocol/receive-header.ts'
 import { readFileDescriptorsMax } from './server-runtime.ts'
-import type { ConnectionInfo, ServerApp, Service, ServiceContext } from './service.ts'
+import type { ConnectionInfo, ExportedListener, ServerApp, Service, ServiceContext } from './service.ts'
 import { TlsAcceptor, type TlsReceiver } from './tls/acceptor.ts'
 import type { TlsListenerOptions } from './tls/listener-options.ts'
 
@@ -114,6 +114,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   #proxyHeaderFailedCount = 0
   #lastLogAt = -LOG_INTERVAL_MS
   #isStarted = false
+  #isReleased = false
   #drained: Promise<void> | undefined
 
   /**
@@ -210,7 +211,9 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     try {
       for (const endpoint of this.#endpoints) await this.#open(endpoint, context)
     } catch (error) {
-      this.destroy()
+      // What inherited listeners have accepted is for `drain()` to finish: the predecessor would have served it.
+      if (context.inherited === undefined) this.destroy()
+      else this.#closeListeners()
       throw error
     }
   }
@@ -228,6 +231,59 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       if (this.#sockets.size > 0) await this.#lastClosed.promise
       await this.app.cleanup?.()
     }
+  }
+
+  exportListeners(): ExportedListener[] {
+    return this.#endpoints
+      .map(({ listener }) => listener.exported(this.#keyOf(listener)))
+      .filter((listener) => listener !== undefined)
+  }
+
+  /** Closes the acceptors, leaves socket files to the successor, and has the app say goodbye to its clients. */
+  releaseListeners(): Promise<void> {
+    this.#isReleased = true
+    for (const { listener, acceptor } of this.#endpoints) {
+      listener.release()
+      acceptor?.close()
+    }
+    try {
+      this.app.announceDraining?.()
+    } catch (error) {
+      this.#logger.error('App failed to announce the drain', { service: this.name, error })
+    }
+    return this.#sockets.size === 0 ? Promise.resolve() : this.#lastClosed.promise
+  }
+
+  /** TLS ticket keys by listener, and what the app exports. */
+  exportState(): unknown {
+    const tickets: [string, string][] = []
+    for (const { listener, acceptor } of this.#endpoints) {
+      const keys = acceptor?.exportTicketKeys()
+      if (keys !== undefined) tickets.push([this.#keyOf(listener), keys])
+    }
+    const app = this.app.exportState?.()
+    return tickets.length === 0 && app === undefined ? undefined : { tickets, app }
+  }
+
+  importState(state: unknown): void {
+    const { tickets, app } = state as { tickets?: unknown; app?: unknown }
+    const keys = new Map(Array.isArray(tickets) ? (tickets as [string, string][]) : [])
+    for (const { listener, acceptor } of this.#endpoints) {
+      const own = keys.get(this.#keyOf(listener))
+      if (own !== undefined) acceptor?.importTicketKeys(own)
+    }
+    if (app !== undefined) this.app.importState?.(app)
+  }
+
+  /** Has the app reload; certificates from files are looked after as they change, without being asked. */
+  async reload(): Promise<void> {
+    await this.app.reload?.()
+  }
+
+  /** What a successor knows a listener by. Port 0 says too little: there the service's name goes with it. */
+  #keyOf(listener: Listener): string {
+    const { address } = listener.plan
+    return address.kind === 'tcp' && address.port === 0 ? `${address.text} of ${this.name}` : address.text
   }
 
   destroy(): void {
@@ -282,17 +338,25 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       },
       onProxyHeaderFailed: (socket, reason) => this.#proxyHeaderFailed(socket, isTcp, reason, info.address),
     }
+    const onConnection = (socket: Socket) => {
+      if (!this.#register(socket, isTcp)) return
+      if (proxyProtocol === undefined) this.#admit(socket, isTcp, serve)
+      else this.#receiveHeader(socket, isTcp, proxyProtocol, receiver)
+    }
+    const onError = (error: Error) => this.#acceptFailed(error, info.address)
+    const inherited = await context.inherited?.take(this.#keyOf(listener))
     // 'connection' events come from later turns of the loop, so `info` has its real port by then.
-    info.address = await listener.open(
-      context.logger,
-      context.shutdown,
-      (socket) => {
-        if (!this.#register(socket, isTcp)) return
-        if (proxyProtocol === undefined) this.#admit(socket, isTcp, serve)
-        else this.#receiveHeader(socket, isTcp, proxyProtocol, receiver)
-      },
-      (error) => this.#acceptFailed(error, info.address),
-    )
+    info.address =
+      inherited === undefined
+        ? await listener.open(context.logger, context.shutdown, onConnection, onError)
+        : await listener.adopt(
+            inherited,
+            (address) => {
+              info.address = address
+            },
+            onConnection,
+            onError,
+          )
     Object.freeze(info)
     context.logger.info('Listening', { service: this.name, address: info.address.text, tls: info.tls })
   }
@@ -425,7 +489,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (client === undefined) return
     this.#sockets.delete(socket)
     if (client !== '') this.#clients?.release(client)
-    if (this.#drained !== undefined && this.#sockets.size === 0) this.#lastClosed.resolve()
+    if (this.#sockets.size > 0) return
+    if (this.#drained !== undefined || this.#isReleased) this.#lastClosed.resolve()
   }
 
   #acceptFailed(error: Error, address: Address): void {

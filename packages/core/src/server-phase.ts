@@ -5,6 +5,8 @@
  * - `bootstrap`: `run()` was called; log, working directory and run-time checks;
  * - `bootstrap-complete`: services start, each when its dependencies are ready;
  * - `running`: every service is ready;
+ * - `graceful-upgrade-transferring-fds`: a successor was let in and gets the listeners; back to `running` if it fails;
+ * - `graceful-upgrade-close-timeout`: it has taken over; idle clients may ask once more (`upgrade_close_timeout_seconds`);
  * - `graceful-terminate`: a graceful shutdown was asked for (left out by a fast one);
  * - `shutdown-started`: services learn of it and stop taking on work;
  * - `shutdown-grace-period`: running work finishes (left out by a fast shutdown);
@@ -16,6 +18,8 @@ export type ServerPhase =
   | 'bootstrap'
   | 'bootstrap-complete'
   | 'running'
+  | 'graceful-upgrade-transferring-fds'
+  | 'graceful-upgrade-close-timeout'
   | 'graceful-terminate'
   | 'shutdown-started'
   | 'shutdown-grace-period'

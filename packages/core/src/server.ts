@@ -9,12 +9,25 @@ import { parseServerArguments, type ServerArguments } from './server-arguments.t
 import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'
 import type { ServerPhase } from './server-phase.ts'
 import { dropPrivileges, removePidFile, writePidFile } from './server-process.ts'
+import { changedKeys } from './server-reload.ts'
 import { checkRuntime } from './server-runtime.ts'
 import { installSignals } from './server-signals.ts'
+import {
+  assertNobodyServes,
+  collectHandOver,
+  importStates,
+  lingerAfterHandOver,
+  releaseListeners,
+  removeSurplusFiles,
+} from './server-upgrade.ts'
 import { type ShutdownKind, Urgency, waitFor } from './server-urgency.ts'
-import type { Service } from './service.ts'
+import type { InheritedListener, Service } from './service.ts'
 import { ServiceGraph, type ServiceHandle } from './service-graph.ts'
 import { ServiceRunner } from './service-runner.ts'
+import { Inheritance } from './upgrade/inheritance.ts'
+import { launchSuccessor } from './upgrade/launch.ts'
+import { claimSuccession, isSuccessor, reportSuccession } from './upgrade/successor.ts'
+import { UpgradeHost } from './upgrade/upgrade-host.ts'
 
 /** Options of a {@link Server}. */
 export interface ServerOptions {
@@ -46,7 +59,7 @@ const LINGER_MS: number = 3000
  * A process may have several. The library never calls `process.exit`.
  *
  * @example
- * const server = new Server()      // reads -c, -d and -t from the command line
+ * const server = new Server()      // reads -c, -d, -t and -u from the command line
  * server.addService(service)
  * await server.runForever()
  */
@@ -59,9 +72,15 @@ export class Server {
   readonly #urgency: Urgency = new Urgency()
   readonly #listeners: Set<(phase: ServerPhase) => void> = new Set()
   readonly #hasOwnLogger: boolean
+  readonly #base: ServerConfiguration
   #logger: Logger
   #phase: ServerPhase = 'setup'
   #hasRun = false
+  #generation = 1
+  #host: UpgradeHost | undefined
+  /** Resolves with a promise for the last connection, wrapped so that it is not waited for, at the hand-over. */
+  readonly #handedOver: PromiseWithResolvers<{ released: Promise<void> }> = Promise.withResolvers()
+  #reloading: Promise<void> | undefined
 
   /**
    * @throws {ServerArgumentsError} If the command line cannot be understood.
@@ -69,9 +88,9 @@ export class Server {
    */
   constructor(options: ServerOptions = {}) {
     this.arguments = readArguments(options)
-    const base = createConfiguration(options.configuration)
+    this.#base = createConfiguration(options.configuration)
     this.configuration =
-      this.arguments.conf === undefined ? base : loadConfiguration(this.arguments.conf, base)
+      this.arguments.conf === undefined ? this.#base : loadConfiguration(this.arguments.conf, this.#base)
     this.#hasOwnLogger = options.logger !== undefined
     this.#logger = options.logger ?? stderrLogger()
   }
@@ -84,6 +103,11 @@ export class Server {
   /** Where the server is in its life. */
   get phase(): ServerPhase {
     return this.#phase
+  }
+
+  /** 1, or one more than that of the server this one took over from. */
+  get generation(): number {
+    return this.#generation
   }
 
   /** Calls `listener` with every phase from now on, synchronously. Returns a function that ends that. */
@@ -136,6 +160,45 @@ export class Server {
   }
 
   /**
+   * Has every service read again what can change at run time; what SIGHUP does. The configuration file is checked,
+   * and the log names the settings in it that only an upgrade or a restart applies. Never rejects: failures are
+   * logged, and a file with mistakes changes nothing. A call while one runs waits for that one.
+   */
+  reload(): Promise<void> {
+    this.#reloading ??= this.#reload().finally(() => {
+      this.#reloading = undefined
+    })
+    return this.#reloading
+  }
+
+  async #reload(): Promise<void> {
+    if (this.#phase !== 'running') {
+      this.#logger.warn('Nothing was reloaded: the server is not running', { phase: this.#phase })
+      return
+    }
+    const { conf } = this.arguments
+    if (conf !== undefined) {
+      try {
+        const fixed = changedKeys(this.configuration, loadConfiguration(conf, this.#base))
+        if (fixed.length > 0)
+          this.#logger.warn('Changed settings need an upgrade or a restart', { keys: fixed })
+      } catch (error) {
+        this.#logger.error('Nothing was reloaded: the configuration has mistakes', { error })
+        return
+      }
+    }
+    for (const { service } of this.#graph.nodes) {
+      if (service.reload === undefined) continue
+      try {
+        await service.reload()
+      } catch (error) {
+        this.#logger.error('Service failed to reload', { service: service.name, error })
+      }
+    }
+    this.#logger.info('Reloaded')
+  }
+
+  /**
    * Starts every service and resolves after shutdown: for embedding and tests. With `-t` it resolves at once.
    *
    * It installs no signal handlers unless asked to, and none for uncaught errors ever.
@@ -145,6 +208,7 @@ export class Server {
   async run(options: RunOptions = {}): Promise<void> {
     const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     if (wantsDaemon && !isDaemonChild()) throw new Error('Only runForever() can start a daemon')
+    if (this.arguments.upgrade) throw new Error('Only runForever() can take over from a running server (-u)')
     let file: FileLogger | undefined
     try {
       await this.#run(options, (logger) => {
@@ -158,12 +222,15 @@ export class Server {
   /**
    * Runs as the process's main program: handles signals, logs a failure and sets `process.exitCode` to 1 then,
    * and lets the process end by itself, as nothing of the server keeps it alive. With `-d` the
-   * process that was started only launches the daemon, and it ends when the daemon is ready.
+   * process that was started only launches the daemon, and it ends when the daemon is ready. With `-u` it starts
+   * the successor of the running server, and it ends when that one has taken over.
    */
   async runForever(): Promise<void> {
+    const { test, upgrade } = this.arguments
     const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     try {
-      if (wantsDaemon && !this.arguments.test && !this.arguments.upgrade && !isDaemonChild()) {
+      if (upgrade && !test && !isSuccessor()) await this.#launchSuccessor(wantsDaemon)
+      else if (wantsDaemon && !test && !isDaemonChild() && !isSuccessor()) {
         this.#begin()
         const pid = await launchDaemon(this.configuration)
         this.#logger.info('Daemon is ready', { pid })
@@ -175,41 +242,74 @@ export class Server {
     } catch (error) {
       this.#logger.error('Server failed', { error })
       reportToLauncher({ error: (error as Error).message })
+      await reportSuccession((error as Error).message)
       process.exitCode = 1
     }
     setTimeout(() => this.#reportLingering(), LINGER_MS).unref()
   }
 
+  async #launchSuccessor(toErrorLog: boolean): Promise<void> {
+    this.#begin()
+    const script = process.argv[1]
+    if (script === undefined) throw new Error('An upgrade needs a script file to start')
+    const child = await launchSuccessor({
+      configuration: this.configuration,
+      logger: this.#logger,
+      toErrorLog,
+      argv: [...process.execArgv, script, ...process.argv.slice(2)],
+      detached: true,
+    })
+    this.#logger.info('The new server has taken over', { pid: child.pid })
+    child.removeAllListeners()
+    child.unref()
+    this.#setPhase('terminated')
+  }
+
   async #run(options: RunOptions, onLogFile: (logger: FileLogger) => void): Promise<void> {
     this.#begin()
     const { configuration } = this
-    const removeSignals =
-      options.signals === true ? installSignals(this.#urgency, () => this.#logger) : undefined
+    const removeSignals = options.signals === true ? this.#installSignals() : undefined
     const onAbort = () => this.shutdown(options.signal?.reason === 'fast' ? 'fast' : 'graceful')
     options.signal?.addEventListener('abort', onAbort)
     if (options.signal?.aborted === true) onAbort()
     let hasPidFile = false
     try {
       this.#setPhase('bootstrap')
-      if (this.arguments.upgrade) throw new Error('Graceful upgrade (-u) is not supported in this version')
       if (this.arguments.test) {
         this.#logger.info('Configuration is valid', { file: this.arguments.conf ?? 'built in' })
         return
       }
       this.#bootstrap(onLogFile)
       this.#setPhase('bootstrap-complete')
-      const runner = new ServiceRunner(this.#graph.nodes, configuration, this.#logger)
-      await this.#serve(runner, () => {
-        if (configuration.pidFile !== undefined) writePidFile(configuration.pidFile)
-        hasPidFile = configuration.pidFile !== undefined
-        dropPrivileges(configuration)
+      await this.#serve(() => {
+        hasPidFile = this.#writePidFile()
       })
     } finally {
-      if (hasPidFile && configuration.pidFile !== undefined) removePidFile(configuration.pidFile)
+      // After a hand-over the files are the successor's, or about to be.
+      const isOurs = this.#host?.isCommitted !== true
+      if (hasPidFile && isOurs && configuration.pidFile !== undefined) removePidFile(configuration.pidFile)
       options.signal?.removeEventListener('abort', onAbort)
       removeSignals?.()
       this.#setPhase('terminated')
     }
+  }
+
+  #installSignals(): () => void {
+    const server = this
+    return installSignals(this.#urgency, {
+      get logger() {
+        return server.#logger
+      },
+      armUpgrade: () => this.#armUpgrade(),
+      reload: () => this.reload(),
+    })
+  }
+
+  #armUpgrade(): boolean {
+    if (this.configuration.upgradeSock === undefined) return false
+    this.#logger.info('Signal received', { signal: 'SIGQUIT', action: 'hand over to the next new server' })
+    this.#host?.arm()
+    return true
   }
 
   #begin(): void {
@@ -230,21 +330,128 @@ export class Server {
   }
 
   /** Start, run, stop. A failure to start is thrown after the stop; one caused by a shutdown is not thrown. */
-  async #serve(runner: ServiceRunner, onReady: () => void): Promise<void> {
+  async #serve(writePidFile: () => void): Promise<void> {
+    const { upgradeSock } = this.configuration
     let failure: { readonly error: unknown } | undefined
+    let inheritance: Inheritance | undefined
+    let runner: ServiceRunner | undefined
     try {
-      if (this.#urgency.level === 0) await Promise.race([runner.start(), this.#urgency.reached(1)])
+      if (claimSuccession()) inheritance = this.#inherit()
+      else if (upgradeSock !== undefined) await assertNobodyServes(upgradeSock)
+      runner = new ServiceRunner(this.#graph.nodes, this.configuration, this.#logger, inheritance)
       if (this.#urgency.level === 0) {
-        onReady()
-        this.#setPhase('running')
-        reportToLauncher({ ready: true })
-        await this.#urgency.reached(1)
+        const started =
+          inheritance === undefined
+            ? this.#start(runner, writePidFile)
+            : this.#takeOver(runner, inheritance, writePidFile)
+        await Promise.race([started, this.#urgency.reached(1)])
       }
+      if (this.#urgency.level === 0) await this.#serveOn()
     } catch (error) {
       if (this.#urgency.level === 0) failure = { error }
     }
-    await this.#stop(runner, failure !== undefined)
+    if (inheritance !== undefined) {
+      inheritance.fail(
+        new Error(failure === undefined ? 'It was told to end' : (failure.error as Error).message),
+      )
+    }
+    this.#host?.unpublish()
+    if (runner !== undefined)
+      await this.#stop(runner, failure !== undefined && inheritance?.hasListeners !== true)
     if (failure !== undefined) throw failure.error
+    if (inheritance?.isInCharge === false) await reportSuccession('It was told to end')
+  }
+
+  async #start(runner: ServiceRunner, writePidFile: () => void): Promise<void> {
+    await runner.start()
+    if (this.#urgency.level > 0) return
+    writePidFile()
+    dropPrivileges(this.configuration)
+    await this.#publish()
+    this.#setPhase('running')
+    reportToLauncher({ ready: true })
+  }
+
+  /** The same for a successor: its files replace those of the predecessor once that one has let go. */
+  async #takeOver(runner: ServiceRunner, inheritance: Inheritance, writePidFile: () => void): Promise<void> {
+    await Promise.race([runner.start(), inheritance.failed])
+    const surplus: InheritedListener[] = await inheritance.complete()
+    if (this.#urgency.level > 0) return
+    dropPrivileges(this.configuration)
+    if (!(await inheritance.commit(this.configuration.upgradeSock ?? ''))) {
+      throw new Error('The old server serves on')
+    }
+    if (this.#urgency.level > 0) return
+    // There is no way back from here, so what fails is logged.
+    removeSurplusFiles(surplus, this.#logger)
+    for (const act of [() => this.#publish(), writePidFile]) {
+      try {
+        await act()
+      } catch (error) {
+        this.#logger.error('Took over, but could not write a file', { error })
+      }
+    }
+    if (this.#urgency.level > 0) return
+    this.#setPhase('running')
+    await reportSuccession(undefined)
+  }
+
+  #inherit(): Inheritance {
+    const { upgradeReadyTimeoutSeconds } = this.configuration
+    return new Inheritance({
+      channel: process,
+      logger: this.#logger,
+      timeoutMs: upgradeReadyTimeoutSeconds * 1000,
+      onState: (state) => {
+        this.#generation = state.generation + 1
+        importStates(this.#services(), state, this.#logger)
+      },
+    })
+  }
+
+  async #publish(): Promise<void> {
+    const { upgradeSock, upgradeWaitsForSignal, upgradeReadyTimeoutSeconds } = this.configuration
+    if (upgradeSock === undefined) return
+    const options = {
+      path: upgradeSock,
+      waitsForSignal: upgradeWaitsForSignal,
+      readyTimeoutMs: upgradeReadyTimeoutSeconds * 1000,
+    }
+    this.#host = new UpgradeHost(options, {
+      logger: this.#logger,
+      onTransfer: () => {
+        this.#setPhase('graceful-upgrade-transferring-fds')
+        return collectHandOver(this.#services(), this.#generation, this.#logger)
+      },
+      onRollback: () => {
+        if (this.#urgency.level === 0) this.#setPhase('running')
+      },
+      onCommit: () =>
+        this.#handedOver.resolve({ released: releaseListeners(this.#services(), this.#logger) }),
+    })
+    await this.#host.publish()
+  }
+
+  /** Resolves when this server has to end: it was told to, or a successor has taken over. */
+  async #serveOn(): Promise<void> {
+    const handedOver = await Promise.race([this.#handedOver.promise, this.#urgency.reached(1)])
+    if (handedOver === undefined) return
+    this.#setPhase('graceful-upgrade-close-timeout')
+    const { upgradeCloseTimeoutSeconds } = this.configuration
+    await lingerAfterHandOver(handedOver.released, this.#urgency, upgradeCloseTimeoutSeconds * 1000)
+    this.#urgency.raise(1)
+  }
+
+  #services(): Service[] {
+    return this.#graph.nodes.map((node) => node.service)
+  }
+
+  /** Returns whether there is a file to remove at the end. */
+  #writePidFile(): boolean {
+    const { pidFile } = this.configuration
+    if (pidFile === undefined) return false
+    writePidFile(pidFile)
+    return true
   }
 
   async #stop(runner: ServiceRunner, hasFailed: boolean): Promise<void> {

@@ -1,6 +1,13 @@
 import type { ServerConfiguration } from './configuration.ts'
 import type { Logger } from './logger.ts'
+import type { InheritedListeners } from './service.ts'
 import type { ServiceNode } from './service-graph.ts'
+
+/** Where services may find listeners that are open already. */
+export interface ListenerSource {
+  /** A service begins to start; `settle` is called when it has, or has failed to. */
+  beginService(): { readonly listeners: InheritedListeners; settle(): void }
+}
 
 interface Running {
   readonly node: ServiceNode
@@ -17,9 +24,16 @@ export class ServiceRunner {
   readonly #unfinished: Set<string> = new Set()
   readonly #configuration: ServerConfiguration
   readonly #logger: Logger
+  readonly #source: ListenerSource | undefined
   #isStopping = false
 
-  constructor(nodes: readonly ServiceNode[], configuration: ServerConfiguration, logger: Logger) {
+  constructor(
+    nodes: readonly ServiceNode[],
+    configuration: ServerConfiguration,
+    logger: Logger,
+    source?: ListenerSource,
+  ) {
+    this.#source = source
     this.#configuration = configuration
     this.#logger = logger
     for (const node of nodes) {
@@ -53,15 +67,19 @@ export class ServiceRunner {
     if (this.#isStopping) throw new Error(`Shutdown began before service "${entry.node.name}" was started`)
     const startedAt = performance.now()
     entry.state = 'starting'
+    const sourcing = this.#source?.beginService()
     try {
       await entry.node.service.start({
         configuration: this.#configuration,
         logger: this.#logger,
         shutdown: entry.shutdown.signal,
+        ...(sourcing === undefined ? {} : { inherited: sourcing.listeners }),
       })
     } catch (error) {
       entry.state = 'failed'
       throw error
+    } finally {
+      sourcing?.settle()
     }
     entry.state = 'ready'
     this.#logger.info('Service is ready', {
@@ -124,7 +142,9 @@ export class ServiceRunner {
     try {
       entry.shutdown.abort()
       if (wasStarting) await entry.ready.catch(() => undefined)
-      if (entry.state === 'ready') await service.drain()
+      // A failed service that takes inherited listeners may have accepted connections, and owes them an answer.
+      const mayHaveInherited = this.#source !== undefined && service.releaseListeners !== undefined
+      if (entry.state === 'ready' || (entry.state === 'failed' && mayHaveInherited)) await service.drain()
     } catch (error) {
       this.#logger.error('Service failed to drain', { service: name, error })
     }

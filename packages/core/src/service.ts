@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { Server as NetServer, Socket } from 'node:net'
 import type { Address } from './address.ts'
 import type { ServerConfiguration } from './configuration.ts'
 import type { Logger } from './logger.ts'
@@ -9,6 +9,47 @@ export interface ServiceContext {
   readonly logger: Logger
   /** Aborted when shutdown begins, just before `drain()` is called. */
   readonly shutdown: AbortSignal
+  /** Listening sockets that were open before this process: of a server it takes over from, or of systemd. */
+  readonly inherited?: InheritedListeners
+}
+
+/** Listening sockets that a service may take instead of binding its own. */
+export interface InheritedListeners {
+  /**
+   * Takes the listener with this key, the one its predecessor exported it under, or systemd's with that address.
+   * During an upgrade it waits until the old server hands over, so call it when all else is prepared.
+   *
+   * A service that takes one is given `drain()` also if its `start` fails later: it may have accepted connections.
+   *
+   * @returns `undefined` if there is none: then bind.
+   * @throws {Error} If the upgrade has failed meanwhile.
+   */
+  take(key: string): Promise<InheritedListener | undefined>
+}
+
+/** A socket that listens already. Attach a 'connection' handler before anything else is waited for. */
+export interface InheritedListener {
+  readonly key: string
+  /** It accepts already. Or the number of a descriptor, to be given to `server.listen({ fd })`. */
+  readonly source: NetServer | number
+  /** Accepted before somebody took the listener: to be served first. They have an `error` listener. */
+  readonly accepted: Socket[]
+  /** The file of a Unix socket is not this server's to remove, ever. */
+  readonly isForeign: boolean
+  /** True once this process is in charge, and the file of a Unix socket is its own to remove. */
+  isOwn(): boolean
+  /** The queue length that is wanted; it is set before the old server lets go. */
+  setBacklog(backlog: number): void
+}
+
+/** A listener for the successor. */
+export interface ExportedListener {
+  /** The successor takes it by this; its configured address. Equal keys are taken in order. */
+  readonly key: string
+  readonly server: NetServer
+  readonly backlog: number
+  /** The file of a Unix socket is somebody else's, such as systemd's. */
+  readonly isForeign: boolean
 }
 
 /**
@@ -31,6 +72,29 @@ export interface Service {
   drain(): Promise<void>
   /** Cuts what is left, now. Must cope with any state and with a second call. */
   destroy(): void
+  /**
+   * The listeners that a successor takes over in a graceful upgrade. Called when one was let in. They stay open,
+   * and accept, until {@link releaseListeners} or for good: the upgrade may fail.
+   */
+  exportListeners?(): readonly ExportedListener[]
+  /**
+   * A successor accepts now. Closes the listeners at once, synchronously, and leaves the files of Unix sockets;
+   * serves open connections on, and asks their clients to go where the protocol can say so. `drain()` comes later.
+   * The promise resolves when no connection is left.
+   */
+  releaseListeners?(): Promise<void>
+  /**
+   * What the successor's service of the same name should know, as a value for JSON: at most 8 MiB over all
+   * services. Called when a successor was let in. A throw is logged, and nothing is passed on.
+   */
+  exportState?(): unknown
+  /**
+   * What the predecessor's service of the same name exported: check it, it may be another version's. Called after
+   * `start` was, and before an inherited listener accepts; never called if there was nothing. A throw is logged.
+   */
+  importState?(state: unknown): void
+  /** SIGHUP came, or `server.reload()`: read again what can change at run time. A failure is logged. */
+  reload?(): void | Promise<void>
 }
 
 /**
@@ -57,6 +121,17 @@ export interface ServerApp {
   onConnection(socket: Socket, info: ConnectionInfo): void
   /** Shutdown has begun: close idle connections at once, finish what runs, keep none alive. Called once. */
   startDraining(): void
+  /**
+   * A successor accepts now: serve open connections on, and ask clients to open a new one for what comes next.
+   * {@link startDraining} comes later, when idle clients had time to ask again. Called at most once.
+   */
+  announceDraining?(): void
+  /** What the successor's app should know; see `exportState` of a service. */
+  exportState?(): unknown
+  /** What the predecessor's app exported; see `importState` of a service. */
+  importState?(state: unknown): void
+  /** SIGHUP came; see `reload` of a service. */
+  reload?(): void | Promise<void>
   /** Releases what the app holds, after its last connection is gone or cut. Called once. */
   cleanup?(): void | Promise<void>
   /** ALPN protocols for TLS listeners, most wanted first, such as `['h2', 'http/1.1']`. Default: no ALPN. */

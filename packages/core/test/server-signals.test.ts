@@ -54,7 +54,7 @@ test('SIGTERM: idle connections are closed, a busy one finishes, and the process
   ])
 })
 
-test('SIGQUIT drains like SIGTERM', async () => {
+test('SIGQUIT without upgrade_sock drains like SIGTERM', async () => {
   await using program = new Program('echo-server.ts')
   await program.line(/^port (\d+)$/m)
   program.child.kill('SIGQUIT')
@@ -102,11 +102,17 @@ test('the grace period ends a drain, the shutdown timeout ends a cleanup', async
   expect(program.log).toContain('Services did not end in time')
 })
 
-test('SIGHUP is ignored and says so', async () => {
-  await using program = new Program('echo-server.ts')
+test('SIGHUP reloads: a file with mistakes changes nothing, and what needs a restart is named', async () => {
+  const conf = writeConf('reload.yaml', 'max_retries: 2\n')
+  await using program = new Program('echo-server.ts', ['-c', conf])
   await using client = await connect(program)
+  writeConf('reload.yaml', 'max_retires: 3\n')
   program.child.kill('SIGHUP')
-  await program.line(/(Signal ignored)/)
+  await program.line(/(Nothing was reloaded: the configuration has mistakes)/)
+  writeConf('reload.yaml', 'max_retries: 3\n')
+  program.child.kill('SIGHUP')
+  await program.line(/(Changed settings need an upgrade or a restart keys="\[ 'max_retries' \]")/)
+  await program.line(/(INFO Reloaded)/)
   await client.exchange('alive', 'alive')
 })
 
@@ -140,13 +146,13 @@ test('-t checks the configuration and starts nothing: status 0 or 1', async () =
   expect(bad.log).not.toContain('    at ')
 })
 
-test('an unknown flag and -u end with status 1 and a clear message', async () => {
+test('an unknown flag, and -u without upgrade_sock, end with status 1 and a clear message', async () => {
   await using typo = new Program('echo-server.ts', ['--tset'])
   expect(await typo.exited).toEqual([1, null])
   expect(typo.log).toContain('did you mean "--test"?')
   await using upgrade = new Program('echo-server.ts', ['-u'])
   expect(await upgrade.exited).toEqual([1, null])
-  expect(upgrade.log).toContain('Graceful upgrade (-u) is not supported in this version')
+  expect(upgrade.log).toContain('An upgrade needs \\"upgrade_sock\\" in the configuration')
 })
 
 test('an address in use ends with status 1 and names the address and the reason', async () => {

@@ -22,6 +22,8 @@ export interface Http1ConnectionOwner {
   readonly options: ResolvedHttpServerOptions
   /** True while the service drains: each response is its connection's last one. */
   readonly draining: boolean
+  /** True while it drains but leaves connections open that were promised another request. */
+  readonly keepsIdle: boolean
   /** A parser that no connection holds a partial head in; shared by all that receive whole heads. */
   spareParser: RequestHeadParser | null
   /** A request head has arrived. The owner answers it, now or later, through the session. */
@@ -378,7 +380,7 @@ export class Http1ServerConnection implements TimerOwner {
   private nextRequest(): void {
     this.session = null
     this.state = 'idle'
-    if (this.owner.draining && this.held === null) {
+    if (this.owner.draining && !this.owner.keepsIdle && this.held === null) {
       this.close()
       return
     }

@@ -1,0 +1,79 @@
+// A server for the upgrade tests. It tells its generation in every answer; the environment says what to break.
+import { Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import { backgroundService, ListeningService, Server, serveHttp } from '../../src/index.ts'
+
+const { env } = process
+const server = new Server()
+const chunk = Buffer.alloc(16_384, 'x')
+const app = serveHttp(async (session) => {
+  if (session.request.path !== '/slow') {
+    session.respond(200, { body: `gen=${server.generation} pid=${process.pid}\n` })
+    return
+  }
+  await session.respondStream(
+    Readable.from(slowly()),
+    200,
+    { 'Content-Length': String(64 * chunk.length) },
+    64 * chunk.length,
+  )
+})
+
+async function* slowly(): AsyncGenerator<Buffer, void, undefined> {
+  for (let count = 0; count < 64; count += 1) {
+    yield chunk
+    await delay(10)
+  }
+}
+
+const service = new ListeningService('web', app)
+service.addTcp(env['ADDRESS'] ?? '127.0.0.1:0')
+if (env['UNIX'] !== undefined) service.addUnix(env['UNIX'])
+if (env['TLS_CERT'] !== undefined) {
+  service.addTls('127.0.0.1:0', { certFile: env['TLS_CERT'], keyFile: env['TLS_KEY'] ?? '' })
+}
+let isFirst = true
+const memory = Object.assign(
+  backgroundService('memory', {
+    async start(shutdown, ready) {
+      if (env['FAIL'] === 'init' && server.arguments.upgrade) throw new Error('init was told to fail')
+      if (env['SLOW_INIT'] !== undefined && server.arguments.upgrade) {
+        process.stdout.write(`preparing ${process.pid}\n`)
+        await delay(Number(env['SLOW_INIT']), undefined, { signal: shutdown })
+      }
+      ready()
+      await new Promise((resolve) => shutdown.addEventListener('abort', resolve))
+    },
+  }),
+  {
+    exportState: () => ({ isFirst, text: 'remembered' }),
+    importState(state: unknown) {
+      isFirst = false
+      process.stdout.write(`imported ${JSON.stringify(state)}\n`)
+    },
+    reload: () => void process.stdout.write('reloaded\n'),
+  },
+)
+server.addService(service)
+server.addService(memory)
+if (env['FAIL'] === 'late' && server.arguments.upgrade) {
+  server
+    .addService(
+      backgroundService('late', {
+        async start(_shutdown, _ready) {
+          await delay(10)
+        },
+      }),
+    )
+    .addDependency(
+      server.addService(new ListeningService('extra', app).addTcp(env['EXTRA'] ?? '127.0.0.1:0')),
+    )
+}
+server.onPhase((phase) => {
+  if (phase === 'running') {
+    const ports = service.endpoints().map((address) => address.text)
+    process.stdout.write(`running ${process.pid} generation ${server.generation} at ${ports.join(' ')}\n`)
+  }
+  process.stdout.write(`${process.pid} phase ${phase}\n`)
+})
+await server.runForever()
