@@ -3,6 +3,8 @@ import { integerIn, onlyKeys } from '../check.ts'
 import { runAtOnce, runInSlices, type Steps } from '../steps.ts'
 import { hash32, mix } from './hash.ts'
 import type { Picker, Selection, SelectionInput, SelectionKey } from './selection.ts'
+import { Turns } from './turns.ts'
+import { weightsOf } from './weights.ts'
 
 /** Options of {@link maglev}. */
 export interface MaglevOptions {
@@ -79,39 +81,30 @@ function* fillTable(backends: readonly Backend[], tableSize: number | undefined)
   }
   const positions = new Uint32Array(count)
   const strides = new Uint32Array(count)
-  let weightMax = 1
-  for (const [index, { address, weight }] of backends.entries()) {
+  for (const [index, { address }] of backends.entries()) {
     const hash = hash32(address)
     positions[index] = hash % size
     strides[index] = (mix(hash ^ 0x9e3779b9) % (size - 1)) + 1
-    weightMax = Math.max(weightMax, weight)
     if (index % 256 === 255) yield
   }
   const table = count <= 0xffff ? new Uint16Array(size) : new Uint32Array(size)
   const taken = new Uint8Array(size)
-  const credits = new Float64Array(count)
+  const turns = new Turns(weightsOf(backends))
   let work = 0
-  for (let filled = 0; ; ) {
-    for (let index = 0; index < count; index++) {
+  for (let filled = 0; filled < size; filled++) {
+    const index = turns.next()
+    if (++work % STEP_ENTRIES === 0) yield
+    let position = positions[index] as number
+    const stride = strides[index] as number
+    while (taken[position] === 1) {
+      position = (position + stride) % size
       if (++work % STEP_ENTRIES === 0) yield
-      const credit = (credits[index] as number) + (backends[index] as Backend).weight
-      if (credit < weightMax) {
-        credits[index] = credit
-        continue
-      }
-      credits[index] = credit - weightMax
-      let position = positions[index] as number
-      const stride = strides[index] as number
-      while (taken[position] === 1) {
-        position = (position + stride) % size
-        if (++work % STEP_ENTRIES === 0) yield
-      }
-      taken[position] = 1
-      table[position] = index
-      positions[index] = position
-      if (++filled === size) return table
     }
+    taken[position] = 1
+    table[position] = index
+    positions[index] = position
   }
+  return table
 }
 
 function sizeFor(count: number): number {
