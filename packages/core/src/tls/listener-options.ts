@@ -55,7 +55,7 @@ export interface TlsReloadEvent {
   /** `reloaded`: new handshakes use it. `rejected`: it cannot be used, the old one stays. */
   readonly kind: 'reloaded' | 'rejected'
   readonly certFile: string
-  /** The names it serves; empty for the default certificate and if it was rejected. */
+  /** The names it serves, or for the default certificate those in it; empty if it was rejected. */
   readonly serverNames: readonly string[]
   /** End of its validity in milliseconds since the epoch; undefined if it was rejected. */
   readonly validToMs: number | undefined
