@@ -232,6 +232,19 @@ test('an upload that nobody reads stops at its window, and others pass', async (
   expect(await collect(upload)).toMatchObject({ body: '1000000' })
 })
 
+test.each([
+  ['nothing', Buffer.alloc(0), 0],
+  ['ten bytes', Buffer.alloc(10), 10],
+])('a body of %s that has ended before anyone asks is whole', async (_name, body, size) => {
+  await using server = await start(async (session) => {
+    for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
+    session.respond(200, { body: `${(await session.readRequestBody()).length}` })
+  })
+  await using client = await connectRawHttp2(server.port)
+  client.send(frame(HEADERS, END_HEADERS, 1, request('/', [], 'POST')), frame(DATA, END_STREAM, 1, body))
+  expect((await client.see(DATA)).payload.toString()).toBe(`${size}`)
+})
+
 test('a client that resets aborts its session; the connection goes on', async () => {
   const aborted = Promise.withResolvers<string>()
   await using server = await start((session) => {

@@ -38,6 +38,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   private readonly accept: string | null
   private flowing = false
   private listening = false
+  /** END_STREAM has come and nothing is left to read. */
+  private bodyEnded = false
   /** After an early response: body bytes are counted and dropped. */
   private discarding = false
   private discardedBytes = 0
@@ -75,8 +77,9 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     this.continueWanted = head.expectContinue && this.bodied
     stream.on('close', () => this.onClose())
     stream.on('drain', () => this.onDrain())
-    if (!this.bodied) return
-    // They may come long before the body is asked for, unlike data, which waits.
+    if (!this.bodied && this.accept === null) return
+    // Unlike data, these do not wait for the body to be asked for: the end of an empty one may have passed by then.
+    stream.on('end', () => this.onEnd())
     stream.on('trailers', (_headers: unknown, _flags: number, raw?: string[]) => {
       this.trailers = raw === undefined ? null : readTrailers(raw)
     })
@@ -123,6 +126,10 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
       this.endRequest()
       return
     }
+    if (this.bodyEnded) {
+      this.finishBody()
+      return
+    }
     if (this.framing !== 'tunnel') this.armBodyTimer()
     this.listen()
     this.stream.resume()
@@ -133,7 +140,6 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     this.listening = true
     const { stream } = this
     stream.on('data', (chunk: Buffer) => this.onData(chunk))
-    stream.on('end', () => this.onEnd())
   }
 
   pauseRequestBody(): void {
@@ -176,6 +182,12 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     this.bodyTimer?.cancel()
     // A reset ends the readable side too: only END_STREAM ends a body. `onClose` tells of the rest.
     if (stream.aborted || stream.destroyed || this.discarding || this.closed || this.failed) return
+    this.bodyEnded = true
+    if (this.flowing) this.finishBody()
+  }
+
+  /** END_STREAM has come and everything before it was delivered. */
+  private finishBody(): void {
     if (this.framing === 'tunnel') {
       this.endRequest()
       if (this.responseEnded) this.closed = true
