@@ -14,6 +14,10 @@ import { join } from 'node:path'
 import { createConfiguration, silentLogger } from '@cirque/core'
 import { StreamPeer, tcpProxyService } from '../src/index.ts'
 
+/** Its program, if it is installed. */
+const RIVAL: string = 'haproxy'
+
+const COMMAND_BYTES = 32
 const BLOCK = Buffer.alloc(1 << 18)
 const TICKS_PER_SECOND = 100 // of /proc, on every Linux that Node.js runs on
 
@@ -30,9 +34,12 @@ async function origin(): Promise<void> {
     socket.on('error', () => undefined) // HAProxy resets what was only a probe
     let count = 0
     socket.once('data', (data: Buffer) => {
-      const [verb, bytes] = String(data.subarray(0, 32)).split(' ')
+      const [verb, bytes] = String(data.subarray(0, COMMAND_BYTES)).split(' ')
       if (verb === 'GET') void send(socket, Number(bytes))
-      else socket.on('data', (more) => (count += more.length))
+      else {
+        count = data.length - COMMAND_BYTES
+        socket.on('data', (more) => (count += more.length))
+      }
     })
     socket.on('end', () => {
       if (!socket.writableEnded) socket.end(String(count))
@@ -79,7 +86,7 @@ async function freePort(): Promise<number> {
 }
 
 async function haproxy(originPort: number, folder: string): Promise<[ChildProcess, number] | undefined> {
-  if (spawnSync('haproxy', ['-v']).status !== 0) return undefined
+  if (spawnSync(RIVAL, ['-v']).status !== 0) return undefined
   const port = await freePort()
   const file = join(folder, 'haproxy.cfg')
   writeFileSync(
@@ -87,7 +94,7 @@ async function haproxy(originPort: number, folder: string): Promise<[ChildProces
     `global\n  nbthread 1\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n` +
       `listen relay\n  bind 127.0.0.1:${port}\n  server origin 127.0.0.1:${originPort}\n`,
   )
-  const started = spawn('haproxy', ['-f', file, '-db'], { stdio: 'ignore' })
+  const started = spawn(RIVAL, ['-f', file, '-db'], { stdio: 'ignore' })
   for (;;) {
     const probe = connect(port, '127.0.0.1')
     const isUp = await new Promise((resolve) => {
@@ -102,7 +109,7 @@ async function haproxy(originPort: number, folder: string): Promise<[ChildProces
 /** Moves the bytes through `port`, and checks that they arrived. */
 async function move(port: number, verb: 'GET' | 'PUT', bytes: number): Promise<void> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
-  socket.write(`${verb} ${bytes} `.padEnd(32))
+  socket.write(`${verb} ${bytes} `.padEnd(COMMAND_BYTES))
   let count = 0
   let text = ''
   socket.on('data', (chunk: Buffer) => {
@@ -111,8 +118,6 @@ async function move(port: number, verb: 'GET' | 'PUT', bytes: number): Promise<v
   })
   const ended = once(socket, 'end')
   if (verb === 'PUT') {
-    // The first packet holds the verb alone.
-    await new Promise((resolve) => setTimeout(resolve, 50))
     await send(socket, bytes)
   }
   await ended

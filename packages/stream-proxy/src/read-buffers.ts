@@ -2,13 +2,13 @@
 const SHARED_BYTES = 65_536
 
 /** Larger reads cost less per byte: bench/relay.bench.ts. */
-const OWN_BYTES = 262_144
+const OWN_BYTES = 524_288
 
 /** How many buffers are in use at once, in all: 128 MiB. Beyond that connections share, and copy. */
-const OWN_COUNT_MAX = 512
+const OWN_COUNT_MAX = 256
 
 /** How many unused buffers are kept: 16 MiB. */
-const SPARE_COUNT_MAX = 64
+const SPARE_COUNT_MAX = 32
 
 const spare: Buffer[] = []
 let ownCount = 0
