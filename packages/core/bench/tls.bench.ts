@@ -18,6 +18,8 @@ import { ListeningService, Server, serveHttp, type TlsListenerOptions } from '..
 const data = join(import.meta.dirname, '../test/data')
 const certFile = join(data, 'localhost.pem')
 const keyFile = join(data, 'localhost-key.pem')
+const NGINX = 'nginx'
+const H2LOAD = 'h2load'
 const HANDSHAKES = 1_500
 const AT_ONCE = 16
 const REQUESTS = 30_000
@@ -121,14 +123,14 @@ async function measure(server: ChildProcess, port: number, hasRequests: boolean)
   await time(HANDSHAKES, () => handshakes(port))
   await time(HANDSHAKES, () => handshakes(port, session))
   const load = ['--h1', '-n', String(REQUESTS), '-c', '16', `https://127.0.0.1:${port}/`]
-  if (hasRequests) await time(REQUESTS, () => execFileSync('h2load', load, { stdio: 'ignore' }))
+  if (hasRequests) await time(REQUESTS, () => execFileSync(H2LOAD, load, { stdio: 'ignore' }))
   server.kill('SIGKILL')
   await once(server, 'close')
   return found
 }
 
 async function compare(): Promise<void> {
-  for (const tool of ['nginx', 'h2load']) {
+  for (const tool of [NGINX, H2LOAD]) {
     if (spawnSync(tool, ['--version']).error !== undefined) throw new Error(`${tool} is not installed`)
   }
   const folder = mkdtempSync(join(tmpdir(), 'cirque-bench-'))
@@ -138,7 +140,7 @@ async function compare(): Promise<void> {
   const starts: Record<string, (port: number) => ChildProcess> = {
     nginx: (port) => {
       writeFileSync(join(folder, 'nginx.conf'), nginxConfiguration(port, folder))
-      return spawn('nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], { stdio: 'ignore' })
+      return spawn(NGINX, ['-p', folder, '-c', join(folder, 'nginx.conf')], { stdio: 'ignore' })
     },
   }
   for (const kind of ['node:tls', 'one-policy', 'two-policies']) {

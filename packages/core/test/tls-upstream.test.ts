@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
-import { createServer, type Server, type TlsOptions } from 'node:tls'
+import { connect, createServer, type Server, type TlsOptions } from 'node:tls'
 import { expect, test } from 'vitest'
 import {
   Connector,
@@ -9,7 +9,7 @@ import {
   type HttpPeerOptions,
   type TlsDigest,
 } from '../src/index.ts'
-import { TlsSessionCache } from '../src/tls/session-cache.ts'
+import { SESSION_AGE_MAX_MS, TlsSessionCache } from '../src/tls/session-cache.ts'
 import { makeCertificate } from './support/certificates.ts'
 
 const origin = makeCertificate({ name: 'origin', dnsNames: ['origin.example', 'a-b.example', 'localhost'] })
@@ -126,7 +126,22 @@ test('tlsSessionsMax bounds what is kept, and 0 resumes nothing', async () => {
     expect((await none.dial({ sni: 'origin.example' })).resumed).toBe(false)
   }
   expect(() => new Connector({ tlsSessionsMax: -1 })).toThrow(RangeError)
-  expect(new TlsSessionCache(1).get('x')).toBeUndefined()
+})
+
+test('a session is offered for an hour', async () => {
+  await using upstream = await Upstream.start()
+  let time = 0
+  const sessions = new TlsSessionCache(1, () => time)
+  const { port } = upstream.server.address() as AddressInfo
+  const client = connect({ host: '127.0.0.1', port, servername: 'localhost', ca: origin.cert })
+  sessions.remember('key', client)
+  await once(client, 'session')
+  client.destroy()
+  time = SESSION_AGE_MAX_MS
+  expect(sessions.get('key')).toBeInstanceOf(Buffer)
+  time += 1
+  expect(sessions.get('key')).toBeUndefined()
+  expect(sessions.size).toBe(0)
 })
 
 test('an underscore in the leftmost label of the name may be a hyphen in the certificate', async () => {

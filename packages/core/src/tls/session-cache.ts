@@ -14,11 +14,14 @@ interface Entry {
 /** TLS sessions with upstreams, for resumption: the last one of each key, up to a number of keys. */
 export class TlsSessionCache {
   readonly #sessionsMax: number
+  readonly #now: () => number
   /** In the order of their last use. */
   readonly #entries: Map<string, Entry> = new Map()
 
-  constructor(sessionsMax: number) {
+  /** @param now - In milliseconds; for tests. */
+  constructor(sessionsMax: number, now: () => number = () => performance.now()) {
     this.#sessionsMax = sessionsMax
+    this.#now = now
   }
 
   get size(): number {
@@ -29,7 +32,7 @@ export class TlsSessionCache {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
     this.#entries.delete(key)
-    if (performance.now() - entry.storedAt > SESSION_AGE_MAX_MS) return undefined
+    if (this.#now() - entry.storedAt > SESSION_AGE_MAX_MS) return undefined
     this.#entries.set(key, entry)
     return entry.session
   }
@@ -65,6 +68,6 @@ export class TlsSessionCache {
       const [oldest] = this.#entries.keys()
       if (oldest !== undefined) this.#entries.delete(oldest)
     }
-    this.#entries.set(key, { session, storedAt: performance.now() })
+    this.#entries.set(key, { session, storedAt: this.#now() })
   }
 }
