@@ -76,11 +76,17 @@ async function play(port: number, dice: Dice, name: string): Promise<Story> {
   for (let i = 0; i < shots.length && goingOn; i++) {
     const { head, rest, waits } = shots[i] as Shot
     if (!waits) goingOn = await send(head + rest, pieces)
-    else if (await send(head, pieces)) {
-      // 100 or a final response: both are an answer to the head that waits.
+    else {
       const seen = client.received.length
+      goingOn = await send(head, pieces)
+      if (!goingOn) break
+      // 100 or a final response: both are an answer to the head that waits. In a tunnel there is none.
       await until(
-        () => client.received.length > seen || client.closed || client.ended,
+        () =>
+          client.received.length > seen ||
+          client.closed ||
+          client.ended ||
+          client.received.includes('HTTP/1.1 101'),
         `${name}: no answer to Expect`,
       )
       goingOn = await send(rest, pieces)
@@ -132,7 +138,9 @@ function checkClient({ shots, client, gone }: Story): void {
   else expect(rest).toBe('')
   if (responses.length < shots.length && !ends) {
     // Cut without a word: only after a body that cannot be answered any more.
-    expect(shots[responses.length]?.kind, client.received.slice(-300)).toBe('bad-body')
+    const { id = '', head, kind } = shots[responses.length] ?? {}
+    const how = client.error ?? (client.ended ? 'an end' : client.closed ? 'a close' : 'open')
+    expect(kind, `${id}, ${head}: ${how} after ${client.received.slice(-300)}`).toBe('bad-body')
   }
   responses.slice(0, -1).forEach((response, index) => {
     expect(response.fields['connection'], shots[index]?.head).not.toBe('close')
