@@ -56,18 +56,8 @@ const memory = Object.assign(
 )
 server.addService(service)
 server.addService(memory)
-if (env['FAIL'] === 'late' && server.arguments.upgrade) {
-  server
-    .addService(
-      backgroundService('late', {
-        async start(_shutdown, _ready) {
-          await delay(10)
-        },
-      }),
-    )
-    .addDependency(
-      server.addService(new ListeningService('extra', app).addTcp(env['EXTRA'] ?? '127.0.0.1:0')),
-    )
+if (env['EXTRA'] !== undefined) {
+  server.addService(new ListeningService('extra', app).addTcp(env['EXTRA'], { bindAttemptsMax: 1 }))
 }
 server.onPhase((phase) => {
   if (phase === 'running') {

@@ -29,7 +29,7 @@ export class UpgradeScene implements AsyncDisposable {
       `upgrade_sock: ${this.sock}`,
       `pid_file: ${this.pidFile}`,
       'upgrade_waits_for_signal: false',
-      'upgrade_close_timeout_seconds: 1',
+      'upgrade_close_timeout_seconds: 0.6',
     ].filter((line) => !text.includes(line.slice(0, line.indexOf(':'))))
     writeFileSync(this.#conf, `${own.join('\n')}\n${text}`)
   }
@@ -59,8 +59,8 @@ export class UpgradeScene implements AsyncDisposable {
 
   /** Starts the first generation and returns its ports. */
   async start(): Promise<number[]> {
-    this.spawn()
-    const addresses = await this.line(/running \d+ generation 1 at (.*)\n/)
+    const child = this.spawn()
+    const addresses = await this.line(new RegExp(`running ${child.pid} generation 1 at (.*)\\n`))
     return [...addresses.matchAll(/:(\d+)(?: |$)/g)].map((match) => Number(match[1]))
   }
 
