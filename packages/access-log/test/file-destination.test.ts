@@ -1,0 +1,126 @@
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { fileDestination } from '../src/index.ts'
+import { until } from './support/proxy.ts'
+
+function folder(): Disposable & { readonly path: (name: string) => string } {
+  const path = mkdtempSync(join(tmpdir(), 'cirque-log-'))
+  return { path: (name) => join(path, name), [Symbol.dispose]: () => rmSync(path, { recursive: true }) }
+}
+
+test('lines arrive in their order, soon and at the latest at the end', async () => {
+  using temporary = folder()
+  const path = temporary.path('access.log')
+  const destination = fileDestination(path, { flushIntervalMs: 1 })
+  expect(destination.write('one')).toBe(true)
+  await until(() => readFileSync(path, 'utf8') === 'one\n')
+  expect(statSync(path).mode & 0o777).toBe(0o640)
+  const lines = Array.from({ length: 5_000 }, (_, index) => `line ${index} ${'x'.repeat(40)}`)
+  for (const line of lines) expect(destination.write(line)).toBe(true)
+  await destination.close()
+  expect(readFileSync(path, 'utf8')).toBe(`one\n${lines.join('\n')}\n`)
+  expect(destination.stats()).toEqual({ writtenCount: 5_001, droppedCount: 0, waitingBytes: 0 })
+  expect(destination.write('late')).toBe(false)
+  expect(destination.stats().droppedCount).toBe(1)
+  await destination.close()
+})
+
+test('no more than bufferBytesMax waits: what is beyond is dropped and counted', async () => {
+  using temporary = folder()
+  const destination = fileDestination(temporary.path('a'), { bufferBytesMax: 1_024, flushIntervalMs: 60_000 })
+  const line = 'x'.repeat(127) // 128 bytes with its break
+  for (let count = 0; count < 8; count++) expect(destination.write(line)).toBe(true)
+  expect(destination.stats().waitingBytes).toBe(1_024)
+  expect(destination.write('')).toBe(false)
+  await destination.close()
+  expect(destination.stats()).toEqual({ writtenCount: 8, droppedCount: 1, waitingBytes: 0 })
+})
+
+test('after a rotation reopen() goes on in a new file, and no line is lost', async () => {
+  using temporary = folder()
+  const path = temporary.path('access.log')
+  const rotated = temporary.path('access.log.1')
+  const destination = fileDestination(path, { flushIntervalMs: 0 })
+  const lines = Array.from({ length: 4_000 }, (_, index) => `line ${index} ${'x'.repeat(60)}`)
+  for (const [index, line] of lines.entries()) {
+    destination.write(line)
+    if (index === 2_000) {
+      renameSync(path, rotated)
+      await Promise.all([destination.reopen(), destination.reopen()])
+    }
+  }
+  await destination.close()
+  const [before, after] = [readFileSync(rotated, 'utf8'), readFileSync(path, 'utf8')]
+  expect(before + after).toBe(`${lines.join('\n')}\n`)
+  expect(after.length).toBeGreaterThan(0)
+})
+
+test('a file that cannot be opened again leaves the old one in use', async () => {
+  using temporary = folder()
+  const path = temporary.path('sub')
+  execFileSync('mkdir', [path])
+  const file = join(path, 'a')
+  const destination = fileDestination(file)
+  renameSync(path, temporary.path('moved'))
+  await expect(destination.reopen()).rejects.toThrow('ENOENT')
+  destination.write('still')
+  await destination.close()
+  expect(readFileSync(join(temporary.path('moved'), 'a'), 'utf8')).toBe('still\n')
+})
+
+test.skipIf(process.platform !== 'linux')(
+  'a write that fails loses its lines and counts them; destroy() lets go',
+  async () => {
+    const destination = fileDestination('/dev/full', { flushIntervalMs: 0 })
+    destination.write('a')
+    await until(() => destination.stats().droppedCount === 1)
+    destination.write('b')
+    destination.destroy()
+    await destination.close()
+    expect(destination.stats()).toEqual({ writtenCount: 0, droppedCount: 2, waitingBytes: 0 })
+  },
+)
+
+test.skipIf(process.platform === 'win32')(
+  'a reader that does not read holds nobody up: lines wait, then drop, then go on',
+  async () => {
+    using temporary = folder()
+    const path = temporary.path('pipe')
+    execFileSync('mkfifo', [path])
+    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const writer = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
+    const destination = fileDestination(writer, { bufferBytesMax: 200_000, flushIntervalMs: 0 })
+    const line = 'x'.repeat(999)
+    let dropped = 0
+    for (let round = 0; round < 40; round++) {
+      for (let count = 0; count < 25; count++) if (!destination.write(line)) dropped++
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(dropped).toBeGreaterThan(500)
+    expect(destination.stats().waitingBytes).toBeLessThanOrEqual(200_000)
+    destination.destroy()
+    await destination.close()
+    expect(destination.stats().waitingBytes).toBe(0)
+    closeSync(reader)
+    closeSync(writer)
+  },
+)
+
+test('a wrong path or option is refused at construction', () => {
+  expect(() => fileDestination('/does/not/exist/log')).toThrow('ENOENT')
+  expect(() => fileDestination(-1)).toThrow(RangeError)
+  expect(() => fileDestination('x', { buffer: 1 } as never)).toThrow(TypeError)
+  expect(() => fileDestination('x', { bufferBytesMax: 1 })).toThrow(RangeError)
+})
