@@ -14,9 +14,18 @@ export class Limiter implements ProxyHttp<Context> {
   /** Its memory is fixed, however many clients come: 192 KiB, enough to tell 16,384 of them apart. */
   readonly #limit: Gcra
 
-  constructor({ peerAddress, limit, windowMs }: Pick<LimiterOptions, 'peerAddress' | 'limit' | 'windowMs'>) {
+  /** @param memory - From `sharedMemory`; all threads that have the same one count together. */
+  constructor(
+    { peerAddress, limit, windowMs }: Pick<LimiterOptions, 'peerAddress' | 'limit' | 'windowMs'>,
+    memory: SharedArrayBuffer,
+  ) {
     this.#peer = new HttpPeer(peerAddress)
-    this.#limit = new Gcra({ limit, windowMs })
+    this.#limit = new Gcra({ limit, windowMs, memory })
+  }
+
+  /** The memory of one limit. */
+  static sharedMemory(): SharedArrayBuffer {
+    return new SharedArrayBuffer(Gcra.byteLength())
   }
 
   newCtx(): Context {

@@ -11,6 +11,8 @@ export interface LimiterOptions {
   readonly limit: number
   /** Length of the window. */
   readonly windowMs: number
+  /** Threads that serve, this one among them; they count together. */
+  readonly threads: number
   /** The server's own: `-c -u -d -t`. */
   readonly server: ServerArguments
 }
@@ -21,6 +23,7 @@ export const USAGE: string = `Usage: rate-limiter [options] [server options]
   --pa ADDRESS   where requests go (127.0.0.1:7001, the echo-server example)
   --limit N      requests of one client in a window (3)
   --window SECONDS   length of the window (10)
+  --threads N      threads that serve and count together (1); more need a system with SO_REUSEPORT
   -h, --help     print this
 
   -c, --conf FILE   configuration file      -t, --test   check it and leave
@@ -42,6 +45,7 @@ export function parseOptions(argv: readonly string[]): LimiterOptions | 'help' {
       pa: { type: 'string', default: '127.0.0.1:7001' },
       limit: { type: 'string', default: '3' },
       window: { type: 'string', default: '10' },
+      threads: { type: 'string', default: '1' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -51,6 +55,7 @@ export function parseOptions(argv: readonly string[]): LimiterOptions | 'help' {
     peerAddress: values.pa,
     limit: integer('--limit', values.limit, 1_000_000),
     windowMs: 1_000 * integer('--window', values.window, 86_400),
+    threads: integer('--threads', values.threads, 64),
     server: parsed.options,
   }
 }
