@@ -159,6 +159,7 @@ export {
   type ServiceContext,
 } from './service.ts'
 export type { ServiceHandle } from './service-graph.ts'
+export { type SuperviseOptions, supervise } from './supervisor.ts'
 export type { CertificateFacts } from './tls/certificate-facts.ts'
 export type { ClientCertificates } from './tls/client-certificates.ts'
 export type { TlsIdentity } from './tls/identity.ts'

@@ -23,7 +23,8 @@ import {
 import { type ShutdownKind, Urgency, waitFor } from './server-urgency.ts'
 import type { InheritedListener, Service } from './service.ts'
 import { ServiceGraph, type ServiceHandle } from './service-graph.ts'
-import { ServiceRunner } from './service-runner.ts'
+import { type ListenerSource, ServiceRunner } from './service-runner.ts'
+import { activatedListeners, notifySystemd, warnOfUnclaimed } from './systemd.ts'
 import { Inheritance } from './upgrade/inheritance.ts'
 import { launchSuccessor } from './upgrade/launch.ts'
 import { claimSuccession, isSuccessor, reportSuccession } from './upgrade/successor.ts'
@@ -78,6 +79,8 @@ export class Server {
   #hasRun = false
   #generation = 1
   #host: UpgradeHost | undefined
+  /** The one that systemd knows, and whose end is the end of the service. */
+  #isMainProcess = false
   /** Resolves with a promise for the last connection, wrapped so that it is not waited for, at the hand-over. */
   readonly #handedOver: PromiseWithResolvers<{ released: Promise<void> }> = Promise.withResolvers()
   #reloading: Promise<void> | undefined
@@ -338,7 +341,8 @@ export class Server {
     try {
       if (claimSuccession()) inheritance = this.#inherit()
       else if (upgradeSock !== undefined) await assertNobodyServes(upgradeSock)
-      runner = new ServiceRunner(this.#graph.nodes, this.configuration, this.#logger, inheritance)
+      const source: ListenerSource | undefined = inheritance ?? activatedListeners()
+      runner = new ServiceRunner(this.#graph.nodes, this.configuration, this.#logger, source)
       if (this.#urgency.level === 0) {
         const started =
           inheritance === undefined
@@ -356,6 +360,8 @@ export class Server {
       )
     }
     this.#host?.unpublish()
+    if (this.#isMainProcess && this.#host?.isCommitted !== true)
+      void notifySystemd('STOPPING=1', false, this.#logger)
     if (runner !== undefined)
       await this.#stop(runner, failure !== undefined && inheritance?.hasListeners !== true)
     if (failure !== undefined) throw failure.error
@@ -368,8 +374,10 @@ export class Server {
     writePidFile()
     dropPrivileges(this.configuration)
     await this.#publish()
+    warnOfUnclaimed(this.#logger)
     this.#setPhase('running')
     reportToLauncher({ ready: true })
+    await this.#notifyReady(false)
   }
 
   /** The same for a successor: its files replace those of the predecessor once that one has let go. */
@@ -394,6 +402,12 @@ export class Server {
     if (this.#urgency.level > 0) return
     this.#setPhase('running')
     await reportSuccession(undefined)
+    await this.#notifyReady(true)
+  }
+
+  async #notifyReady(isSuccessor: boolean): Promise<void> {
+    this.#isMainProcess = true
+    await notifySystemd('READY=1', isSuccessor, this.#logger)
   }
 
   #inherit(): Inheritance {

@@ -56,6 +56,7 @@ test('the exported names change on purpose only', () => {
       "serveHttp",
       "silentLogger",
       "stderrLogger",
+      "supervise",
       "toNotModified",
       "writeProxyHeader",
     ]

@@ -36,6 +36,8 @@ export interface LaunchOptions {
   readonly env?: NodeJS.ProcessEnv
   /** Its own session and no terminal. */
   readonly detached: boolean
+  /** The running server waits for SIGQUIT. Called at most once. */
+  readonly onWaiting?: (pid: number) => void
 }
 
 /**
@@ -47,7 +49,7 @@ export interface LaunchOptions {
 export async function launchSuccessor(options: LaunchOptions): Promise<ChildProcess> {
   const path = options.configuration.upgradeSock
   if (path === undefined) throw new Error('An upgrade needs "upgrade_sock" in the configuration')
-  const connection = await askToHandOver(path, options.logger)
+  const connection = await askToHandOver(path, options)
   let child: ChildProcess
   try {
     child = startSuccessor(connection, options)
@@ -61,11 +63,12 @@ export async function launchSuccessor(options: LaunchOptions): Promise<ChildProc
 }
 
 /** Resolves with the connection once the old server has said "go". */
-async function askToHandOver(path: string, logger: Logger): Promise<Socket> {
+async function askToHandOver(path: string, options: LaunchOptions): Promise<Socket> {
   const running = await pingUpgrade(path)
   if (running === undefined) throw new Error(`Nothing to upgrade: no server answers at ${path}`)
   if (running !== 'silent' && running.signal) {
-    logger.info('The running server waits for SIGQUIT to hand over', { pid: running.pid })
+    if (options.onWaiting !== undefined) options.onWaiting(running.pid)
+    else options.logger.info('The running server waits for SIGQUIT to hand over', { pid: running.pid })
   }
   const connection = await connectUpgrade(path)
   try {

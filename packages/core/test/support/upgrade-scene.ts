@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
-const PROGRAM = join(import.meta.dirname, '../programs/upgrade-server.ts')
+const PROGRAMS = join(import.meta.dirname, '../programs')
 const LINE_TIMEOUT_MS = 20_000
 
 /** A folder with a configuration, and all generations of one server; none of them outlives the scope. */
@@ -13,11 +13,15 @@ export class UpgradeScene implements AsyncDisposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'cirque-upgrade-'))
   readonly sock: string = join(this.folder, 'upgrade.sock')
   readonly pidFile: string = join(this.folder, 'pid')
-  readonly #conf: string = join(this.folder, 'conf.yaml')
+  readonly conf: string = join(this.folder, 'conf.yaml')
   readonly #log: string = join(this.folder, 'log')
   readonly #env: NodeJS.ProcessEnv
+  readonly #program: string
 
-  constructor(options: { readonly conf?: string; readonly env?: NodeJS.ProcessEnv } = {}) {
+  constructor(
+    options: { readonly conf?: string; readonly env?: NodeJS.ProcessEnv; readonly program?: string } = {},
+  ) {
+    this.#program = join(PROGRAMS, options.program ?? 'upgrade-server.ts')
     this.#env = options.env ?? {}
     this.configure(options.conf ?? '')
     writeFileSync(this.#log, '')
@@ -31,7 +35,7 @@ export class UpgradeScene implements AsyncDisposable {
       'upgrade_waits_for_signal: false',
       'upgrade_close_timeout_seconds: 0.6',
     ].filter((line) => !text.includes(line.slice(0, line.indexOf(':'))))
-    writeFileSync(this.#conf, `${own.join('\n')}\n${text}`)
+    writeFileSync(this.conf, `${own.join('\n')}\n${text}`)
   }
 
   /** All that any generation has written so far. */
@@ -48,10 +52,14 @@ export class UpgradeScene implements AsyncDisposable {
   spawn(argv: readonly string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
     const log = openSync(this.#log, 'a')
     try {
-      return spawn(process.execPath, ['--conditions=@cirque/source', PROGRAM, '-c', this.#conf, ...argv], {
-        stdio: ['ignore', log, log],
-        env: { ...process.env, ...this.#env, ...env },
-      })
+      return spawn(
+        process.execPath,
+        ['--conditions=@cirque/source', this.#program, '-c', this.conf, ...argv],
+        {
+          stdio: ['ignore', log, log],
+          env: { ...process.env, ...this.#env, ...env },
+        },
+      )
     } finally {
       closeSync(log)
     }
