@@ -23,7 +23,7 @@ import type { HttpPeer } from '../peer.ts'
 import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import { requestHeadText } from './head-writer.ts'
 import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
-import { bytesTaken, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
+import { bytesTaken, RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
 
 /** Limits on what an upstream may send as a response's head. */
 export interface ResponseLimits {
@@ -88,6 +88,8 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private decoder: ChunkedDecoder | null = null
   private bodyKind = BODY_NONE
   private bodyRemaining = 0
+  /** Runs of body bytes that the present read brought. */
+  private runCount = 0
   private informationalCount = 0
   private method = NO_REQUEST
   private upgradeWanted = false
@@ -325,8 +327,12 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         return this.processHead(buffer, start, end)
       case 'body':
         this.readTimer.arm(this.peer.options.readTimeoutMs)
+        this.runCount = 0
         this.processBody(buffer, start, end)
-        if (end === buffer.length && this.state === 'body') this.growBuffer()
+        if (this.state === 'body') {
+          if (this.runCount > RUNS_PER_TURN_MAX) return this.yieldTurn()
+          if (end === buffer.length) this.growBuffer()
+        }
         break
       case 'tunnel':
         this.deliver(buffer, start, end)
@@ -348,6 +354,15 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private turnOver(): boolean {
     this.handler?.onResponseFlush()
     return !this.paused
+  }
+
+  /** Chunks so small cost a thousand times what their bytes do: read on when others had their turn. */
+  private yieldTurn(): boolean {
+    if (!this.turnOver()) return false
+    setImmediate(() => {
+      if (this.state !== 'closed' && !this.paused) this.socket?.resume()
+    })
+    return false
   }
 
   private processHead(buffer: Buffer, start: number, end: number): boolean {
@@ -505,6 +520,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   }
 
   onChunkData(buffer: Buffer, start: number, end: number): void {
+    this.runCount++
     if (this.state === 'body') this.deliver(buffer, start, end)
   }
 

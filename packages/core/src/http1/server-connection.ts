@@ -15,7 +15,7 @@ import type { ConnectionDigest } from '../digest.ts'
 import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
 import { readShared } from './accepted-reads.ts'
 import { Http1ServerSession } from './server-session.ts'
-import { bytesTaken } from './wire.ts'
+import { bytesTaken, RUNS_PER_TURN_MAX } from './wire.ts'
 
 /** What owns HTTP/1 connections: hands each request to the application and counts. */
 export interface Http1ConnectionOwner {
@@ -174,7 +174,9 @@ export class Http1ServerConnection implements TimerOwner {
             end = chunk.length
             at = 0
           }
+          session.runCount = 0
           at = this.state === 'tunnel' ? session.feedTunnel(chunk, at, end) : session.feed(chunk, at, end)
+          if (session.runCount > RUNS_PER_TURN_MAX) this.yieldTurn()
           break
         }
         case 'discard':
@@ -203,6 +205,13 @@ export class Http1ServerConnection implements TimerOwner {
     const rest = this.borrowed ? this.own(chunk, at, end) : chunk.subarray(at, end)
     this.held = this.held === null ? rest : Buffer.concat([this.held, rest])
     this.socket.pause()
+  }
+
+  /** Chunks so small cost a thousand times what their bytes do: reads on when others had their turn. */
+  private yieldTurn(): void {
+    if (this.closed) return
+    this.socket.pause()
+    setImmediate(() => this.release())
   }
 
   /** Goes on with what is held, then lets the socket flow again if nothing is held any more. */

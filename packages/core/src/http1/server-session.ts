@@ -22,6 +22,8 @@ type ResponseFraming = 'unwritten' | 'none' | 'length' | 'chunked' | 'until-clos
 export class Http1ServerSession extends ServerSession implements ChunkSink {
   /** True while the handler wants body bytes. */
   flowing = false
+  /** Runs of body bytes that the present read brought. */
+  runCount = 0
 
   private readonly connection: Http1ServerConnection
   private readonly contentLength: number
@@ -146,6 +148,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
 
   /** Called for each run of payload, also by the chunk decoder. */
   onChunkData(chunk: Buffer, start: number, end: number): void {
+    this.runCount++
     if (this.closed || this.failed) return
     this.requestBodyBytes += end - start
     const limit = this.connection.owner.options.requestBodyBytesMax

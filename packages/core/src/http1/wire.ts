@@ -8,6 +8,12 @@ import type { Duplex } from 'node:stream'
 export const TEXT_BODY_BYTES_MAX = 2_048
 
 /**
+ * A connection whose read brought more chunks than this is read again only in the next turn of the event loop:
+ * one event may bring 32 reads, and 8 MiB in chunks of one byte would keep everybody else waiting for a second.
+ */
+export const RUNS_PER_TURN_MAX = 1_024
+
+/**
  * Bytes that the kernel has taken so far. Grows within one long write too, unlike `bytesWritten`, for which
  * Node has no public name: it reads the same two fields for its own `setTimeout` of sockets.
  */
