@@ -1,0 +1,38 @@
+import { parseArgs } from 'node:util'
+import { parseServerArguments, type ServerArguments } from '@cirque/core'
+
+/** What the command line says. */
+export interface RestartOptions {
+  /** Where to listen. */
+  readonly bindAddress: string
+  /** The server's own: `-c -u -d -t`. */
+  readonly server: ServerArguments
+}
+
+export const USAGE: string = `Usage: graceful-restart [options] [server options]
+
+  --ba ADDRESS   where to listen (127.0.0.1:6188)
+  -h, --help     print this
+
+  -c, --conf FILE   configuration file      -t, --test   check it and leave
+  -d, --daemon      run in the background   -u, --upgrade   take over from a running process
+`
+
+/**
+ * Reads the command line.
+ *
+ * @throws {TypeError} For an option that is unknown, incomplete or wrong.
+ */
+export function parseOptions(argv: readonly string[]): RestartOptions | 'help' {
+  const parsed = parseServerArguments(argv, { allowUnknown: true })
+  const { values } = parseArgs({
+    args: [...parsed.rest],
+    strict: true,
+    options: {
+      ba: { type: 'string', default: '127.0.0.1:6188' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  })
+  if (values.help) return 'help'
+  return { bindAddress: values.ba, server: parsed.options }
+}
