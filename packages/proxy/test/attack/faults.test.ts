@@ -15,7 +15,7 @@ import { startTaggedOrigin, taggedBody, wishOf } from './support/tagged-origin.t
 
 expectNoProcessFaults()
 
-const RUNS = runCount(1_200)
+const RUNS = runCount(600)
 const AT_ONCE = 48
 /** A client waits so long at most: more than all timeouts below together, with the retries. */
 const DEADLINE_MS = 4_000
@@ -45,8 +45,12 @@ function fault(dice: Dice): Fault | null {
   return { after, kind: dice.pick(KINDS), ms: dice.integer(1, 60) }
 }
 
+interface Ctx {
+  attempts: number
+}
+
 const wait = () => new Promise<undefined>((resolve) => setTimeout(resolve, 1, undefined))
-const APPS: Record<string, Partial<ProxyHttp>> = {
+const APPS: Record<string, Partial<ProxyHttp<Ctx>>> = {
   'as it comes': {},
   'with hooks that wait': {
     requestFilter: wait,
@@ -132,7 +136,7 @@ test.each(Object.keys(APPS))(
     const dead = await deadAddress()
     const logged = new Map<string, (ProxyError | undefined)[]>()
     const runOf = (target: string) => runs.get(wishOf(target).id) as Run
-    await using proxy = await startProxy<{ attempts: number }>(
+    await using proxy = await startProxy<Ctx>(
       {
         newCtx: () => ({ attempts: 0 }),
         upstreamPeer(session, ctx) {
@@ -149,7 +153,7 @@ test.each(Object.keys(APPS))(
           const { id } = wishOf(session.request.target.replace('http://a', ''))
           logged.set(id, [...(logged.get(id) ?? []), error])
         },
-        ...(APPS[name] as Partial<ProxyHttp<{ attempts: number }>>),
+        ...APPS[name],
       },
       { server: SERVER, maxRetries: ATTEMPTS_MAX, retryBudget: false },
     )
@@ -205,5 +209,5 @@ test.each(Object.keys(APPS))(
     expect(counts.failed).toBeGreaterThan(RUNS / 50)
     expect(counts.cut).toBeGreaterThan(RUNS / 100)
   },
-  runTimeout(1_200),
+  runTimeout(600),
 )

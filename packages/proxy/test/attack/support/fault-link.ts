@@ -88,7 +88,7 @@ class Direction {
     this.#to = to
     this.#fault = fault
     if (fault?.after === 0) this.#work = this.#strike(fault, Buffer.alloc(0))
-    from.on('data', (data) => {
+    from.on('data', (data: Buffer) => {
       from.pause()
       this.#work = this.#work.then(() => this.#pass(data)).then(() => void from.resume())
     })
