@@ -3,11 +3,8 @@ import {
   type ClientSessionHandler,
   type ConnectHandler,
   HttpPeer,
-  type LeasedAddress,
   ModuleSession,
   type ModuleSessionOwner,
-  type PeerAddress,
-  type PeerOutcome,
   type PendingConnect,
   type ServerSession,
   type ServerSessionHandler,
@@ -17,18 +14,18 @@ import {
 import { ProxyError, peerError, statusForError } from '@cirque/error'
 import { isIdempotent, type RequestHeader, type ResponseHeader } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { callLogging, type EndedExchange, logFailure, logHookFailure, persistContext } from './account.ts'
+import { FailedPeers } from './failed-peers.ts'
 import { answerAtOnce, hookError, isPromise, judgedError } from './hooks.ts'
 import type { HttpProxy } from './http-proxy.ts'
 import type { ObserverSet } from './observers.ts'
+import { PeerLease } from './peer-lease.ts'
 import type { FailToProxy, OrNothing, ProxyHttp } from './proxy-http.ts'
 import type { Attempt } from './record.ts'
 import { RequestFlow } from './request-flow.ts'
 import { ResponseFlow, type ResponseFlowOwner } from './response-flow.ts'
 import { Session } from './session.ts'
 import { buildUpstreamRequest, wantsUpgrade } from './upstream-request.ts'
-
-/** How often a request passes over a peer that has failed it before it dials that peer once more. */
-const SKIPS_MAX = 8
 
 const RETRY_TIMER = 0
 const TUNNEL_TIMER = 1
@@ -48,6 +45,7 @@ export class ProxyExchange<Ctx>
     ConnectHandler,
     ResponseFlowOwner<Ctx>,
     ModuleSessionOwner,
+    EndedExchange<Ctx>,
     TimerOwner
 {
   readonly app: ProxyHttp<Ctx>
@@ -56,31 +54,27 @@ export class ProxyExchange<Ctx>
   readonly downstream: ServerSession
   upstream: ClientSession | null = null
 
-  private readonly proxy: HttpProxy<Ctx>
+  readonly proxy: HttpProxy<Ctx>
   /** Null while nobody watches. */
   private readonly observers: ObserverSet | null
   private readonly timed: boolean
   /** The same as `downstream` when the service has modules. */
   private readonly moduled: ModuleSession | null
   private pending: PendingConnect | null = null
-  private peer: HttpPeer | null = null
+  peer: HttpPeer | null = null
   private attempt: Attempt | null = null
   /** The same while it has not ended. */
   private openAttempt: Attempt | null = null
   private readonly request: RequestFlow<Ctx> | null
   private response: ResponseFlow<Ctx> | null = null
   /** Peers that could not be connected to for this request. */
-  private failedPeers: HttpPeer[] | null = null
-  /** How often a peer was passed over because it had failed already. */
-  private skips = 0
-  /** What the present peer was chosen by, when it wants to know how it went. */
-  private lease: LeasedAddress | null = null
-  private leasedAt = 0
-  private leaseLatencyMs = -1
+  private failedPeers: FailedPeers | null = null
+  /** What the present peer was chosen by, when that wants to know how it went. */
+  private lease: PeerLease | null = null
   private failing = false
   private ended = false
   /** False once `newCtx` has failed: then no hook is called. */
-  private readonly hasCtx: boolean
+  readonly hasCtx: boolean
   /** Grows whenever an attempt or the request is given up: what a hook of before answers is not heard any more. */
   private turn = 0
   /** The method that went upstream; a filter may have changed it. */
@@ -247,19 +241,13 @@ export class ProxyExchange<Ctx>
     }
     this.peer = peer
     ;(this.attempt as Attempt).peer = peer
-    const { origin } = peer
-    if (isLeased(origin)) {
-      this.lease = origin
-      this.leasedAt = performance.now()
-    }
+    if (peer.origin !== undefined) this.lease = PeerLease.of(peer.origin)
     if (peer.address === undefined) {
       this.attemptFailed(peerError('NO_PEER', 'internal', 'No peer to send the request to'))
       return
     }
-    if (this.skips < SKIPS_MAX && this.failedAlready(peer)) {
-      // A balancer that knows nothing of the failure chose the same address again: ask it for another.
-      this.skips++
-      this.releaseLease({ ok: false, source: 'internal' })
+    if (this.failedPeers?.passesOver(peer) === true) {
+      this.releaseLease(null)
       this.choosePeer()
       return
     }
@@ -291,8 +279,8 @@ export class ProxyExchange<Ctx>
     this.pending = null
     const { app, session, ctx } = this
     const peer = this.peer as HttpPeer
-    this.failedPeers ??= []
-    this.failedPeers.push(peer)
+    this.failedPeers ??= new FailedPeers()
+    this.failedPeers.add(peer)
     if (app.failToConnect === undefined) this.attemptFailed(error)
     else {
       this.invoke(
@@ -387,7 +375,7 @@ export class ProxyExchange<Ctx>
   onResponseHead(header: ResponseHeader, contentLength: number): void {
     const attempt = this.attempt as Attempt
     attempt.status = header.status
-    if (this.lease !== null) this.leaseLatencyMs = performance.now() - this.leasedAt
+    this.lease?.responded()
     attempt.respondedAt = this.now()
     this.response?.head(header, contentLength)
   }
@@ -528,25 +516,14 @@ export class ProxyExchange<Ctx>
     if (this.session.record.attempts.length >= this.proxy.maxRetries) return false
     if (this.request !== null && !this.request.replayable) return false
     if (upstream === null || !upstream.requestSent)
-      return error.retry === 'allowed' ? !this.hammering() : upstream !== null
+      return error.retry === 'allowed' ? !this.isExhausted() : upstream !== null
     if (!isIdempotent(this.session.request.method) || !isIdempotent(this.sentMethod)) return false
     return error.retry === 'allowed' || (upstream.reused && !upstream.responseStarted)
   }
 
-  /** True when the peer that cannot be connected to has been dialled twice. */
-  private hammering(): boolean {
-    const key = this.peer?.reuseKey
-    return (
-      this.failedPeers !== null && this.failedPeers.filter((failed) => failed.reuseKey === key).length > 1
-    )
-  }
-
-  /** Not for the very same peer object: whoever has but one peer has no other to give. */
-  private failedAlready(peer: HttpPeer): boolean {
-    const failed = this.failedPeers
-    return (
-      failed !== null && !failed.includes(peer) && failed.some(({ reuseKey }) => reuseKey === peer.reuseKey)
-    )
+  /** True when the peer that cannot be connected to has been dialled as often as one request may. */
+  private isExhausted(): boolean {
+    return this.peer !== null && this.failedPeers?.isExhausted(this.peer) === true
   }
 
   private affordsRetry(): boolean {
@@ -664,29 +641,12 @@ export class ProxyExchange<Ctx>
     this.proxy.exchangeEnded()
     if (error !== undefined) {
       if (this.attempt !== null) this.attempt.error ??= error
-      this.logError(error)
+      logFailure(this, error)
     }
     this.endAttempt(endedAt)
-    const { app, session, ctx } = this
-    if (app.logging !== undefined && this.hasCtx) {
-      try {
-        const result = app.logging(session, error, ctx)
-        if (isPromise(result)) {
-          Promise.resolve(result).catch((thrown: unknown) => this.logHookFailure(thrown, 'logging'))
-        }
-      } catch (thrown) {
-        this.logHookFailure(thrown, 'logging')
-      }
-    }
-    this.observers?.requestEnd(session, error)
-    if (!this.hasCtx) return
-    if (app.persistConnectionContext === undefined || !this.downstream.responseEnded || this.tunnel) return
-    try {
-      const kept = answerAtOnce(app.persistConnectionContext(session, ctx), 'persistConnectionContext')
-      this.proxy.keepConnectionContext(this.downstream, kept)
-    } catch (thrown) {
-      this.logHookFailure(thrown, 'persistConnectionContext')
-    }
+    callLogging(this, error)
+    this.observers?.requestEnd(this.session, error)
+    if (!this.tunnel) persistContext(this)
   }
 
   private endAttempt(at: number): void {
@@ -694,60 +654,21 @@ export class ProxyExchange<Ctx>
     if (attempt === null) return
     this.openAttempt = null
     attempt.endedAt = at
-    if (this.lease !== null) this.releaseLease(outcomeOf(attempt, this.leaseLatencyMs))
+    this.releaseLease(attempt)
     this.observers?.attemptEnd(this.session, attempt)
   }
 
-  private releaseLease(outcome: PeerOutcome): void {
+  /** Tells whoever chose the peer how it went; without an attempt, that the peer was not used. */
+  private releaseLease(attempt: Attempt | null): void {
     const { lease } = this
+    if (lease === null) return
     this.lease = null
-    this.leaseLatencyMs = -1
     try {
-      lease?.release(outcome)
+      if (attempt === null) lease.giveBack()
+      else lease.release(attempt)
     } catch (thrown) {
-      this.logHookFailure(thrown, 'release of the lease')
+      logHookFailure(this.proxy, thrown, 'release of the lease')
     }
-  }
-
-  private logError(error: ProxyError): void {
-    const { session, proxy } = this
-    if (this.isSuppressed(error)) return
-    const fields = {
-      request: this.summary(),
-      attempts: session.record.attempts.length,
-      peer: String(this.peer ?? '-'),
-      error,
-    }
-    if (error.source === 'downstream') proxy.logger.info('Client ended its request', fields)
-    else proxy.logger.error('Request failed', fields)
-  }
-
-  private isSuppressed(error: ProxyError): boolean {
-    const { app, session, ctx } = this
-    if (app.suppressErrorLog === undefined || !this.hasCtx) return false
-    try {
-      return answerAtOnce(app.suppressErrorLog(session, error, ctx), 'suppressErrorLog') === true
-    } catch (thrown) {
-      this.logHookFailure(thrown, 'suppressErrorLog')
-      return false
-    }
-  }
-
-  private summary(): string {
-    const { app, session, ctx } = this
-    if (app.requestSummary !== undefined && this.hasCtx) {
-      try {
-        return String(answerAtOnce(app.requestSummary(session, ctx), 'requestSummary'))
-      } catch (thrown) {
-        this.logHookFailure(thrown, 'requestSummary')
-      }
-    }
-    const { method, path, host } = session.request
-    return `${method} ${path}, Host: ${host ?? '-'}`
-  }
-
-  private logHookFailure(thrown: unknown, phase: string): void {
-    this.proxy.logger.error('A hook failed after the request had ended', { phase, error: thrown })
   }
 
   /** The time, where somebody will look at it. */
@@ -796,16 +717,4 @@ export class ProxyExchange<Ctx>
 /** True when an attempt ended before anything was sent: trying elsewhere adds no load to an upstream. */
 function nothingSent(upstream: ClientSession | null): boolean {
   return upstream === null || !upstream.requestSent
-}
-
-function isLeased(origin: PeerAddress): origin is LeasedAddress {
-  return typeof origin === 'object' && typeof (origin as LeasedAddress).release === 'function'
-}
-
-/** What an attempt says of its peer. A gateway's statuses mean that nobody behind it could serve. */
-function outcomeOf(attempt: Attempt, latencyMs: number): PeerOutcome {
-  const { status, error } = attempt
-  const ok = error === undefined && (status < 502 || status > 504)
-  const outcome = { ok, source: error?.source ?? 'upstream' } as const
-  return latencyMs < 0 ? outcome : { ...outcome, latencyMs }
 }
