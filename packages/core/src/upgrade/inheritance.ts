@@ -45,7 +45,13 @@ export class Inheritance {
   readonly #waiting: Waiting[] = []
   readonly #backlogs: number[] = []
   readonly #ended: PromiseWithResolvers<void> = Promise.withResolvers()
-  readonly #onMessage = (message: unknown, handle: unknown) => this.#receive(message, handle)
+  readonly #onMessage = (message: unknown, handle: unknown) => {
+    try {
+      this.#receive(message, handle)
+    } catch (cause) {
+      this.fail(new Error('The old server, perhaps of another version, cannot be understood', { cause }))
+    }
+  }
   readonly #onDisconnect = () => this.fail(new Error('The old server, or its helper, went away'))
   #parkedCount = 0
   #busyCount = 0
@@ -189,7 +195,8 @@ export class Inheritance {
   /** No word came: the old server is asked. One that is gone, or drains, has left everything to this one. */
   async #isAbandoned(path: string): Promise<boolean> {
     await new Promise((settled) => setTimeout(settled, SETTLE_MS))
-    const answer = await pingUpgrade(path).catch(() => undefined)
+    // If nobody can tell, it is left to the one that has served so far.
+    const answer = await pingUpgrade(path).catch((): 'silent' => 'silent')
     const isOldInCharge = answer === 'silent' || answer?.draining === false
     this.#logger.warn('The old server did not confirm the upgrade', { isOldInCharge })
     return !isOldInCharge

@@ -85,7 +85,11 @@ export class UpgradeHost {
     } finally {
       process.umask(umask)
     }
-    await promise
+    try {
+      await promise
+    } catch (cause) {
+      throw new Error(`Cannot listen on upgrade_sock: ${(cause as Error).message}`, { cause })
+    }
     server.removeListener('error', reject)
     server.on('error', (error) => this.#owner.logger.warn('Cannot accept on upgrade_sock', { error }))
     try {
