@@ -361,6 +361,8 @@ export class LoadBalancer implements BackgroundTask {
   async #updateLoop(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#updateAlarm.wait(this.#updater.nextDelayMs, signal)
+      // One that the user asked for may have read its source before the change that rang: it does not count.
+      await this.#updating?.catch(() => {})
       if (!signal.aborted) await this.#updateQuietly(signal)
     }
   }

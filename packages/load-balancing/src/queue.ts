@@ -49,7 +49,8 @@ export class WaitQueue {
       if (!hasRoom()) return
       try {
         const lease = acquire(waiter)
-        if (lease !== undefined) waiter.settle(lease)
+        // Its `accept`, or a listener, may have ended its wait meanwhile: then nobody takes the lease.
+        if (lease !== undefined && !waiter.settle(lease)) lease.release()
       } catch (error) {
         // The waiter's own `accept` threw: its problem, not that of whoever released.
         waiter.fail(error)
@@ -94,7 +95,7 @@ class Waiter implements TimerOwner, WaiterRequest {
     this.#reject = reject
     this.#timer.arm(timeoutMs)
     this.#timer.ref()
-    this.#onAbort = () => this.settle('aborted')
+    this.#onAbort = () => void this.settle('aborted')
     options?.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
@@ -102,9 +103,11 @@ class Waiter implements TimerOwner, WaiterRequest {
     this.settle('queue-timeout')
   }
 
-  settle(result: Lease | Refusal): void {
-    this.#leave()
+  /** Ends the wait; false if it has ended already, and the result went nowhere. */
+  settle(result: Lease | Refusal): boolean {
+    const isWaiting = this.#leave()
     this.#resolve(result)
+    return isWaiting
   }
 
   fail(error: unknown): void {
@@ -112,9 +115,9 @@ class Waiter implements TimerOwner, WaiterRequest {
     this.#reject(error)
   }
 
-  #leave(): void {
-    this.#queue.delete(this)
+  #leave(): boolean {
     this.#timer.cancel()
     this.options?.signal?.removeEventListener('abort', this.#onAbort)
+    return this.#queue.delete(this)
   }
 }

@@ -141,6 +141,24 @@ test('a waiting request whose accept throws fails alone, and not the one that re
   expect(await fine).toBeTypeOf('object')
 })
 
+test('a waiting request that ends its own wait while it is served takes no lease', async () => {
+  const balancer = LoadBalancer.fromAddresses(addresses(1), roundRobin(), { inFlightMax: 1 })
+  const held = balancer.acquire()
+  const controller = new AbortController()
+  const leaving = balancer.acquireOrWait(undefined, {
+    signal: controller.signal,
+    accept: (_backend, eligible) => {
+      if (eligible) controller.abort()
+      return eligible
+    },
+  })
+  const next = balancer.acquireOrWait()
+  held?.release()
+  expect(await leaving).toBe('aborted')
+  expect(await next).toMatchObject({ held: true })
+  expect(balancer.summary().backends[0]?.inFlight).toBe(1)
+})
+
 test('connections are capped for each backend', () => {
   const balancer = LoadBalancer.fromAddresses(addresses(2), roundRobin(), { connectionsMax: 2 })
   const [first, second] = balancer.backends as [Backend, Backend]

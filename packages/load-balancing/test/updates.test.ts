@@ -294,6 +294,39 @@ describe('the background service', () => {
     expect(unwatch).toHaveBeenCalledTimes(1)
   })
 
+  test('a change that comes while an update of the user’s runs is not lost', async () => {
+    let change = () => {}
+    let count = 1
+    const source = Promise.withResolvers<void>()
+    const discovery: Discovery = {
+      discover: async () => {
+        const backends = addresses(count) // read now, told later
+        if (count === 2) await source.promise
+        return { backends }
+      },
+      watch: (changed) => {
+        change = changed
+        return () => {}
+      },
+    }
+    const balancer = new LoadBalancer(discovery, roundRobin())
+    const { ready, ended, stop } = run(balancer)
+    await ready
+    const updated = Promise.withResolvers<void>()
+    balancer.subscribe(() => balancer.backends.length === 3 && updated.resolve())
+    count = 2
+    const mine = balancer.update()
+    count = 3
+    change()
+    await new Promise(setImmediate)
+    source.resolve()
+    await mine
+    await updated.promise
+    expect(balancer.backends).toHaveLength(3)
+    stop()
+    await ended
+  })
+
   test('starts serving although the first discovery fails', async () => {
     const balancer = new LoadBalancer(() => Promise.reject(new Error('no')), roundRobin())
     const failed = vi.fn()
