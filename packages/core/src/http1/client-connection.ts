@@ -1,5 +1,6 @@
-import type { OnReadOpts, Socket } from 'node:net'
+import { type OnReadOpts, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import { fromSystemError, isProxyError, ProxyError, peerError, type RetryDecision } from '@cirque/error'
 import {
   bodylessStatus,
@@ -666,12 +667,16 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
 
   private close(): void {
     if (this.state === 'closed') return
+    const cut = this.state === 'tunnel' && !this.requestEnded
     this.state = 'closed'
     this.text = ''
     this.parser = null
     this.readTimer.cancel()
     this.writeTimer?.cancel()
-    this.socket?.destroy()
+    const { socket } = this
+    // In a tunnel an orderly end is the client's own: only a reset says that it was cut.
+    if (cut && isTcp(socket) && !socket.destroyed) socket.resetAndDestroy()
+    else socket?.destroy()
     this.owner.onConnectionClosed(this)
   }
 
@@ -701,6 +706,11 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     if (bytesTaken(socket) !== this.takenAtArm) this.armWriteTimer()
     else this.fail(peerError('WRITE_TIMEOUT', 'upstream', `Upstream took nothing for ${writeTimeoutMs} ms`))
   }
+}
+
+/** True for what can be reset: a Unix socket cannot, and TLS says by itself that it was cut. */
+function isTcp(socket: Duplex | null): socket is Socket {
+  return socket instanceof Socket && !(socket instanceof TLSSocket) && socket.remoteFamily !== undefined
 }
 
 /** Whether a request asks for a 100 before its body. */

@@ -110,7 +110,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   }
 
   pauseRequestBody(): void {
-    if (!this.flowing) return
+    // The timer may be the next request's already.
+    if (!this.flowing || this.closed) return
     this.flowing = false
     this.connection.cancelBodyTimer()
   }
@@ -405,7 +406,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     if (this.closed) return
     this.closed = true
     this.text = ''
-    // Where the end of the connection is the end of the body, only a reset tells a cut from a whole one.
-    this.connection.destroy(error, this.framing === 'until-close' && !this.responseEnded)
+    // Where the end of the connection is the end of the data, only a reset tells a cut from a whole.
+    const open = this.framing === 'until-close' || this.framing === 'tunnel'
+    this.connection.destroy(error, open && !this.responseEnded)
   }
 }
