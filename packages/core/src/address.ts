@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6, SocketAddress } from 'node:net'
+import { inspect } from 'node:util'
 
 /** A TCP address: an IP literal or a host name, and a port. */
 export interface TcpAddress {
@@ -79,7 +80,11 @@ function parseAndKeep(text: string, known: Address | undefined): Address {
 }
 
 function parse(given: string): Address {
-  if (typeof given !== 'string') throw new TypeError(`Expected an address string, received ${typeof given}`)
+  if (typeof given !== 'string') {
+    throw new TypeError(
+      `Expected an address such as "127.0.0.1:8080", received ${inspect(given, { depth: 0 })}`,
+    )
+  }
   if (given.length > TEXT_CHARACTERS_MAX) throw invalid(given, 'it is too long')
   const text = copy(given)
   return Object.freeze(text.startsWith('unix:') ? parseUnix(text) : parseTcp(text))
@@ -108,6 +113,7 @@ function parseTcp(text: string): TcpAddress {
     return { kind: 'tcp', host, port, text: `[${host}]:${port}` }
   }
   if (colon === -1) throw invalid(text, 'the port is missing: host:port, [ipv6]:port or unix:/path')
+  if (text.includes('://')) throw invalid(text, 'it is a URL; give host:port, [ipv6]:port or unix:/path')
   if (text.indexOf(':') !== colon) throw invalid(text, 'an IPv6 address needs brackets: [ipv6]:port')
   const host = checkHost(text, text.slice(0, colon).toLowerCase())
   const port = parsePort(text, text.slice(colon + 1))

@@ -39,7 +39,7 @@ export const CONFIGURATION_KEYS: readonly ConfigurationKey[] = [
   key('client_bind_to_ipv6', 'clientBindToIpv6', Object.freeze([]), addresses(isIPv6, 'IPv6')),
   key('upstream_keepalive_pool_size', 'upstreamKeepalivePoolSize', 1_024, wholeNumber(0, 10_000_000)),
   key('upstream_debug_ssl_keylog', 'upstreamDebugSslKeylog', false, boolean),
-  key('max_retries', 'maxRetries', 16, wholeNumber(1, 1000)),
+  key('max_retries', 'maxRetries', 16, wholeNumber(1, 100)),
   key('app', 'app', undefined, (value) => value),
 ]
 

@@ -16,6 +16,7 @@ import {
 } from './http1/client-connection.ts'
 import { Http2ClientPool, type Http2PoolOwner } from './http2/client-pool.ts'
 import { type Logger, silentLogger } from './logger.ts'
+import { nameHint } from './nearest-name.ts'
 import type { HttpPeer } from './peer.ts'
 import { TlsSessionCache } from './tls/session-cache.ts'
 
@@ -137,7 +138,9 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
    */
   constructor(options: ConnectorOptions = {}) {
     for (const name of Object.keys(options)) {
-      if (!OPTION_NAMES.has(name)) throw new TypeError(`Unknown connector option "${name}"`)
+      if (!OPTION_NAMES.has(name)) {
+        throw new TypeError(`Unknown connector option "${name}"${nameHint(name, OPTION_NAMES)}`)
+      }
     }
     const {
       keepalivePoolSize = 1_024,

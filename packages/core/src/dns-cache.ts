@@ -1,6 +1,7 @@
 import { lookup, Resolver } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { timeout } from '@cirque/timeout'
+import { nameHint } from './nearest-name.ts'
 
 /** One resolved address. */
 export interface ResolvedAddress {
@@ -71,7 +72,11 @@ export class DnsCache {
     const given = Object.entries(numbers).filter(([, value]) => value !== undefined)
     this.#options = { ...DEFAULTS, ...Object.fromEntries(given) }
     for (const [name, value] of Object.entries(this.#options)) {
-      if (!Object.hasOwn(DEFAULTS, name)) throw new TypeError(`Unknown DNS cache option "${name}"`)
+      if (!Object.hasOwn(DEFAULTS, name)) {
+        throw new TypeError(
+          `Unknown DNS cache option "${name}"${nameHint(name, ['resolve', ...Object.keys(DEFAULTS)])}`,
+        )
+      }
       const least = name === 'entriesMax' || name === 'resolveTimeoutMs' ? 1 : 0
       if (!Number.isInteger(value) || value < least || value > INTEGER_MAX) {
         throw new RangeError(

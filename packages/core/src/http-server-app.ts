@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { inspect } from 'node:util'
 import { isProxyError, ProxyError, statusForError } from '@cirque/error'
 import type { RequestHeadParser } from '@cirque/http'
 import {
@@ -133,6 +134,8 @@ export function serveHttp(
   options: ServeHttpOptions = {},
   onError?: ServeHttpErrorListener,
 ): HttpServerApp {
+  if (typeof serve !== 'function')
+    throw new TypeError(`Expected a handler function, received ${inspect(serve)}`)
   const { modules: builders, ...serverOptions } = options
   const modules = new HttpModules(builders)
   const fail = (session: HttpSession, thrown: unknown) => {

@@ -1,4 +1,5 @@
 import type { HttpProfile } from '@cirque/http'
+import { nameHint } from './nearest-name.ts'
 
 /** How an HTTP service treats its clients. Every bound has a default; 0 means "none" only where it says so. */
 export interface HttpServerOptions {
@@ -110,7 +111,9 @@ const INTEGER_MAX = 2 ** 31 - 1
  */
 export function resolveHttpServerOptions(options: HttpServerOptions = {}): ResolvedHttpServerOptions {
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(DEFAULTS, name)) throw new TypeError(`Unknown HTTP server option "${name}"`)
+    if (!Object.hasOwn(DEFAULTS, name)) {
+      throw new TypeError(`Unknown HTTP server option "${name}"${nameHint(name, Object.keys(DEFAULTS))}`)
+    }
     if (value === undefined) continue
     const expected = typeof DEFAULTS[name as keyof ResolvedHttpServerOptions]
     if (typeof value !== expected) {

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { type Address, parseAddress } from './address.ts'
+import { nameHint } from './nearest-name.ts'
 import {
   type ProxyProtocolOptions,
   type ProxyProtocolPlan,
@@ -136,7 +137,12 @@ function boolean(name: string, value: boolean): boolean {
 
 /** Throws for an option nobody would read. */
 export function rejectUnknown(options: object, keys: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`Expected the options of ${where} to be an object, received ${inspect(options)}`)
+  }
   for (const key of Object.keys(options)) {
-    if (!keys.includes(key)) throw new TypeError(`Unknown option ${inspect(key)} of ${where}`)
+    if (!keys.includes(key)) {
+      throw new TypeError(`Unknown option ${inspect(key)} of ${where}${nameHint(key, keys)}`)
+    }
   }
 }

@@ -1,5 +1,6 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
+import { inspect } from 'node:util'
 import type { Address } from './address.ts'
 import { Listener } from './listener.ts'
 import { ClientCounts, clientOf } from './listener-limits.ts'
@@ -153,6 +154,10 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
 
   /** Adds a TCP listener with TLS. Files are read and certificates checked now. */
   addTls(address: string, tls: TlsListenerOptions, options: TcpListenerOptions = {}): this {
+    // Without this a forgotten argument would make a listener that speaks cleartext.
+    if (typeof tls !== 'object' || tls === null) {
+      throw new TypeError(`Expected the TLS options of ${address} to be an object, received ${inspect(tls)}`)
+    }
     return this.addListener({ address, tls, tcp: options })
   }
 

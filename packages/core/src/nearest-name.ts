@@ -1,9 +1,16 @@
+/** Shortest beginning of a name that is taken for the name, in characters. */
+const PREFIX_CHARACTERS_MIN = 4
+
+/** Longest name that is looked at: nobody mistypes a longer one, and the distance is quadratic. */
+const NAME_CHARACTERS_MAX = 64
+
 /**
  * The one of `names` that `name` was probably meant to be: at most a third of its letters away, counting
- * insertions, deletions, substitutions and swapped neighbours. `undefined` if none is near.
+ * insertions, deletions, substitutions and swapped neighbours; else one that begins with it, as `gracePeriod` is
+ * the beginning of `gracePeriodSeconds`. `undefined` if none is near.
  */
 export function nearestName(name: string, names: readonly string[]): string | undefined {
-  if (name.length > 64) return undefined // nobody's typing mistake, and the distance is quadratic
+  if (name.length > NAME_CHARACTERS_MAX) return undefined
   let nearest: string | undefined
   let least = Math.max(1, Math.floor(name.length / 3)) + 1
   for (const candidate of names) {
@@ -12,7 +19,15 @@ export function nearestName(name: string, names: readonly string[]): string | un
     least = distance
     nearest = candidate
   }
-  return nearest
+  if (nearest !== undefined || name.length < PREFIX_CHARACTERS_MIN) return nearest
+  return names.find((candidate) => candidate.toLowerCase().startsWith(name.toLowerCase()))
+}
+
+/** The end of a message about an unknown name: what was probably meant, or else all there is. */
+export function nameHint(name: string, names: Iterable<string>): string {
+  const known = [...names]
+  const nearest = nearestName(name, known)
+  return nearest === undefined ? `; known are ${known.join(', ')}` : `; did you mean "${nearest}"?`
 }
 
 /** Optimal string alignment distance, three rows at a time. */

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { inspect } from 'node:util'
 import { isFieldValue, isToken } from '@cirque/http'
 import type { Dispatcher } from 'undici'
 import { type Address, parseAddress } from './address.ts'
+import { nameHint } from './nearest-name.ts'
 import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
 import { writeProxyHeader } from './proxy-protocol/write-header.ts'
 
@@ -212,7 +214,9 @@ function toAddress(address: PeerAddress): Address | undefined {
     if (typeof address.address === 'string') return parseAddress(address.address)
     if (typeof address.address === 'object' && address.address !== null) return address.address
   }
-  throw new TypeError(`A peer's address must be a string, an Address or a backend, not ${String(address)}`)
+  throw new TypeError(
+    `Expected a peer's address such as "127.0.0.1:8080", an Address or a backend, received ${inspect(address, { depth: 0 })}`,
+  )
 }
 
 function isIpLiteral(host: string): boolean {
@@ -257,12 +261,16 @@ const CHECKS: { readonly [name: string]: (name: string, value: unknown) => void 
 }
 
 function prepare(options: HttpPeerOptions): Prepared {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`Expected the options of a peer to be an object, received ${inspect(options)}`)
+  }
   const known = prepared.get(options)
   if (known !== undefined) return known
   const resolved: Record<string, unknown> = { ...DEFAULTS }
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(CHECKS, name) ? CHECKS[name] : undefined
-    if (check === undefined) throw new TypeError(`Unknown peer option "${name}"`)
+    if (check === undefined)
+      throw new TypeError(`Unknown peer option "${name}"${nameHint(name, Object.keys(CHECKS))}`)
     if (value === undefined) continue
     check(name, value)
     resolved[name] = value

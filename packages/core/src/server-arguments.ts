@@ -115,6 +115,6 @@ function readFlag(argument: string): { letters: string; value: string | undefine
 function unknown(argument: string): ServerArgumentsError {
   const kind = argument.startsWith('-') ? 'flag' : 'argument'
   const near = argument.startsWith('--') ? nearestName(argument, Object.keys(LONG)) : undefined
-  const hint = near === undefined ? '' : `; did you mean "${near}"?`
+  const hint = near === undefined ? '.' : `; did you mean "${near}"?`
   return new ServerArgumentsError(`Unknown ${kind} ${JSON.stringify(argument.slice(0, 100))}${hint} ${USAGE}`)
 }

@@ -4,6 +4,7 @@ import {
   loadConfiguration,
   type ServerConfiguration,
 } from './configuration.ts'
+import { rejectUnknown } from './listener-options.ts'
 import { type FileLogger, type Logger, openFileLogger, stderrLogger } from './logger.ts'
 import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
 import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'
@@ -90,6 +91,7 @@ export class Server {
    * @throws {ConfigurationError} If a setting is wrong; it names all that are.
    */
   constructor(options: ServerOptions = {}) {
+    rejectUnknown(options, ['argv', 'configuration', 'logger'], 'the server')
     this.arguments = readArguments(options)
     this.#base = createConfiguration(options.configuration)
     this.configuration =

@@ -26,7 +26,12 @@ export class ServiceGraph {
   add(service: Service): ServiceHandle {
     this.assertOpen()
     for (const method of ['start', 'drain', 'destroy'] as const) {
-      if (typeof service?.[method] !== 'function') throw new TypeError(`A service needs a method ${method}()`)
+      if (typeof service?.[method] === 'function') continue
+      const hasOne =
+        typeof (service as { backgroundService?: unknown } | null)?.backgroundService === 'function'
+      throw new TypeError(
+        `A service needs a method ${method}()${hasOne ? '; give what backgroundService() returns' : ''}`,
+      )
     }
     if (typeof service.name !== 'string' || service.name === '') throw new TypeError('A service needs a name')
     if (this.#nodes.some((node) => node.service === service)) {

@@ -61,7 +61,7 @@ test.each([
   ['a b:80', 'cannot be part of a host name'],
   ['bücher.example:80', 'cannot be part of a host name'],
   ['a\0b:80', 'cannot be part of a host name'],
-  ['http://a:80', 'needs brackets'],
+  ['http://a:80', 'it is a URL'],
   ['1.2.3.4:0', 'port 0'],
   ['unix:relative', 'must be absolute'],
   ['unix:/a/', 'names a directory'],

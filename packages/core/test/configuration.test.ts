@@ -112,7 +112,7 @@ test('names every mistake at once, with line, column and the nearest name', () =
       proxy.yaml:1:10: "version": expected 1, received 2: only format 1 exists
       proxy.yaml:2:10: "threads": expected 1, received 4: this version serves from one thread
       proxy.yaml:3:1: "grace_perod_seconds": unknown key; did you mean "grace_period_seconds"?
-      proxy.yaml:4:14: "max_retries": expected a whole number from 1 to 1000, received 'many'
+      proxy.yaml:4:14: "max_retries": expected a whole number from 1 to 100, received 'many'
       proxy.yaml:5:10: "pid_file": expected a path, received null
       proxy.yaml:6:1: "user": needs "group" as well, or the process would keep the groups it has
       proxy.yaml:7:1: "foo": unknown key; keys of your own go under "app""

@@ -564,6 +564,7 @@ test('refuses what makes no sense at construction', async () => {
     "Unknown option 'max'",
   )
   const service = new ListeningService('x', app)
+  expect(() => service.addTls('127.0.0.1:0', undefined as never)).toThrow('TLS options of 127.0.0.1:0')
   expect(() => service.addUnix('relative.sock')).toThrow('must be absolute')
   expect(() => service.addUnix('/tmp/x.sock', { mode: 0o1777 })).toThrow(RangeError)
   expect(() => service.addListener({ address: 'unix:/tmp/x', tcp: {} })).toThrow('takes no "tcp" options')

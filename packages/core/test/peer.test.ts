@@ -55,6 +55,10 @@ test('times are bounded integers of milliseconds', () => {
 
 test('an unknown option is refused, one that every object inherits too', () => {
   expect(peer({ timeout: 1 })).toThrow('Unknown peer option "timeout"')
+  expect(peer({ tsl: true })).toThrow('Unknown peer option "tsl"; did you mean "tls"?')
+  expect(peer({ connectTimeout: 1 })).toThrow('did you mean "connectTimeoutMs"?')
+  expect(peer({ rejectUnauthorized: false })).toThrow('known are tls, sni, verifyCertificate,')
+  expect(() => new HttpPeer('a:80', true as never)).toThrow('options of a peer to be an object')
   expect(peer({ constructor: 1 })).toThrow('Unknown peer option "constructor"')
   expect(peer(JSON.parse('{"__proto__": 1}'))).toThrow('Unknown peer option "__proto__"')
 })

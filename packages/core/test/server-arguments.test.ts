@@ -17,7 +17,7 @@ test.each([
 
 test.each([
   [['--tset'], 'Unknown flag "--tset"; did you mean "--test"?'],
-  [['--zzzzzz'], 'Unknown flag "--zzzzzz" Usage'],
+  [['--zzzzzz'], 'Unknown flag "--zzzzzz". Usage'],
   [['-x'], 'Unknown flag "-x"'],
   [['-ctx'], 'Unknown flag "-ctx"'],
   [['file'], 'Unknown argument "file"'],

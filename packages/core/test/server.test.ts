@@ -266,6 +266,7 @@ test('the command line and the configuration come together', () => {
   const parsed = { conf: undefined, daemon: false, test: true, upgrade: false }
   expect(embedded({ argv: parsed }).arguments).toBe(parsed)
   expect(() => embedded({ argv: ['-c', '/nowhere.yaml'] })).toThrow('/nowhere.yaml: cannot be read')
+  expect(() => new Server({ args: false } as ServerOptions)).toThrow('did you mean "argv"?')
   expect(() => embedded({ configuration: { maxRetries: 0 } })).toThrow(
     '"maxRetries": expected a whole number',
   )

@@ -124,3 +124,8 @@ test('refuses what is no service, a second adding, foreign handles, and changes 
   expect(() => graph.add({ name: 'late', ...idle })).toThrow('The server has started')
   expect(() => handle.addDependency(handle)).toThrow('The server has started')
 })
+
+test('an object that has its service elsewhere is refused with the way to it', () => {
+  const balancer = { name: 'x', start: () => undefined, backgroundService: () => undefined }
+  expect(() => new ServiceGraph().add(balancer as never)).toThrow('give what backgroundService() returns')
+})

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
 import { connect, createServer, type Server, type TlsOptions } from 'node:tls'
 import { expect, test } from 'vitest'
 import {
@@ -168,4 +168,24 @@ test('a peer that is not verified is logged once', async () => {
       { peer: `127.0.0.1:${port} (TLS, SNI wrong.example)` },
     ],
   ])
+})
+
+test('a peer that answers a handshake in cleartext is named as one', async () => {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const connector = new Connector()
+  const session = connector.session(new HttpPeer(`127.0.0.1:${port}`, { tls: true }))
+  await expect(session).rejects.toMatchObject({
+    code: 'TLS_HANDSHAKE_FAILED',
+    message: expect.stringContaining('does not seem to speak TLS'),
+    source: 'upstream',
+    retry: 'allowed',
+  })
+  connector.close()
+  server.close()
+  await once(server, 'close')
 })

@@ -1,3 +1,4 @@
+import { nameHint } from '../nearest-name.ts'
 import { CONTENT_CODINGS, type ContentCoding } from './content-coding.ts'
 
 /** Options of `responseCompression`. */
@@ -90,7 +91,9 @@ export function compressionSettings(
   compressible: (type: string) => boolean,
 ): CompressionSettings {
   for (const name of Object.keys(options)) {
-    if (!OPTION_NAMES.has(name)) throw new TypeError(`Unknown compression option "${name}"`)
+    if (!OPTION_NAMES.has(name)) {
+      throw new TypeError(`Unknown compression option "${name}"${nameHint(name, OPTION_NAMES)}`)
+    }
   }
   const { preference = ['zstd', 'br', 'gzip'], flush = 'unknown-length' } = options
   if (

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import { inspect } from 'node:util'
+import { nameHint } from '../nearest-name.ts'
 import { PROXY_HEADER_BYTES_MAX_DEFAULT } from './read-header.ts'
 
 /** How a listener takes PROXY protocol headers; option `proxyProtocol` of any listener. */
@@ -46,7 +47,9 @@ export function planProxyProtocol(options: ProxyProtocolOptions, isUnix: boolean
     throw new TypeError(`Expected proxyProtocol to be an object, received ${inspect(options)}`)
   }
   for (const key of Object.keys(options)) {
-    if (!KEYS.includes(key)) throw new TypeError(`Unknown option ${inspect(key)} of proxyProtocol`)
+    if (!KEYS.includes(key)) {
+      throw new TypeError(`Unknown option ${inspect(key)} of proxyProtocol${nameHint(key, KEYS)}`)
+    }
   }
   const { trusted, required = true, timeoutMs = 5000, versions = [1, 2] } = options
   const { headerBytesMax = PROXY_HEADER_BYTES_MAX_DEFAULT } = options

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import { integer } from '../listener-options.ts'
+import { nameHint } from '../nearest-name.ts'
 import { type CertificateFacts, certificateFacts } from './certificate-facts.ts'
 
 /** What is asked of clients: a certificate, and from whom. */
@@ -45,7 +46,9 @@ const KEYS: readonly string[] = ['mode', 'ca', 'caFile', 'crl', 'verify', 'verif
 /** Checks what was given. @throws {TypeError | RangeError} */
 export function planClientCertificates(options: ClientCertificates, where: string): ClientPolicy {
   for (const key of Object.keys(options)) {
-    if (!KEYS.includes(key)) throw new TypeError(`Unknown option "${key}" of clientCertificates of ${where}`)
+    if (!KEYS.includes(key)) {
+      throw new TypeError(`Unknown option "${key}" of clientCertificates of ${where}${nameHint(key, KEYS)}`)
+    }
   }
   const { mode, ca, caFile, crl, verify } = options
   if (mode !== 'require' && mode !== 'optional') {

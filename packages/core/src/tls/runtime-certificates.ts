@@ -1,5 +1,6 @@
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { integer } from '../listener-options.ts'
+import { nameHint } from '../nearest-name.ts'
 import { checkIdentity, type TlsIdentity } from './identity.ts'
 
 /**
@@ -62,7 +63,9 @@ export class RuntimeCertificates {
   /** @throws {TypeError | RangeError} If an option is unknown or out of bounds. */
   constructor(load: LoadCertificate, base: SecureContextOptions, options: RuntimeCertificateOptions = {}) {
     for (const key of Object.keys(options)) {
-      if (!OPTION_KEYS.includes(key)) throw new TypeError(`Unknown option "${key}" of runtimeCertificates`)
+      if (!OPTION_KEYS.includes(key)) {
+        throw new TypeError(`Unknown option "${key}" of runtimeCertificates${nameHint(key, OPTION_KEYS)}`)
+      }
     }
     this.#load = load
     this.#base = base
