@@ -8,28 +8,16 @@ import { rejectUnknown } from './listener-options.ts'
 import { type FileLogger, type Logger, openFileLogger, stderrLogger } from './logger.ts'
 import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
 import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'
+import { ServerLife } from './server-life.ts'
 import type { ServerPhase } from './server-phase.ts'
-import { dropPrivileges, removePidFile, writePidFile } from './server-process.ts'
 import { changedKeys } from './server-reload.ts'
 import { checkRuntime } from './server-runtime.ts'
 import { installSignals } from './server-signals.ts'
-import {
-  assertNobodyServes,
-  collectHandOver,
-  importStates,
-  lingerAfterHandOver,
-  releaseListeners,
-  removeSurplusFiles,
-} from './server-upgrade.ts'
-import { type ShutdownKind, Urgency, waitFor } from './server-urgency.ts'
-import type { InheritedListener, Service } from './service.ts'
+import { type ShutdownKind, Urgency } from './server-urgency.ts'
+import type { Service } from './service.ts'
 import { ServiceGraph, type ServiceHandle } from './service-graph.ts'
-import { type ListenerSource, ServiceRunner } from './service-runner.ts'
-import { activatedListeners, notifySystemd, warnOfUnclaimed } from './systemd.ts'
-import { Inheritance } from './upgrade/inheritance.ts'
 import { launchSuccessor } from './upgrade/launch.ts'
-import { claimSuccession, isSuccessor, reportSuccession } from './upgrade/successor.ts'
-import { UpgradeHost } from './upgrade/upgrade-host.ts'
+import { isSuccessor, reportSuccession } from './upgrade/successor.ts'
 
 /** Options of a {@link Server}. */
 export interface ServerOptions {
@@ -78,12 +66,7 @@ export class Server {
   #logger: Logger
   #phase: ServerPhase = 'setup'
   #hasRun = false
-  #generation = 1
-  #host: UpgradeHost | undefined
-  /** The one that systemd knows, and whose end is the end of the service. */
-  #isMainProcess = false
-  /** Resolves with a promise for the last connection, wrapped so that it is not waited for, at the hand-over. */
-  readonly #handedOver: PromiseWithResolvers<{ released: Promise<void> }> = Promise.withResolvers()
+  #life: ServerLife | undefined
   #reloading: Promise<void> | undefined
 
   /**
@@ -112,7 +95,7 @@ export class Server {
 
   /** 1, or one more than that of the server this one took over from. */
   get generation(): number {
-    return this.#generation
+    return this.#life?.generation ?? 1
   }
 
   /** Calls `listener` with every phase from now on, synchronously. Returns a function that ends that. */
@@ -272,12 +255,10 @@ export class Server {
 
   async #run(options: RunOptions, onLogFile: (logger: FileLogger) => void): Promise<void> {
     this.#begin()
-    const { configuration } = this
     const removeSignals = options.signals === true ? this.#installSignals() : undefined
     const onAbort = () => this.shutdown(options.signal?.reason === 'fast' ? 'fast' : 'graceful')
     options.signal?.addEventListener('abort', onAbort)
     if (options.signal?.aborted === true) onAbort()
-    let hasPidFile = false
     try {
       this.#setPhase('bootstrap')
       if (this.arguments.test) {
@@ -286,13 +267,15 @@ export class Server {
       }
       this.#bootstrap(onLogFile)
       this.#setPhase('bootstrap-complete')
-      await this.#serve(() => {
-        hasPidFile = this.#writePidFile()
+      this.#life = new ServerLife({
+        configuration: this.configuration,
+        logger: this.#logger,
+        nodes: this.#graph.nodes,
+        urgency: this.#urgency,
+        onPhase: (phase) => this.#setPhase(phase),
       })
+      await this.#life.run()
     } finally {
-      // After a hand-over the files are the successor's, or about to be.
-      const isOurs = this.#host?.isCommitted !== true
-      if (hasPidFile && isOurs && configuration.pidFile !== undefined) removePidFile(configuration.pidFile)
       options.signal?.removeEventListener('abort', onAbort)
       removeSignals?.()
       this.#setPhase('terminated')
@@ -313,7 +296,7 @@ export class Server {
   #armUpgrade(): boolean {
     if (this.configuration.upgradeSock === undefined) return false
     this.#logger.info('Signal received', { signal: 'SIGQUIT', action: 'hand over to the next new server' })
-    this.#host?.arm()
+    this.#life?.armUpgrade()
     return true
   }
 
@@ -332,163 +315,6 @@ export class Server {
     }
     if (workingDirectory !== undefined) process.chdir(workingDirectory)
     for (const finding of checkRuntime()) this.#logger.warn(finding.message, { code: finding.code })
-  }
-
-  /** Start, run, stop. A failure to start is thrown after the stop; one caused by a shutdown is not thrown. */
-  async #serve(writePidFile: () => void): Promise<void> {
-    const { upgradeSock } = this.configuration
-    let failure: { readonly error: unknown } | undefined
-    let inheritance: Inheritance | undefined
-    let runner: ServiceRunner | undefined
-    try {
-      if (claimSuccession()) inheritance = this.#inherit()
-      else if (upgradeSock !== undefined) await assertNobodyServes(upgradeSock)
-      const source: ListenerSource | undefined = inheritance ?? activatedListeners()
-      runner = new ServiceRunner(this.#graph.nodes, this.configuration, this.#logger, source)
-      if (this.#urgency.level === 0) {
-        const started =
-          inheritance === undefined
-            ? this.#start(runner, writePidFile)
-            : this.#takeOver(runner, inheritance, writePidFile)
-        await Promise.race([started, this.#urgency.reached(1)])
-      }
-      if (this.#urgency.level === 0) await this.#serveOn()
-    } catch (error) {
-      if (this.#urgency.level === 0) failure = { error }
-    }
-    if (inheritance !== undefined) {
-      inheritance.fail(
-        new Error(failure === undefined ? 'It was told to end' : (failure.error as Error).message),
-      )
-    }
-    this.#host?.unpublish()
-    if (this.#isMainProcess && this.#host?.isCommitted !== true)
-      void notifySystemd('STOPPING=1', false, this.#logger)
-    if (runner !== undefined)
-      await this.#stop(runner, failure !== undefined && inheritance?.hasListeners !== true)
-    if (failure !== undefined) throw failure.error
-    if (inheritance?.isInCharge === false) await reportSuccession('It was told to end')
-  }
-
-  async #start(runner: ServiceRunner, writePidFile: () => void): Promise<void> {
-    await runner.start()
-    if (this.#urgency.level > 0) return
-    writePidFile()
-    dropPrivileges(this.configuration)
-    await this.#publish()
-    warnOfUnclaimed(this.#logger)
-    this.#setPhase('running')
-    reportToLauncher({ ready: true })
-    await this.#notifyReady(false)
-  }
-
-  /** The same for a successor: its files replace those of the predecessor once that one has let go. */
-  async #takeOver(runner: ServiceRunner, inheritance: Inheritance, writePidFile: () => void): Promise<void> {
-    await Promise.race([runner.start(), inheritance.failed])
-    const surplus: InheritedListener[] = await inheritance.complete()
-    if (this.#urgency.level > 0) return
-    dropPrivileges(this.configuration)
-    if (!(await inheritance.commit(this.configuration.upgradeSock ?? ''))) {
-      throw new Error('The old server serves on')
-    }
-    if (this.#urgency.level > 0) return
-    // There is no way back from here, so what fails is logged.
-    removeSurplusFiles(surplus, this.#logger)
-    for (const act of [() => this.#publish(), writePidFile]) {
-      try {
-        await act()
-      } catch (error) {
-        this.#logger.error('Took over, but could not write a file', { error })
-      }
-    }
-    if (this.#urgency.level > 0) return
-    this.#setPhase('running')
-    await reportSuccession(undefined)
-    await this.#notifyReady(true)
-  }
-
-  async #notifyReady(isSuccessor: boolean): Promise<void> {
-    this.#isMainProcess = true
-    await notifySystemd('READY=1', isSuccessor, this.#logger)
-  }
-
-  #inherit(): Inheritance {
-    const { upgradeReadyTimeoutSeconds } = this.configuration
-    return new Inheritance({
-      channel: process,
-      logger: this.#logger,
-      timeoutMs: upgradeReadyTimeoutSeconds * 1000,
-      onState: (state) => {
-        this.#generation = state.generation + 1
-        importStates(this.#services(), state, this.#logger)
-      },
-    })
-  }
-
-  async #publish(): Promise<void> {
-    const { upgradeSock, upgradeWaitsForSignal, upgradeReadyTimeoutSeconds } = this.configuration
-    if (upgradeSock === undefined) return
-    const options = {
-      path: upgradeSock,
-      waitsForSignal: upgradeWaitsForSignal,
-      readyTimeoutMs: upgradeReadyTimeoutSeconds * 1000,
-    }
-    this.#host = new UpgradeHost(options, {
-      logger: this.#logger,
-      onTransfer: () => {
-        this.#setPhase('graceful-upgrade-transferring-fds')
-        return collectHandOver(this.#services(), this.#generation, this.#logger)
-      },
-      onRollback: () => {
-        if (this.#urgency.level === 0) this.#setPhase('running')
-      },
-      onCommit: () =>
-        this.#handedOver.resolve({ released: releaseListeners(this.#services(), this.#logger) }),
-    })
-    await this.#host.publish()
-  }
-
-  /** Resolves when this server has to end: it was told to, or a successor has taken over. */
-  async #serveOn(): Promise<void> {
-    const handedOver = await Promise.race([this.#handedOver.promise, this.#urgency.reached(1)])
-    if (handedOver === undefined) return
-    this.#setPhase('graceful-upgrade-close-timeout')
-    const { upgradeCloseTimeoutSeconds } = this.configuration
-    await lingerAfterHandOver(handedOver.released, this.#urgency, upgradeCloseTimeoutSeconds * 1000)
-    this.#urgency.raise(1)
-  }
-
-  #services(): Service[] {
-    return this.#graph.nodes.map((node) => node.service)
-  }
-
-  /** Returns whether there is a file to remove at the end. */
-  #writePidFile(): boolean {
-    const { pidFile } = this.configuration
-    if (pidFile === undefined) return false
-    writePidFile(pidFile)
-    return true
-  }
-
-  async #stop(runner: ServiceRunner, hasFailed: boolean): Promise<void> {
-    const { gracePeriodSeconds, gracefulShutdownTimeoutSeconds } = this.configuration
-    const urgency = this.#urgency
-    const isGraceful = urgency.level < 2 && !hasFailed
-    if (isGraceful) this.#setPhase('graceful-terminate')
-    this.#setPhase('shutdown-started')
-    const begun = performance.now()
-    const drained = runner.drain()
-    if (isGraceful) {
-      this.#setPhase('shutdown-grace-period')
-      const isDrained = await waitFor(drained, urgency.reached(2), gracePeriodSeconds * 1000)
-      if (!isDrained) this.#logger.warn('Work is being cut', { services: runner.unfinished() })
-    }
-    this.#setPhase('shutdown-runtimes')
-    runner.destroy()
-    if (!(await waitFor(drained, urgency.reached(3), gracefulShutdownTimeoutSeconds * 1000))) {
-      this.#logger.warn('Services did not end in time', { services: runner.unfinished() })
-    }
-    this.#logger.info('Shut down', { tookMs: Math.round(performance.now() - begun) })
   }
 
   #setPhase(phase: ServerPhase): void {
