@@ -236,7 +236,9 @@ export class ProxyExchange<Ctx>
 
   private connect(peer: HttpPeer): void {
     if (!(peer instanceof HttpPeer)) {
-      this.fail(hookError(new TypeError('upstreamPeer must give an HttpPeer'), 'upstreamPeer'))
+      const given =
+        peer === undefined ? 'undefined; when nobody is there, give new HttpPeer(undefined)' : typeof peer
+      this.fail(hookError(new TypeError(`upstreamPeer must give an HttpPeer, not ${given}`), 'upstreamPeer'))
       return
     }
     this.peer = peer

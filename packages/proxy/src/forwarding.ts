@@ -37,7 +37,9 @@ export class Forwarding {
   /** @throws {TypeError} For an unknown option, a malformed range, name or field. */
   constructor(options: ForwardingOptions) {
     for (const name of Object.keys(options)) {
-      if (!KNOWN.has(name)) throw new TypeError(`Unknown forwarding option "${name}"`)
+      if (!KNOWN.has(name)) {
+        throw new TypeError(`Unknown forwarding option "${name}"; known are ${[...KNOWN].join(', ')}`)
+      }
     }
     if (options.via !== undefined && !PSEUDONYM.test(options.via)) {
       throw new TypeError(`Forwarding option "via" must be a name such as "cirque", not "${options.via}"`)

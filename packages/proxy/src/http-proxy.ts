@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import {
   Connector,
   type ConnectorOptions,
@@ -19,6 +20,7 @@ import { ProxyExchange } from './exchange.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { answerAtOnce } from './hooks.ts'
 import { type ProxyObserver, Watching } from './observers.ts'
+import { PHASES } from './phases.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import { type RetryPermission, TokenRetryBudget } from './retry-budget.ts'
 
@@ -117,8 +119,16 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   /** @throws {TypeError | RangeError} If an option is unknown, of the wrong type or out of bounds. */
   constructor(configuration: ProxyConfiguration, app: ProxyHttp<Ctx>, options: HttpProxyOptions = {}) {
     for (const name of Object.keys(options)) {
-      if (!OPTION_NAMES.has(name)) throw new TypeError(`Unknown proxy option "${name}"`)
+      if (!OPTION_NAMES.has(name)) {
+        throw new TypeError(`Unknown proxy option "${name}"; known are ${[...OPTION_NAMES].join(', ')}`)
+      }
     }
+    if (typeof configuration !== 'object' || configuration === null) {
+      throw new TypeError(
+        `Expected a configuration such as server.configuration, received ${inspect(configuration)}`,
+      )
+    }
+    checkHooks(app)
     if (typeof app?.upstreamPeer !== 'function') throw new TypeError('A proxy needs the method upstreamPeer')
     this.app = app
     this.maxRetries = integer('maxRetries', options.maxRetries ?? configuration.maxRetries, 1, 100)
@@ -130,10 +140,16 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     )
     this.#backoffMs = integer('retryBackoffMs', options.retryBackoffMs ?? 25, 0, 60_000)
     this.#backoffMaxMs = integer('retryBackoffMaxMs', options.retryBackoffMaxMs ?? 1_000, 0, 600_000)
+    if (options.retryStatuses !== undefined && !Array.isArray(options.retryStatuses)) {
+      throw new TypeError(
+        `Proxy option "retryStatuses" must be an array, received ${inspect(options.retryStatuses)}`,
+      )
+    }
     this.retryStatuses = new Set(
       options.retryStatuses?.map((status) => integer('retryStatuses', status, 200, 599)),
     )
-    this.budget = options.retryBudget === false ? undefined : (options.retryBudget ?? new TokenRetryBudget())
+    this.budget =
+      options.retryBudget === false ? undefined : checkBudget(options.retryBudget ?? new TokenRetryBudget())
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
     this.modules = downstreamModules(app)
     this.timed = options.recordTimes ?? app.logging !== undefined
@@ -199,6 +215,41 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   }
 }
 
+/** A hook under another spelling would never be called, and nothing would say so. */
+function checkHooks(app: object): void {
+  if (typeof app !== 'object' || app === null) return
+  for (const { name } of PHASES) {
+    const hook: unknown = Reflect.get(app, name)
+    if (hook === undefined || typeof hook === 'function') continue
+    throw new TypeError(`The hook ${name} must be a method, received ${inspect(hook)}`)
+  }
+  const seen = new Set<string>()
+  for (let level: object = app; level !== null && level !== Object.prototype; ) {
+    for (const name of Object.getOwnPropertyNames(level)) seen.add(name)
+    level = Object.getPrototypeOf(level) as object
+  }
+  for (const name of seen) {
+    const meant = HOOKS_BY_LETTERS.get(lettersOf(name))
+    if (meant === undefined || meant === name || name.startsWith('_')) continue // `_logging` is somebody's own
+    throw new TypeError(`A proxy has no hook "${name}"; did you mean "${meant}"?`)
+  }
+}
+
+function lettersOf(name: string): string {
+  return name.replaceAll('_', '').toLowerCase()
+}
+
+const HOOKS_BY_LETTERS: ReadonlyMap<string, string> = new Map(
+  PHASES.map(({ name }) => [lettersOf(name), name]),
+)
+
+function checkBudget(budget: RetryPermission): RetryPermission {
+  if (typeof budget?.recordRequest === 'function' && typeof budget.tryRetry === 'function') return budget
+  throw new TypeError(
+    `Proxy option "retryBudget" must be false or have recordRequest() and tryRetry(), received ${inspect(budget)}`,
+  )
+}
+
 function downstreamModules<Ctx>(app: ProxyHttp<Ctx>): HttpModules | null {
   if (app.initDownstreamModules === undefined) return null
   const modules = new HttpModules()
@@ -225,7 +276,7 @@ function connectorOptions(configuration: ProxyConfiguration): ConnectorOptions {
 function integer(name: string, value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new RangeError(
-      `Proxy option "${name}" must be an integer from ${least} to ${most}, received ${value}`,
+      `Proxy option "${name}" must be an integer from ${least} to ${most}, received ${inspect(value)}`,
     )
   }
   return value

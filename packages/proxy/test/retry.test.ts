@@ -629,6 +629,8 @@ test.each([
   [{ retryBackoffMs: 1.5 }, RangeError],
   [{ retryBackoffMaxMs: -1 }, RangeError],
   [{ retryBudgets: false }, TypeError],
+  [{ retryStatuses: 503 }, TypeError],
+  [{ retryBudget: 5 }, TypeError],
 ])('the options %o are refused', async (options, error) => {
   await expect(
     startProxy({ upstreamPeer: () => new HttpPeer('127.0.0.1:1') }, options as object),
