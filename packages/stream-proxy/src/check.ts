@@ -17,7 +17,9 @@ export function onlyKeys(where: string, options: object, keys: readonly string[]
     throw new TypeError(`Expected the options of ${where} to be an object, received ${inspect(options)}`)
   }
   for (const key of Object.keys(options)) {
-    if (!keys.includes(key)) throw new TypeError(`Unknown option ${inspect(key)} of ${where}`)
+    if (!keys.includes(key)) {
+      throw new TypeError(`Unknown option ${inspect(key)} of ${where}; known are ${keys.join(', ')}`)
+    }
   }
 }
 

@@ -29,7 +29,7 @@ export interface TcpProxyOptions {
    * shutdown. Default 5,000; 0 leaves them alone until the grace period is over.
    */
   readonly drainIdleTimeoutMs?: number
-  /** Connections tried per session, 1 to 100. Default: the configuration's `max_retries`, plus 1. */
+  /** Connections tried per session, 1 to 100. Default: the configuration's `max_retries`, which counts the first as well. */
   readonly connectAttemptsMax?: number
   /** Caps of the listeners. */
   readonly listening?: ListeningServiceOptions
@@ -97,7 +97,7 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
     typed('upstreamPeer', app?.upstreamPeer, 'function')
     for (const hook of HOOKS) if (app[hook] !== undefined) typed(hook, app[hook], 'function')
     const { idleTimeoutMs = 600_000, totalTimeoutMs = 86_400_000, drainIdleTimeoutMs = 5_000 } = options
-    const { connectAttemptsMax = Math.min(100, configuration.maxRetries + 1) } = options
+    const { connectAttemptsMax = configuration.maxRetries } = options
     this.app = app
     this.options = {
       idleTimeoutMs: integerIn('idleTimeoutMs', idleTimeoutMs, 0, TIMEOUT_MS_MAX),
