@@ -83,8 +83,7 @@ export class CoarseTimer {
    * @throws {RangeError} If `ms` is not within these bounds. The timer is then left as it was.
    */
   arm(ms: number): void {
-    if (!(ms >= 0 && ms <= TIMER_MS_MAX))
-      throw new RangeError(`ms must be from 0 to ${TIMER_MS_MAX}, got ${ms}`)
+    checkMs(ms)
     this.ms = ms
     if (this.list === undefined) this.wheel.arm(this)
     else if (this.list !== this.wheel.fresh) this.wheel.rearm(this)
@@ -108,6 +107,17 @@ export class CoarseTimer {
     this.isRef = false
     if (this.list !== undefined) this.wheel.changeRef(-1)
   }
+}
+
+/**
+ * Refuses a time out of bounds, and what is no number: text from the environment compares like one, but would be put
+ * behind the clock's digits, and a `bigint` would throw where it stops every timer of the wheel.
+ */
+export function checkMs(ms: number): void {
+  if (!(typeof ms === 'number' && ms >= 0 && ms <= TIMER_MS_MAX))
+    throw new RangeError(
+      `ms must be a number from 0 to ${TIMER_MS_MAX}, got ${typeof ms === 'string' ? `"${ms}"` : ms}`,
+    )
 }
 
 /** The shared wheel's time in milliseconds: monotonic, cheap, and stale by as much as {@link TimerWheel.now} says. */

@@ -1,5 +1,4 @@
-import { CoarseTimer, type TimerOwner } from './coarse-timer.ts'
-import { TIMER_MS_MAX } from './wheel.ts'
+import { CoarseTimer, checkMs, type TimerOwner } from './coarse-timer.ts'
 
 /** Options of {@link timeout} and {@link sleep}. */
 export interface TimeoutOptions {
@@ -65,11 +64,6 @@ export function sleep(ms: number, options?: TimeoutOptions): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     new Wait(ms, options?.signal, reject, resolve).begin()
   })
-}
-
-function checkMs(ms: number): void {
-  if (!(ms >= 0 && ms <= TIMER_MS_MAX))
-    throw new RangeError(`ms must be from 0 to ${TIMER_MS_MAX}, got ${ms}`)
 }
 
 /** Found out at the call: `timeout` listens a microtask later, where a throw would end the process. */

@@ -55,7 +55,9 @@ export class TimerWheel {
   /** @throws {RangeError} If `tickMs` is not within its bounds. */
   constructor(options?: TimerWheelOptions) {
     const tickMs = options?.tickMs ?? 10
-    if (!(tickMs >= 1 && tickMs <= 1000)) throw new RangeError(`tickMs must be from 1 to 1000, got ${tickMs}`)
+    if (!(typeof tickMs === 'number' && tickMs >= 1 && tickMs <= 1000)) {
+      throw new RangeError(`tickMs must be a number from 1 to 1000, got ${tickMs}`)
+    }
     this.tickMs = tickMs
     this.onTimerError = options?.onTimerError ?? warn
     this.#clock = options?.now ?? monotonicMs

@@ -1,4 +1,12 @@
-import { sharedWheel, sleep, TIMER_MS_MAX, TimeoutError, timeout } from '@cirque/timeout'
+import {
+  CoarseTimer,
+  sharedWheel,
+  sleep,
+  TIMER_MS_MAX,
+  TimeoutError,
+  TimerWheel,
+  timeout,
+} from '@cirque/timeout'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 
 describe('timeout', () => {
@@ -111,4 +119,14 @@ test.each([new AbortController(), null, 'signal'])('%s is refused as a signal at
   expect(() => timeout(new Promise(() => {}), 10, options)).toThrow(TypeError)
   expect(() => sleep(10, options)).toThrow(/signal must be an AbortSignal, got/)
   expect(sharedWheel.armedCount).toBe(0)
+})
+
+test.each(['50', null, 10n, [5]])('%o is refused as a time: only a number is one', (ms) => {
+  const wrong = ms as unknown as number
+  const timer = new CoarseTimer({ onTimer() {} })
+  expect(() => timer.arm(wrong)).toThrow(RangeError)
+  expect(() => timeout(new Promise(() => {}), wrong)).toThrow(/ms must be a number from 0 to 2147483648, got/)
+  expect(() => sleep(wrong)).toThrow(RangeError)
+  if (ms !== null) expect(() => new TimerWheel({ tickMs: wrong })).toThrow(RangeError)
+  expect(timer.armed).toBe(false)
 })
