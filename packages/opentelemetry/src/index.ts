@@ -1,0 +1,1 @@
+export { OpenTelemetry, type OpenTelemetryOptions, openTelemetry } from './open-telemetry.ts'
