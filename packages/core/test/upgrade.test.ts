@@ -10,6 +10,7 @@ import {
   type UpgradeTarget,
 } from './support/upgrade-load.ts'
 import { UpgradeScene } from './support/upgrade-scene.ts'
+import { Client } from './support.ts'
 
 // The whole proof takes minutes: CIRQUE_UPGRADES=20 vitest run --project core upgrade.test
 const UPGRADES = Number(process.env['CIRQUE_UPGRADES'] ?? 3)
@@ -27,7 +28,7 @@ describe.skipIf(process.platform !== 'linux')(`${UPGRADES} upgrades`, () => {
     expect([existsSync(scene.sock), existsSync(scene.pidFile)]).toEqual([false, false])
   })
 
-  test('of TCP, Unix and TLS listeners lose nothing, and resume sessions', {
+  test('of TCP, Unix and TLS listeners, with HTTP/2, lose nothing, and resume sessions', {
     timeout: TIMEOUT_MS,
   }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'cirque-upgrade-unix-'))
@@ -38,7 +39,11 @@ describe.skipIf(process.platform !== 'linux')(`${UPGRADES} upgrades`, () => {
       })
       const [port = 0, tlsPort = 0] = await scene.start()
       const host = '127.0.0.1'
-      const targets = [{ to: { host, port } }, { to: { path } }, { to: { host, port: tlsPort }, tls: true }]
+      const targets = [
+        { to: { host, port } },
+        { to: { path } },
+        { to: { host, port: tlsPort }, tls: true, http2: true },
+      ]
       const result = await proveNoLoss(scene, {
         targets,
         newPerSecond: 30,
@@ -47,6 +52,7 @@ describe.skipIf(process.platform !== 'linux')(`${UPGRADES} upgrades`, () => {
       })
       // Clients that connect before the first ticket has come do a full handshake, and nobody else.
       expect(result.tlsResumed).toBeGreaterThan(result.tlsFull * 2)
+      expect(result.http2Requests).toBeGreaterThan(UPGRADES * 20)
       expect(existsSync(path)).toBe(true)
       process.kill(scene.pid, 'SIGTERM')
       while (scene.alive().length > 0) await delay(20)
@@ -54,6 +60,27 @@ describe.skipIf(process.platform !== 'linux')(`${UPGRADES} upgrades`, () => {
     } finally {
       rmSync(folder, { recursive: true })
     }
+  })
+})
+
+describe.skipIf(process.platform !== 'linux')('a tunnel', () => {
+  test('stays with the old server, which stays until the tunnel ends', async () => {
+    await using scene = new UpgradeScene({ env: { ECHO: '127.0.0.1:0' } })
+    await scene.start()
+    const old = scene.pid
+    const port = Number(await scene.line(/Listening service=echo address=127.0.0.1:(\d+)/))
+    await using tunnel = new Client({ host: '127.0.0.1', port })
+    await tunnel.exchange('one', 'one')
+    expect((await scene.upgrade()).status).toBe(0)
+    await using next = new Client({ host: '127.0.0.1', port })
+    await next.exchange('a', 'a')
+    await scene.line(new RegExp(`(${old} phase shutdown-grace-period)`))
+    await tunnel.exchange('two', 'onetwo')
+    expect(scene.alive()).toHaveLength(2)
+    tunnel.socket.end()
+    await scene.settled()
+    expect(scene.alive()).toEqual([scene.pid])
+    await next.exchange('b', 'ab')
   })
 })
 

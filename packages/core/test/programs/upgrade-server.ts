@@ -56,6 +56,13 @@ const memory = Object.assign(
 )
 server.addService(service)
 server.addService(memory)
+if (env['ECHO'] !== undefined) {
+  const echo = new ListeningService('echo', {
+    onConnection: (socket) => void socket.pipe(socket),
+    startDraining() {},
+  })
+  server.addService(echo.addTcp(env['ECHO']))
+}
 if (env['EXTRA'] !== undefined) {
   server.addService(new ListeningService('extra', app).addTcp(env['EXTRA'], { bindAttemptsMax: 1 }))
 }

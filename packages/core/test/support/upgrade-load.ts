@@ -1,6 +1,7 @@
 // Clients that count every answer and every loss while servers take over from each other. Raw sockets: nothing is
 // tried again behind our back, and each failure has a name.
 import { once } from 'node:events'
+import { connect as connectHttp2, constants } from 'node:http2'
 import { createConnection, type NetConnectOpts, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
@@ -22,6 +23,8 @@ export interface UpgradeLoadOptions {
 export interface UpgradeTarget {
   readonly to: NetConnectOpts
   readonly tls?: boolean
+  /** One more client of each TLS target speaks HTTP/2. */
+  readonly http2?: boolean
 }
 
 export interface UpgradeLoadResult {
@@ -30,6 +33,9 @@ export interface UpgradeLoadResult {
   readonly downloads: number
   readonly tlsResumed: number
   readonly tlsFull: number
+  readonly http2Requests: number
+  /** Not taken by a server that ends its connection, and sent again, as RFC 9113 §8.7 allows. */
+  readonly http2Refused: number
   /** The generations that answered. */
   readonly generations: readonly string[]
   /** One line per loss. */
@@ -49,11 +55,14 @@ export class UpgradeLoad {
   #downloads = 0
   #tlsResumed = 0
   #tlsFull = 0
+  #http2Requests = 0
+  #http2Refused = 0
 
   constructor(options: UpgradeLoadOptions) {
     this.#options = options
     for (const target of options.targets) {
       this.#clients.push(this.#connectOften(target))
+      if (target.http2 === true) this.#clients.push(this.#loop('http2', () => this.#http2(target)))
       for (let count = 0; count < options.keepAliveClients; count += 1) {
         this.#clients.push(this.#loop('keep-alive', () => this.#keepAlive(target)))
       }
@@ -72,6 +81,8 @@ export class UpgradeLoad {
       downloads: this.#downloads,
       tlsResumed: this.#tlsResumed,
       tlsFull: this.#tlsFull,
+      http2Requests: this.#http2Requests,
+      http2Refused: this.#http2Refused,
       generations: [...this.#generations].sort(),
       failures: this.#failures,
     }
@@ -131,6 +142,38 @@ export class UpgradeLoad {
     if (client.body.length !== DOWNLOAD_BYTES || client.body.includes('y')) throw new Error('wrong body')
     this.#downloads += 1
     client.socket.destroy()
+  }
+
+  /** One connection, until its server ends it. */
+  async #http2(target: UpgradeTarget): Promise<void> {
+    const { port } = target.to as { port: number }
+    const session = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
+    let failure: Error | undefined
+    session.on('error', (error) => {
+      failure = error
+    })
+    await once(session, 'connect')
+    try {
+      while (!this.#isStopping && !session.closed && !session.destroyed) {
+        const stream = session.request({ ':path': '/' })
+        let body = ''
+        stream.setEncoding('utf8').on('data', (data) => {
+          body += String(data)
+        })
+        stream.on('error', () => undefined)
+        await once(stream, 'close')
+        if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM) this.#http2Refused += 1
+        else if (stream.rstCode !== 0 || !body.endsWith('\n'))
+          throw failure ?? new Error(`reset ${stream.rstCode}`)
+        else {
+          this.#http2Requests += 1
+          this.#sawGeneration(body)
+        }
+        await delay(5)
+      }
+    } finally {
+      session.destroy()
+    }
   }
 
   async #connect(target: UpgradeTarget): Promise<LoadClient> {
