@@ -685,12 +685,15 @@ export class ProxyExchange<Ctx>
     let result: T | Promise<T>
     try {
       result = hook()
+      if (isPromise(result)) {
+        this.wait(result, phase, next)
+        return
+      }
     } catch (error) {
       this.hookFailed(error, phase)
       return
     }
-    if (isPromise(result)) this.wait(result, phase, next)
-    else if (!this.ended && this.turn === turn) next(result)
+    if (!this.ended && this.turn === turn) next(result)
   }
 
   private wait<T>(result: PromiseLike<T>, phase: string, next: (value: T) => void): void {

@@ -8,9 +8,17 @@ export function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T>
 
 /** What a hook threw, as the exchange's error: a `ProxyError` as it is, anything else as a fault of the filter. */
 export function hookError(thrown: unknown, phase: string): ProxyError {
-  if (isProxyError(thrown)) return thrown
+  try {
+    return isProxyError(thrown) ? thrown : filterError(thrown, phase)
+  } catch {
+    // An object that throws when it is looked at.
+    return filterError(undefined, phase)
+  }
+}
+
+function filterError(cause: unknown, phase: string): ProxyError {
   return new ProxyError('FILTER_FAILED', 'internal', `The hook ${phase} failed`, {
-    cause: thrown,
+    cause,
     context: `in ${phase}`,
   })
 }

@@ -18,6 +18,7 @@ import {
 import { ProxyError } from '@cirque/error'
 import { ProxyExchange } from './exchange.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
+import { GuardedLogger } from './guarded-logger.ts'
 import { answerAtOnce } from './hooks.ts'
 import { type ProxyObserver, Watching } from './observers.ts'
 import { PHASES } from './phases.ts'
@@ -109,8 +110,8 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly timedIfWatched: boolean
   /** @internal */
   readonly watching: Watching
-  logger: Logger
 
+  #logger: Logger
   readonly #backoffMs: number
   readonly #backoffMaxMs: number
   #requests = 0
@@ -155,9 +156,18 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.timed = options.recordTimes ?? app.logging !== undefined
     this.timedIfWatched = options.recordTimes ?? true
     this.watching = new Watching(options.observers ?? [], this)
-    this.logger = options.logger ?? silentLogger
+    this.#logger = new GuardedLogger(options.logger ?? silentLogger)
     this.connector = new Connector({ ...connectorOptions(configuration), ...options.connector })
     this.serverApp = new HttpServerApp(this, options.server)
+  }
+
+  /** Where failures are told; what it throws itself is dropped. */
+  get logger(): Logger {
+    return this.#logger
+  }
+
+  set logger(logger: Logger) {
+    this.#logger = new GuardedLogger(logger)
   }
 
   /** The `Server` field of responses that the proxy generates. */

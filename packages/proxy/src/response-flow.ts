@@ -251,14 +251,16 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
 
   #invoke<T>(phase: string, hook: () => T | Promise<T>, next: (value: T) => void): void {
     let result: T | Promise<T>
+    let waits: boolean
     try {
       result = hook()
+      waits = isPromise(result)
     } catch (error) {
       this.#hookFailed(error, phase)
       return
     }
-    if (!isPromise(result)) {
-      if (!this.#stopped) next(result)
+    if (!waits) {
+      if (!this.#stopped) next(result as T)
       return
     }
     this.#waiting = true

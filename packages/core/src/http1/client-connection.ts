@@ -233,11 +233,15 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     this.text = ''
     this.requestSent = true
     const corked = head !== '' || chunked
-    if (corked) socket.cork()
-    if (head !== '') socket.write(head, 'latin1')
-    socket.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
-    if (chunked) socket.write('\r\n', 'latin1')
-    if (corked) socket.uncork()
+    try {
+      if (corked) socket.cork()
+      if (head !== '') socket.write(head, 'latin1')
+      socket.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
+      if (chunked) socket.write('\r\n', 'latin1')
+      if (corked) socket.uncork()
+    } catch (error) {
+      return this.writeFailed(error)
+    }
     return this.afterWrite()
   }
 
@@ -269,8 +273,19 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     if (text === '') return WRITE_DONE
     this.text = ''
     this.requestSent = true
-    ;(this.socket as Duplex).write(text, 'latin1')
+    try {
+      ;(this.socket as Duplex).write(text, 'latin1')
+    } catch (error) {
+      return this.writeFailed(error)
+    }
     return this.afterWrite()
+  }
+
+  /** A stream that a `connect` function gave may throw where it should call back. */
+  private writeFailed(error: unknown): WriteResult {
+    const failure = error instanceof Error ? error : new Error('The stream failed to write', { cause: error })
+    this.socket?.destroy(failure)
+    return WRITE_DONE
   }
 
   private afterWrite(): WriteResult {
