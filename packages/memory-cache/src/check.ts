@@ -18,3 +18,13 @@ export function checkFunction(name: string, value: unknown): void {
     throw new TypeError(`${name} must be a function, received ${String(value)}`)
   }
 }
+
+/**
+ * Refuses an option that no field has: one of another cache, such as `max` or `ttl`, would otherwise be ignored, and
+ * the cache be larger or older than was meant.
+ */
+export function checkNames(options: object, known: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`Unknown option "${name}"; known are ${known.join(', ')}`)
+  }
+}

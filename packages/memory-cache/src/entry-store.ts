@@ -7,6 +7,16 @@ const ENTRIES_MAX_DEFAULT = 10_000
 const ENTRIES_MAX_MOST = 2 ** 23
 const WEIGHT_MOST = 2 ** 32 - 1
 
+/** Of every cache here. */
+export const CACHE_OPTION_NAMES: readonly string[] = [
+  'entriesMax',
+  'weigh',
+  'weightMax',
+  'policy',
+  'now',
+  'seed',
+]
+
 /** How a cache chooses what to keep. */
 export type EvictionPolicyName = 'tinyufo' | 'lru'
 

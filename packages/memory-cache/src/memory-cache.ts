@@ -1,5 +1,6 @@
 import { type CacheAnswer, EXPIRED, MISS } from './answer.ts'
-import { EntryStore, type MemoryCacheOptions } from './entry-store.ts'
+import { checkNames } from './check.ts'
+import { CACHE_OPTION_NAMES, EntryStore, type MemoryCacheOptions } from './entry-store.ts'
 
 /** Counters of a {@link MemoryCache} since it was made. */
 export interface MemoryCacheStats {
@@ -28,6 +29,7 @@ export class MemoryCache<K extends NonNullable<unknown>, V> {
 
   /** @throws {TypeError | RangeError} If an option is wrong. */
   constructor(options: MemoryCacheOptions<K, V> = {}) {
+    checkNames(options, CACHE_OPTION_NAMES)
     this.#store = new EntryStore(options)
   }
 

@@ -1,5 +1,5 @@
-import { checkDurationMs, checkFunction, checkInteger } from './check.ts'
-import type { MemoryCacheOptions } from './entry-store.ts'
+import { checkDurationMs, checkFunction, checkInteger, checkNames } from './check.ts'
+import { CACHE_OPTION_NAMES, type MemoryCacheOptions } from './entry-store.ts'
 
 /** The longest `setTimeout`: longer ones fire at once. */
 const TIMEOUT_MS_MOST = 2 ** 31 - 1
@@ -85,8 +85,27 @@ export interface ReadThroughSettings {
   readonly waitersMax: number
 }
 
+const OPTION_NAMES: readonly string[] = [
+  ...CACHE_OPTION_NAMES,
+  'load',
+  'loadMany',
+  'ttlMs',
+  'negativeTtlMs',
+  'staleWhileRevalidateMs',
+  'staleIfErrorMs',
+  'retryAfterErrorMs',
+  'lockTimeoutMs',
+  'lockAgeMs',
+  'lockBypassesMax',
+  'loadTimeoutMs',
+  'loadsMax',
+  'waitersMax',
+  'onRefreshError',
+]
+
 /** Fills in defaults and refuses wrong options. */
 export function readSettings<K, V, X>(options: ReadThroughOptions<K, V, X>): ReadThroughSettings {
+  checkNames(options, OPTION_NAMES)
   const settings: ReadThroughSettings = {
     ttlMs: options.ttlMs ?? Number.POSITIVE_INFINITY,
     negativeTtlMs: options.negativeTtlMs ?? 0,

@@ -129,6 +129,7 @@ test('isHit: an answer that needed no load of its own', () => {
 
 test('wrong arguments are refused with the value received', () => {
   const create = (options: object) => () => new MemoryCache(options)
+  expect(create({ max: 500 } as object)).toThrow('Unknown option "max"; known are entriesMax, weigh')
   expect(create({ entriesMax: 0 })).toThrow('entriesMax must be an integer from 1 to 8388608, received 0')
   expect(create({ entriesMax: 2 ** 23 + 1 })).toThrow(RangeError)
   expect(create({ weigh: () => 1 })).toThrow(TypeError)

@@ -688,6 +688,8 @@ test('a load fails as it should where the intrinsics are frozen', async () => {
 test('wrong arguments are refused with the value received', () => {
   const make = (options: object) => () => create(options)
   expect(make({ load: undefined })).toThrow('load must be a function, received undefined')
+  expect(make({ ttl: 1_000 })).toThrow(/^Unknown option "ttl"; known are entriesMax, .*, onRefreshError$/)
+  expect(make({ max: 500 })).toThrow(TypeError)
   expect(make({ loadMany: 1 })).toThrow('loadMany must be a function, received 1')
   expect(make({ onRefreshError: 1 })).toThrow(TypeError)
   for (const name of [
