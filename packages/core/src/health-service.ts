@@ -69,6 +69,7 @@ export class HealthService extends ListeningService<HttpServerApp> {
   readonly #endpoints: HealthEndpoints
   readonly #drainDelayMs: number
   #drainDelay: Promise<void> | undefined
+  #isHandedOver = false
   #endDelay: () => void = () => undefined
 
   constructor(options: HealthServiceOptions = {}) {
@@ -97,8 +98,15 @@ export class HealthService extends ListeningService<HttpServerApp> {
     return super.start(context)
   }
 
+  /** A successor answers now, for the same address: nobody has to look elsewhere, and nothing is waited for. */
+  override releaseListeners(): Promise<void> {
+    this.#isHandedOver = true
+    return super.releaseListeners()
+  }
+
   /** Resolves after `drainDelayMs`. The endpoints answer on, until `destroy()`. */
   override drain(): Promise<void> {
+    if (this.#isHandedOver) return super.drain()
     this.startDraining()
     this.#drainDelay ??= new Promise((resolve) => {
       const timer = setTimeout(resolve, this.#drainDelayMs)

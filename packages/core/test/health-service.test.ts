@@ -150,6 +150,24 @@ describe('draining', () => {
     await running
   })
 
+  test('does not wait, and does not fail, when a successor has taken over', async () => {
+    await using health = await start({ drainDelayMs: 3_600_000 })
+    await using client = new Client({ port: health.port, host: '127.0.0.1' })
+    await client.exchange('GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n', '{}}\n')
+    const released = health.service.releaseListeners()
+    const before = client.received
+    client.received = ''
+    await client.exchange('GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n', '{}}\n')
+    expect([before, client.received]).toEqual([
+      expect.stringMatching(/^HTTP\/1\.1 200/),
+      expect.stringMatching(/^HTTP\/1\.1 200/),
+    ])
+    client.socket.end()
+    await health.service.drain()
+    await released
+    expect(health.service.isDraining).toBe(false)
+  })
+
   test('can begin by hand, without a shutdown', async () => {
     await using health = await start()
     health.service.startDraining()
