@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { type Logger, type Service, type ServiceContext, silentLogger } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import type { ProxyObserver, Session } from '@cirque/proxy'
@@ -53,6 +54,8 @@ const OPTION_NAMES = [
   'name',
 ]
 const WARN_INTERVAL_MS = 10_000
+const LAST_REQUESTS_MS = 20
+const LAST_LINES_MS = 1_000
 const NOTHING: DestinationStats = { writtenCount: 0, droppedCount: 0, waitingBytes: 0 }
 
 /**
@@ -83,6 +86,7 @@ export class AccessLog implements ProxyObserver, Service {
   #skippedCount = 0
   #writtenCount = 0
   #warnedAt = -WARN_INTERVAL_MS
+  #ending: Promise<void> | undefined
 
   constructor(options: AccessLogOptions) {
     rejectUnknown(options, OPTION_NAMES, 'the access log')
@@ -171,8 +175,20 @@ export class AccessLog implements ProxyObserver, Service {
     this.#logger = context.logger
   }
 
+  /** Resolves when the last line is written. */
   drain(): Promise<void> {
-    return this.close()
+    this.#ending ??= this.#end()
+    return this.#ending
+  }
+
+  async #end(): Promise<void> {
+    // In a fast shutdown the proxy's connections are cut at this moment; their requests end a turn later.
+    await setTimeout(LAST_REQUESTS_MS)
+    try {
+      await this.close()
+    } catch (error) {
+      this.#logger.error('The access log failed to close', { service: this.name, error })
+    }
   }
 
   /** The server reloads: files are opened again. */
@@ -180,8 +196,10 @@ export class AccessLog implements ProxyObserver, Service {
     return this.reopen()
   }
 
+  /** Lines that wait are written even now; what does not take them within a second is let go. */
   destroy(): void {
-    this.#destination?.destroy()
+    const giveUp = globalThis.setTimeout(() => this.#destination?.destroy(), LAST_LINES_MS).unref()
+    void this.drain().then(() => clearTimeout(giveUp))
   }
 }
 

@@ -1,9 +1,16 @@
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
+import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Writable } from 'node:stream'
-import { HttpPeer, type LogFields, silentLogger } from '@cirque/core'
+import { HttpPeer, type LogFields, Server, silentLogger } from '@cirque/core'
+import { httpProxyService } from '@cirque/proxy'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
-import { type AccessLogFormat, type AccessLogOptions, accessLog } from '../src/index.ts'
+import { type AccessLogFormat, type AccessLogOptions, accessLog, fileDestination } from '../src/index.ts'
 import { Lines } from './support/lines.ts'
 import { start, until } from './support/proxy.ts'
 
@@ -249,7 +256,7 @@ test('as a service it warns of drops, seldom, reopens on reload and closes on dr
   expect(destination.reopened).toBe(1)
   await log.drain()
   log.destroy()
-  expect(destination.closed).toBe(true)
+  expect(destination.closeCount).toBe(1)
 })
 
 test.each([
@@ -265,4 +272,58 @@ test.each([
   ['a list of names that is text', { destination: new Lines(), redact: { query: 'token' } }],
 ])('%s is refused at construction', (_name, options) => {
   expect(() => accessLog(options as never)).toThrow()
+})
+
+test('requests that a fast shutdown cuts are in the log, and so is all that waited', async () => {
+  const path = join(tmpdir(), `cirque-access-${process.pid}.log`)
+  const log = accessLog({
+    destination: fileDestination(path, { flushIntervalMs: 60_000 }),
+    format: '$uri $status',
+  })
+  const { promise: reached, resolve } = Promise.withResolvers<void>()
+  const origin = createServer((request, response) => {
+    if (request.url === '/done') response.end()
+    else resolve()
+  }).listen(0, '127.0.0.1')
+  await once(origin, 'listening')
+  const { port } = origin.address() as AddressInfo
+  const server = new Server({ argv: false, logger: silentLogger })
+  const app = { upstreamPeer: () => new HttpPeer(`127.0.0.1:${port}`) }
+  const proxy = httpProxyService(server.configuration, app, { observers: [log] })
+  proxy.addTcp('127.0.0.1:0')
+  server.addService(proxy).addDependency(server.addService(log))
+  const running = server.run()
+  await server.whenRunning()
+  const url = `http://${proxy.endpoints()[0]?.text}`
+  await (await fetch(`${url}/done`)).text()
+  const cut = fetch(`${url}/cut`).catch(() => 'cut')
+  await reached
+  server.shutdown('fast')
+  await running
+  expect(await cut).toBe('cut')
+  expect(readFileSync(path, 'utf8')).toBe('/done 200\n/cut 499\n')
+  rmSync(path)
+  origin.closeAllConnections()
+  origin.close()
+})
+
+test('HTTP/2 requests are logged as others, also those that are given up', async () => {
+  const destination = new Lines()
+  const log = accessLog({ destination, format: '$remote_addr "$request" $status $scheme $host' })
+  const { promise: reached, resolve } = Promise.withResolvers<void>()
+  await using proxy = await start({ observers: [log], server: { h2c: true } }, (request, response) => {
+    if (request.url === '/a') response.end('hello')
+    else resolve()
+  })
+  const client = connectHttp2(`http://127.0.0.1:${proxy.port}`)
+  client.on('error', () => undefined)
+  await once(client.request({ ':path': '/a', ':authority': 'example.org' }).resume(), 'close')
+  client.request({ ':path': '/b', ':authority': 'example.org' }).on('error', () => undefined)
+  await reached
+  client.destroy()
+  await until(() => destination.lines.length === 2)
+  expect(destination.lines).toEqual([
+    '127.0.0.1 "GET /a HTTP/2.0" 200 http example.org',
+    '127.0.0.1 "GET /b HTTP/2.0" 499 http example.org',
+  ])
 })

@@ -5,7 +5,7 @@ export class Lines implements LogDestination {
   readonly lines: string[] = []
   accepts = true
   reopened = 0
-  closed = false
+  closeCount = 0
 
   write(line: string): boolean {
     if (this.accepts) this.lines.push(line)
@@ -15,10 +15,10 @@ export class Lines implements LogDestination {
     this.reopened++
   }
   async close(): Promise<void> {
-    this.closed = true
+    this.closeCount++
   }
   destroy(): void {
-    this.closed = true
+    this.closeCount++
   }
   stats(): DestinationStats {
     return { writtenCount: this.lines.length, droppedCount: this.accepts ? 0 : 1, waitingBytes: 0 }
