@@ -112,11 +112,14 @@ const ATTACKS: Record<string, Attack> = {
   'an origin that sends 1xx without end': { opening: get('/interim'), deaf: true, bytesMax: 1_200 * KIB },
 }
 
-/** How long a fair client waits while others attack, in milliseconds: of each hundred, all but the slowest. */
-async function fairWaits(forMs: number): Promise<number> {
+/**
+ * How long a fair client waits while others attack, in milliseconds: the median of at least 20 requests. A burst
+ * of the attackers' may hold up one of them, and so may whatever else this machine does.
+ */
+async function fairWait(): Promise<number> {
   const waits: number[] = []
-  const until = performance.now() + forMs
-  while (performance.now() < until) {
+  const since = performance.now()
+  while (waits.length < 20 || performance.now() - since < 200) {
     const started = performance.now()
     const { status, body } = await ask(port, get('/fair'))
     expect([status, body]).toEqual([200, 'fair'])
@@ -124,7 +127,7 @@ async function fairWaits(forMs: number): Promise<number> {
     await sleep(2)
   }
   waits.sort((one, other) => one - other)
-  return waits[Math.floor(waits.length * 0.99)] ?? 0
+  return waits[waits.length >> 1] as number
 }
 
 async function openAll({ clients = CLIENTS, opening, deaf = false }: Attack): Promise<Socket[]> {
@@ -158,13 +161,12 @@ test.each(Object.entries(ATTACKS))(
     const drip = setInterval(() => {
       for (const socket of sockets) if (socket.writable) socket.write(attack.drip ?? '')
     }, 100)
-    const p99 = await fairWaits(400)
+    const wait = await fairWait()
     const during = await usage()
     clearInterval(drip)
     expect(exited).toBeNull()
     expect(during.bytes - quiet.bytes).toBeLessThan(sockets.length * attack.bytesMax + 4 * MIB)
-    // Not a measure of speed: the attackers share this machine with the proxy.
-    expect(p99).toBeLessThan(800)
+    expect(wait).toBeLessThan(150)
     for (const socket of sockets) socket.destroy()
     const after = await givenBack()
     expect(after).toMatchObject({ active: 0, connections: 0, upstreams: 0 })

@@ -17,7 +17,8 @@ const PEER = { readTimeoutMs: 1_200, writeTimeoutMs: 1_200, tunnelIdleTimeoutMs:
 // Short enough to see the end of each, long enough not to end it before the measurement.
 const proxy = await startProxy(
   {
-    upstreamPeer: (session) => new HttpPeer(session.request.path === '/fair' ? fair : evil, PEER),
+    upstreamPeer: (session) =>
+      session.request.path === '/fair' ? new HttpPeer(fair) : new HttpPeer(evil, PEER),
   },
   {
     server: {
