@@ -74,11 +74,14 @@ export class Redactor {
     let redacted = ''
     let start = 0
     while (start <= query.length) {
-      const end = endOfPair(query, start)
-      const equals = query.indexOf('=', start)
-      if (equals < 0 || equals >= end || !this.isSecretParameter(query.slice(start, equals))) {
-        redacted += query.slice(start, end + 1)
-      } else redacted += `${query.slice(start, equals)}=${REDACTED}${query.slice(end, end + 1)}`
+      let end = endOfPair(query, start)
+      const equals = equalsIn(query, start, end)
+      if (equals >= 0 && this.isSecretParameter(query.slice(start, equals))) {
+        // To most applications the other separators are part of the value.
+        const ampersand = query.indexOf('&', equals)
+        end = ampersand < 0 ? query.length : ampersand
+        redacted += `${query.slice(start, equals)}=${REDACTED}${query.slice(end, end + 1)}`
+      } else redacted += query.slice(start, end + 1)
       start = end + 1
     }
     return redacted
@@ -94,14 +97,20 @@ function endOfPair(query: string, start: number): number {
   return query.length
 }
 
+/** Never looks beyond the pair: a query of thousands of empty ones must not cost their square. */
+function equalsIn(query: string, start: number, end: number): number {
+  for (let at = start; at < end; at++) if (query.charCodeAt(at) === 0x3d) return at
+  return -1
+}
+
 /** The name as an application would read it: a secret must not get through as `%74oken`. */
 function plainName(name: string): string {
-  let plain = name
+  let plain = name.includes('+') ? name.replaceAll('+', ' ') : name
   if (name.includes('%')) {
     try {
-      plain = decodeURIComponent(name)
+      plain = decodeURIComponent(plain)
     } catch {
-      plain = name.replaceAll(/%([0-7][0-9a-f])/gi, (_, hex: string) =>
+      plain = plain.replaceAll(/%([0-7][0-9a-f])/gi, (_, hex: string) =>
         String.fromCharCode(Number.parseInt(hex, 16)),
       )
     }
