@@ -26,12 +26,12 @@ export function collectHandOver(
       const state = service.exportState?.()
       const text = state === undefined ? undefined : JSON.stringify(state)
       if (text === undefined) continue
-      characters += text.length
-      if (characters > UPGRADE_STATE_CHARACTERS_MAX) {
+      if (characters + text.length > UPGRADE_STATE_CHARACTERS_MAX) {
         throw new RangeError(
           `Services may export ${UPGRADE_STATE_CHARACTERS_MAX} characters of JSON together`,
         )
       }
+      characters += text.length
       exported.push([service.name, state])
     } catch (error) {
       logger.error('Service failed to export its state', { service: service.name, error })

@@ -84,8 +84,8 @@ export interface Service {
    */
   releaseListeners?(): Promise<void>
   /**
-   * What the successor's service of the same name should know, as a value for JSON: at most 8 MiB over all
-   * services. Called when a successor was let in. A throw is logged, and nothing is passed on.
+   * What the successor's service of the same name should know, as a value for JSON: at most 8 Mi characters over
+   * all services. Called when a successor was let in. A throw is logged, and nothing is passed on.
    */
   exportState?(): unknown
   /**

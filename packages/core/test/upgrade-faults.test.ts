@@ -141,6 +141,9 @@ describe.skipIf(process.platform !== 'linux')('a graceful upgrade in which somet
     }
     expect((await scene.upgrade()).status).toBe(0)
     silent.destroy()
+    const many = Array.from({ length: 17 }, () => createConnection({ path: scene.sock }))
+    await Promise.race(many.map((socket) => once(socket, 'close'))) // 16 may be silent at once
+    for (const socket of many) socket.destroy()
   })
 
   test('SIGQUIT and --upgrade come in either order; one that leaves while it waits frees its place', async () => {

@@ -40,6 +40,7 @@ export class Inheritance {
   readonly #channel: UpgradeChannel
   readonly #logger: Logger
   readonly #timeoutMs: number
+  readonly #parkedMax: number
   readonly #onState: (state: UpgradeState) => void
   readonly #arrived: Arrived[] = []
   readonly #waiting: Waiting[] = []
@@ -69,11 +70,14 @@ export class Inheritance {
     readonly timeoutMs: number
     /** Called once, before the first listener accepts. */
     readonly onState: (state: UpgradeState) => void
+    /** Connections that may wait for their service. Default 10,000. */
+    readonly parkedMax?: number
   }) {
     this.#channel = options.channel
     this.#logger = options.logger
     this.#timeoutMs = options.timeoutMs
     this.#onState = options.onState
+    this.#parkedMax = options.parkedMax ?? PARKED_CONNECTIONS_MAX
     this.#ended.promise.catch(() => undefined)
     this.#channel.on('message', this.#onMessage)
     this.#channel.on('disconnect', this.#onDisconnect)
@@ -255,7 +259,7 @@ export class Inheritance {
     const onConnection = (socket: Socket) => {
       socket.allowHalfOpen = true
       socket.on('error', ignore)
-      if (this.#parkedCount >= PARKED_CONNECTIONS_MAX) {
+      if (this.#parkedCount >= this.#parkedMax) {
         socket.destroy()
         return
       }
