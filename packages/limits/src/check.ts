@@ -1,6 +1,13 @@
 /** Largest value that a 32-bit counter here takes; counts stop there instead of turning negative. */
 export const COUNT_MAX: number = 2 ** 30
 
+/** Refuses an option that nobody would read: a misspelt limit would be another limit than was meant. */
+export function checkNames(options: object, known: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`Unknown option "${name}"; known are ${known.join(', ')}`)
+  }
+}
+
 /** Returns `value` if it is an integer within the bounds, or throws a `RangeError` naming it. */
 export function checkInteger(name: string, value: number, min: number, max: number): number {
   if (!Number.isSafeInteger(value) || value < min || value > max) {

@@ -1,4 +1,4 @@
-import { COUNT_MAX, checkInteger, checkSignal } from './check.ts'
+import { COUNT_MAX, checkInteger, checkNames, checkSignal } from './check.ts'
 import { HEADER_BYTES, type Memory, type MemoryOptions, openMemory, STATE_WORD } from './memory.ts'
 import { Waiter, WaiterQueue } from './waiter-queue.ts'
 
@@ -23,6 +23,7 @@ export interface AcquireOptions {
 /** How an `acquire` ended: with a permit, or why without. */
 export type AcquireOutcome = 'granted' | 'queue-full' | 'timeout' | 'aborted'
 
+const OPTION_NAMES: readonly string[] = ['limit', 'queueMax', 'queueTimeoutMs', 'lanes', 'lane', 'memory']
 const QUEUE_MAX_DEFAULT = 1024
 const QUEUE_TIMEOUT_MS_DEFAULT = 1000
 
@@ -61,6 +62,7 @@ export class ConcurrencyLimit {
 
   /** @throws {RangeError} If an option is out of bounds or the memory does not fit. */
   constructor(options: ConcurrencyLimitOptions) {
+    checkNames(options, OPTION_NAMES)
     this.limit = checkInteger('limit', options.limit, 1, COUNT_MAX)
     this.#queueMax = checkInteger('queueMax', options.queueMax ?? QUEUE_MAX_DEFAULT, 0, 2 ** 20)
     this.#queueTimeoutMs = checkInteger(

@@ -1,10 +1,11 @@
-import { checkCount } from './check.ts'
+import { checkCount, checkNames } from './check.ts'
 import type { LimitKey } from './key-hash.ts'
 import { HEADER_BYTES, type MemoryOptions, openMemory } from './memory.ts'
 import { checkSketch, Sketch, type SketchOptions } from './sketch.ts'
 
 export interface EstimatorOptions extends SketchOptions, MemoryOptions {}
 
+const OPTION_NAMES: readonly string[] = ['rows', 'columns', 'memory']
 const COLUMNS_DEFAULT = 1024
 const BASE_WORD = HEADER_BYTES / 4
 
@@ -26,6 +27,7 @@ export class Estimator {
 
   /** @throws {RangeError} If an option is out of bounds or the memory does not fit. */
   constructor(options: EstimatorOptions = {}) {
+    checkNames(options, OPTION_NAMES)
     const { rows, columns } = checkSketch(options, COLUMNS_DEFAULT)
     const memory = openMemory(`Estimator ${rows} ${columns}`, HEADER_BYTES + rows * columns * 4, options)
     this.#sketch = new Sketch(memory, rows, columns, true)

@@ -1,4 +1,4 @@
-import { checkCount, checkInteger } from './check.ts'
+import { checkCount, checkInteger, checkNames } from './check.ts'
 import { checkName, type Decision } from './decision.ts'
 import { decide, type GcraShape, makeShape, step } from './gcra-step.ts'
 import { KeyHasher, type LimitKey } from './key-hash.ts'
@@ -17,6 +17,7 @@ export interface GcraOptions extends TimedMemoryOptions {
   readonly name?: string
 }
 
+const OPTION_NAMES: readonly string[] = ['limit', 'windowMs', 'burst', 'keysMax', 'name', 'memory', 'now']
 const KEYS_MAX_DEFAULT = 16_384
 const UNITS_MAX = 1e9
 const WINDOW_MS_MAX = 2 ** 41
@@ -64,6 +65,7 @@ export class Gcra {
    * @throws {TypeError} If `name` cannot stand in a header field.
    */
   constructor(options: GcraOptions) {
+    checkNames(options, OPTION_NAMES)
     const entries = entryCount(options.keysMax)
     this.#shape = shapeOf(options)
     const { emissionMs, burst } = this.#shape

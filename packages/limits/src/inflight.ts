@@ -1,4 +1,4 @@
-import { COUNT_MAX, checkCount, checkInteger } from './check.ts'
+import { COUNT_MAX, checkCount, checkInteger, checkNames } from './check.ts'
 import type { LimitKey } from './key-hash.ts'
 import { HEADER_BYTES, type MemoryOptions, openMemory } from './memory.ts'
 import { checkSketch, Sketch, type SketchOptions } from './sketch.ts'
@@ -13,6 +13,7 @@ export interface InflightOptions extends SketchOptions, MemoryOptions {
   readonly lane?: number
 }
 
+const OPTION_NAMES: readonly string[] = ['rows', 'columns', 'lanes', 'lane', 'memory']
 const COLUMNS_DEFAULT = 8192
 const BASE_WORD = HEADER_BYTES / 4
 
@@ -48,6 +49,7 @@ export class Inflight {
 
   /** @throws {RangeError} If an option is out of bounds or the memory does not fit. */
   constructor(options: InflightOptions = {}) {
+    checkNames(options, OPTION_NAMES)
     const { rows, columns } = checkSketch(options, COLUMNS_DEFAULT)
     this.#lanes = checkInteger('lanes', options.lanes ?? 1, 1, 256)
     const lane = checkInteger('lane', options.lane ?? 0, 0, this.#lanes - 1)

@@ -1,4 +1,4 @@
-import { checkFunction, checkInteger } from './check.ts'
+import { checkFunction, checkInteger, checkNames } from './check.ts'
 import type { Decision } from './decision.ts'
 import { Gcra, type GcraOptions } from './gcra.ts'
 import type { LimitKey } from './key-hash.ts'
@@ -55,6 +55,7 @@ export interface FallbackLimitStoreOptions {
   readonly onFailure?: (error: unknown) => void
 }
 
+const OPTION_NAMES: readonly string[] = ['store', 'fallback', 'timeoutMs', 'pendingMax', 'onFailure']
 const TIMEOUT_MS_DEFAULT = 100
 const PENDING_MAX_DEFAULT = 1024
 
@@ -76,6 +77,7 @@ export class FallbackLimitStore implements LimitStore {
    * @throws {TypeError} If `store` or `fallback` has no `take`, or `onFailure` is not a function.
    */
   constructor(options: FallbackLimitStoreOptions) {
+    checkNames(options, OPTION_NAMES)
     checkFunction('store.take', options.store?.take)
     checkFunction('fallback.take', options.fallback?.take)
     if (options.onFailure !== undefined) checkFunction('onFailure', options.onFailure)

@@ -1,4 +1,4 @@
-import { checkCount, checkInteger } from './check.ts'
+import { checkCount, checkInteger, checkNames } from './check.ts'
 import type { LimitKey } from './key-hash.ts'
 import { openMemory, type TimedMemoryOptions } from './memory.ts'
 import { checkSketch, type SketchOptions } from './sketch.ts'
@@ -21,6 +21,7 @@ export interface RateComponents {
   readonly currentIntervalFraction: number
 }
 
+const OPTION_NAMES: readonly string[] = ['intervalMs', 'rows', 'columns', 'memory', 'now']
 const COLUMNS_DEFAULT = 1024
 const INTERVAL_MS_MAX = 2 ** 31
 
@@ -47,6 +48,7 @@ export class Rate {
 
   /** @throws {RangeError} If an option is out of bounds or the memory does not fit. */
   constructor(options: RateOptions) {
+    checkNames(options, OPTION_NAMES)
     const { rows, columns } = checkSketch(options, COLUMNS_DEFAULT)
     this.#intervalMs = checkInteger('intervalMs', options.intervalMs, 1, INTERVAL_MS_MAX)
     const layout = `Rate ${rows} ${columns} ${this.#intervalMs}`

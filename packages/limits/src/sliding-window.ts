@@ -1,4 +1,4 @@
-import { checkCount, checkInteger } from './check.ts'
+import { checkCount, checkInteger, checkNames } from './check.ts'
 import { checkName, Decision, type LimitPolicy } from './decision.ts'
 import type { LimitKey } from './key-hash.ts'
 import { openMemory, type TimedMemoryOptions } from './memory.ts'
@@ -14,6 +14,7 @@ export interface SlidingWindowOptions extends SketchOptions, TimedMemoryOptions 
   readonly name?: string
 }
 
+const OPTION_NAMES: readonly string[] = ['limit', 'windowMs', 'name', 'rows', 'columns', 'memory', 'now']
 const COLUMNS_DEFAULT = 4096
 const WINDOW_MS_MAX = 2 ** 31
 
@@ -44,6 +45,7 @@ export class SlidingWindow {
    * @throws {TypeError} If `name` cannot stand in a header field.
    */
   constructor(options: SlidingWindowOptions) {
+    checkNames(options, OPTION_NAMES)
     const { rows, columns } = checkSketch(options, COLUMNS_DEFAULT)
     const limit = checkInteger('limit', options.limit, 1, LIMIT_MAX)
     const windowMs = checkInteger('windowMs', options.windowMs, 1, WINDOW_MS_MAX)

@@ -1,4 +1,4 @@
-import { checkCount, checkInteger, checkNumber } from './check.ts'
+import { checkCount, checkInteger, checkNames, checkNumber } from './check.ts'
 import { checkName, type Decision } from './decision.ts'
 import { decide, type GcraShape, makeShape, step } from './gcra-step.ts'
 import { HEADER_BYTES, type Memory, openMemory, type TimedMemoryOptions, toBits, toNumber } from './memory.ts'
@@ -13,6 +13,7 @@ export interface TokenBucketOptions extends TimedMemoryOptions {
 }
 
 /** The largest Integer of a header field (RFC 9651 §3.3.1). */
+const OPTION_NAMES: readonly string[] = ['capacity', 'tokensPerSecond', 'name', 'memory', 'now']
 const CAPACITY_MAX = 999_999_999_999_999
 const TOKENS_PER_SECOND_MIN = 1e-6
 const TOKENS_PER_SECOND_MAX = 1e12
@@ -45,6 +46,7 @@ export class TokenBucket {
    * @throws {TypeError} If `name` cannot stand in a header field.
    */
   constructor(options: TokenBucketOptions) {
+    checkNames(options, OPTION_NAMES)
     const burst = checkInteger('capacity', options.capacity, 1, CAPACITY_MAX)
     const tokensPerSecond = checkNumber(
       'tokensPerSecond',

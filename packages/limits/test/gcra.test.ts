@@ -1,6 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Gcra, type GcraOptions } from '../src/index.ts'
+import {
+  ConcurrencyLimit,
+  Estimator,
+  FallbackLimitStore,
+  Gcra,
+  type GcraOptions,
+  Inflight,
+  MemoryLimitStore,
+  Rate,
+  SlidingWindow,
+  TokenBucket,
+} from '../src/index.ts'
 import { StepClock } from './clock.ts'
 
 describe.each([false, true])('shared: %s', (shared) => {
@@ -187,4 +198,19 @@ test('refuses what is out of bounds', () => {
   expect(() => new Gcra(good).take({})).toThrow(TypeError)
   expect(Gcra.byteLength()).toBe(64 + 12 * 16_384)
   expect(Gcra.byteLength({ keysMax: 9 })).toBe(64 + 12 * 16)
+})
+
+test('an option that no limiter reads is refused by name, in each class', () => {
+  const brust = { brust: 3 }
+  const message = 'Unknown option "brust"; known are '
+  expect(() => new Gcra({ limit: 1, windowMs: 1, ...brust })).toThrow(`${message}limit, windowMs, burst,`)
+  expect(() => new SlidingWindow({ limit: 1, windowMs: 1, ...brust })).toThrow(message)
+  expect(() => new TokenBucket({ capacity: 1, tokensPerSecond: 1, ...brust })).toThrow(message)
+  expect(() => new Rate({ intervalMs: 1, ...brust })).toThrow(message)
+  expect(() => new Estimator({ rows: 1, ...brust })).toThrow(message)
+  expect(() => new Inflight({ rows: 1, ...brust })).toThrow(message)
+  expect(() => new ConcurrencyLimit({ limit: 1, ...brust })).toThrow(message)
+  const store = new MemoryLimitStore({ limit: 1, windowMs: 1 })
+  const fallback = new Gcra({ limit: 1, windowMs: 1 })
+  expect(() => new FallbackLimitStore({ store, fallback, ...brust })).toThrow(message)
 })
