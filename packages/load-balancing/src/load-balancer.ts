@@ -1,7 +1,7 @@
 import { type BackgroundService, type BackgroundTask, backgroundService, parseAddress } from '@cirque/core'
 import { Alarm } from './alarm.ts'
 import type { Backend, BackendLike } from './backend.ts'
-import { integerIn } from './check.ts'
+import { integerIn, show } from './check.ts'
 import { ConnectionLease } from './connection-lease.ts'
 import {
   type Discovery,
@@ -385,6 +385,10 @@ function fixedBalancer(
   selection: Selection,
   options: LoadBalancerOptions,
 ): LoadBalancer {
+  // A string is iterable, too: its first character would be reported as a wrong address.
+  if (typeof backends === 'string' || typeof backends?.[Symbol.iterator] !== 'function') {
+    throw new TypeError(`Expected a list of backends such as ['10.0.0.1:80'], received ${show(backends)}`)
+  }
   const discovery = new StaticDiscovery(backends)
   const balancer = new LoadBalancer(discovery, selection, options)
   fill(balancer, discovery.backends)

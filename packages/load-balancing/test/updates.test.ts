@@ -473,3 +473,11 @@ test('refuses wrong arguments, naming what it got', () => {
     expect(() => LoadBalancer.fromAddresses([], roundRobin(), options as never)).toThrow(TypeError)
   }
 })
+
+test('one address in place of a list is refused for what it is', () => {
+  for (const wrong of ['10.0.0.1:80', undefined, 5]) {
+    expect(() => LoadBalancer.fromAddresses(wrong as never, roundRobin())).toThrow(
+      'Expected a list of backends',
+    )
+  }
+})
