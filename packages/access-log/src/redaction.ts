@@ -42,11 +42,13 @@ export const REDACTED = '[redacted]'
 /** Takes secrets out of targets, queries and fields. */
 export class Redactor {
   readonly #query: ReadonlySet<string>
+  readonly #queryLengthMin: number
   readonly #headers: ReadonlySet<string>
 
   /** @throws {TypeError} If a list is none. */
   constructor(redaction: Redaction = {}) {
     this.#query = names('query', redaction.query ?? REDACTED_QUERY_DEFAULT)
+    this.#queryLengthMin = Math.min(...Array.from(this.#query, (name) => name.length))
     this.#headers = names('headers', redaction.headers ?? REDACTED_HEADERS_DEFAULT)
   }
 
@@ -55,6 +57,8 @@ export class Redactor {
   }
 
   isSecretParameter(name: string): boolean {
+    // Decoding makes names shorter, never longer: most can be told by that.
+    if (name.length < this.#queryLengthMin) return false
     return this.#query.has(plainName(name))
   }
 
