@@ -194,6 +194,14 @@ describe.skipIf(process.platform !== 'linux')('a graceful upgrade in which somet
     expect((await scene.upgrade()).status).toBe(0)
   })
 
+  test('upgrade_sock never replaces a file of another kind', async () => {
+    await using scene = new UpgradeScene()
+    writeFileSync(scene.sock, 'precious')
+    expect(await exitOf(scene.spawn())).toBe(1)
+    await scene.line(/(Cannot listen on upgrade_sock: .* exists and is not a socket)/)
+    expect(readFileSync(scene.sock, 'utf8')).toBe('precious')
+  })
+
   test('a Unix listener that the new server does not have leaves no file, and state is handed over', async () => {
     await using scene = new UpgradeScene()
     const path = join(scene.folder, 'web.sock')

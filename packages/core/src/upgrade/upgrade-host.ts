@@ -68,6 +68,9 @@ export class UpgradeHost {
    */
   async publish(): Promise<void> {
     const { path } = this.#options
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) {
+      throw new Error(`Cannot listen on upgrade_sock: ${path} exists and is not a socket`)
+    }
     const server = createServer((socket) => {
       this.#serve(socket).catch((error: unknown) => {
         this.#owner.logger.warn('Upgrade connection failed', { error })
