@@ -140,7 +140,7 @@ async function openAll({ clients = CLIENTS, opening, deaf = false }: Attack): Pr
     socket.write(opening)
     sockets.push(socket)
   }
-  await sleep(200)
+  await sleep(100)
   return sockets
 }
 

@@ -15,7 +15,7 @@ import { startTaggedOrigin, taggedBody, wishOf } from './support/tagged-origin.t
 
 expectNoProcessFaults()
 
-const RUNS = runCount(600)
+const RUNS = runCount(400)
 const AT_ONCE = 48
 /** A client waits so long at most: more than all timeouts below together, with the retries. */
 const DEADLINE_MS = 4_000
@@ -209,5 +209,5 @@ test.each(Object.keys(APPS))(
     expect(counts.failed).toBeGreaterThan(RUNS / 50)
     expect(counts.cut).toBeGreaterThan(RUNS / 100)
   },
-  runTimeout(600),
+  runTimeout(400),
 )
