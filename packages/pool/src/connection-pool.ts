@@ -52,7 +52,7 @@ export class ConnectionPool<C> {
 
   /**
    * @throws {RangeError} If an option is not within its bounds.
-   * @throws {TypeError} If `onEvict` is not a function.
+   * @throws {TypeError} If an option is unknown, or `onEvict` is not a function.
    */
   constructor(options?: PoolOptions<C>) {
     this.#limits = limitsOf(options as PoolOptions<never> | undefined)

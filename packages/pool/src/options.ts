@@ -50,7 +50,22 @@ export interface Limits {
   readonly jitter: number
 }
 
+const OPTION_NAMES: readonly string[] = [
+  'idleMax',
+  'idlePerKeyMax',
+  'idleTimeoutMs',
+  'ageMaxMs',
+  'usesMax',
+  'jitter',
+  'onEvict',
+  'wheel',
+]
+
 export function limitsOf(options: PoolOptions<never> | undefined): Limits {
+  for (const name of Object.keys(options ?? {})) {
+    if (OPTION_NAMES.includes(name)) continue
+    throw new TypeError(`Unknown option "${name}" of the pool; known are ${OPTION_NAMES.join(', ')}`)
+  }
   const idleMax = count('idleMax', options?.idleMax ?? 128)
   const jitter = options?.jitter ?? 0.1
   if (!(jitter >= 0 && jitter <= 1)) throw new RangeError(`jitter must be from 0 to 1, got ${jitter}`)

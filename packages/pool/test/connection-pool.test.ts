@@ -304,6 +304,9 @@ describe('onEvict', () => {
 
   test('is refused when it is no function', () => {
     expect(() => startPool({ onEvict: 'close' as never })).toThrow('onEvict must be a function, got close')
+    expect(() => startPool({ maxIdle: 1 } as never)).toThrow(
+      'Unknown option "maxIdle" of the pool; known are',
+    )
   })
 
   test('may use the pool, also to add, release, remove and close from within', () => {

@@ -41,6 +41,8 @@ export interface Evicted<K, V> {
   readonly weight: number
 }
 
+const OPTION_NAMES: readonly string[] = ['weightLimit', 'estimatedSize', 'entriesMax', 'hash', 'seed']
+
 /**
  * A cache with S3-FIFO eviction and TinyLFU admission: it keeps what is read often, and a scan cannot flush it.
  *
@@ -65,9 +67,13 @@ export class TinyUfo<K, V> {
 
   /**
    * @throws {RangeError} If a limit is not an integer in its range.
-   * @throws {TypeError} If `hash` is not a function.
+   * @throws {TypeError} If an option is unknown, or `hash` is not a function.
    */
   constructor(options: TinyUfoOptions<K>) {
+    for (const name of Object.keys(options)) {
+      if (OPTION_NAMES.includes(name)) continue
+      throw new TypeError(`Unknown option "${name}"; known are ${OPTION_NAMES.join(', ')}`)
+    }
     const { weightLimit, entriesMax = ENTRIES_MAX, hash, seed } = options
     const { estimatedSize = Math.min(weightLimit, ESTIMATED_SIZE_DEFAULT_MAX) } = options
     checkInteger('weightLimit', weightLimit, 1, Number.MAX_SAFE_INTEGER)

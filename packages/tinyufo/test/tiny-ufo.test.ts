@@ -238,6 +238,9 @@ test('wrong arguments are refused with the value received', () => {
   expect(() => new TinyUfo({ weightLimit: 0 })).toThrow(
     /weightLimit must be an integer from 1 to \d+, received 0/,
   )
+  expect(() => new TinyUfo({ weightLimit: 1, max: 5 } as never)).toThrow(
+    'Unknown option "max"; known are weightLimit,',
+  )
   expect(() => new TinyUfo({ weightLimit: 1.5 })).toThrow(RangeError)
   expect(() => new TinyUfo({ weightLimit: Number.POSITIVE_INFINITY })).toThrow(RangeError)
   expect(() => new TinyUfo({ weightLimit: 5, estimatedSize: 2 ** 23 + 1 })).toThrow('estimatedSize')
