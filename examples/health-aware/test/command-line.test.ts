@@ -6,7 +6,7 @@ testCommandLine({
   folder: 'health-aware',
   mistakes: [
     [[...listening, '--pa', 'nowhere'], /"nowhere": the port is missing/],
-    [[...listening, '--path', 'health'], /path to begin with "\/", received .health./],
+    [[...listening, '--path', 'health'], /path to begin with "\/".*received .health./],
     [[...listening, '--interval', '9'], /--interval must be from 10 to 3600000 ms, not "9"/],
   ],
 })
