@@ -14,6 +14,8 @@ export interface ListenerSocketOptions {
   readonly backlog?: number
   /** Bytes read ahead of the app per connection before reading stops. Default: Node's own, 64 KiB. */
   readonly readAheadBytes?: number
+  /** Open connections of this listener; more are closed as they come. Default: only the service's cap holds. */
+  readonly connectionsMax?: number
   /** How often binding is tried, one second apart, while the address is in use. Default 5; 1 tries once. */
   readonly bindAttemptsMax?: number
   /** Take PROXY protocol headers from a proxy in front, before TLS. Default: none, and one that comes is data. */
@@ -57,6 +59,7 @@ export interface ListenerPlan {
   readonly address: Address
   readonly backlog: number
   readonly readAheadBytes: number | undefined
+  readonly connectionsMax: number | undefined
   readonly bindAttemptsMax: number
   readonly ipv6Only: boolean
   readonly reusePort: boolean
@@ -72,6 +75,7 @@ const TCP_KEYS: readonly string[] = [
   'backlog',
   'readAheadBytes',
   'bindAttemptsMax',
+  'connectionsMax',
   'ipv6Only',
   'reusePort',
   'keepAlive',
@@ -79,7 +83,14 @@ const TCP_KEYS: readonly string[] = [
   'noDelay',
   'proxyProtocol',
 ]
-const UNIX_KEYS: readonly string[] = ['backlog', 'readAheadBytes', 'bindAttemptsMax', 'mode', 'proxyProtocol']
+const UNIX_KEYS: readonly string[] = [
+  'backlog',
+  'readAheadBytes',
+  'bindAttemptsMax',
+  'connectionsMax',
+  'mode',
+  'proxyProtocol',
+]
 
 /** Checks a listener's configuration. Throws TypeError or RangeError naming the value received. */
 export function planListener(config: ListenerConfig): ListenerPlan {
@@ -102,6 +113,10 @@ export function planListener(config: ListenerConfig): ListenerPlan {
       options.readAheadBytes === undefined
         ? undefined
         : integer('readAheadBytes', options.readAheadBytes, 1024, 67_108_864),
+    connectionsMax:
+      options.connectionsMax === undefined
+        ? undefined
+        : integer('connectionsMax', options.connectionsMax, 1, 10_000_000),
     bindAttemptsMax: integer('bindAttemptsMax', options.bindAttemptsMax ?? 5, 1, 3600),
     ipv6Only: boolean('ipv6Only', options.ipv6Only ?? false),
     reusePort: boolean('reusePort', options.reusePort ?? false),

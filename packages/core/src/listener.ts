@@ -14,6 +14,8 @@ let temporaryNameCount = 0
 /** One bound, accepting socket. The owner is a listening service. */
 export class Listener {
   readonly plan: ListenerPlan
+  /** Called for each connection beyond the listener's own cap. */
+  onDropped: (() => void) | undefined
   #server: Server | undefined
   #bound: Address | undefined
   #file: SocketFile | undefined
@@ -87,6 +89,7 @@ export class Listener {
         socket.allowHalfOpen = true
         onConnection(socket)
       })
+      this.#limit(server)
     }
     server.on('error', onError)
     this.#server = server
@@ -158,7 +161,15 @@ export class Listener {
       ...(plan.readAheadBytes === undefined ? {} : { highWaterMark: plan.readAheadBytes }),
     })
     server.on('connection', onConnection)
+    this.#limit(server)
     return server
+  }
+
+  #limit(server: Server): void {
+    const { connectionsMax } = this.plan
+    if (connectionsMax === undefined) return
+    server.maxConnections = connectionsMax
+    server.on('drop', () => this.onDropped?.())
   }
 
   /** Gives a connection that somebody else's server accepted the options that ours would have given it. */

@@ -349,6 +349,11 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       else this.#receiveHeader(socket, isTcp, proxyProtocol, receiver)
     }
     const onError = (error: Error) => this.#acceptFailed(error, info.address)
+    listener.onDropped = () => {
+      this.#acceptedCount += 1
+      this.#refusedCount += 1
+      this.#logSeldom('Connections are refused: connectionsMax of the listener is reached', undefined)
+    }
     const inherited = await context.inherited?.take(this.#keyOf(listener))
     // 'connection' events come from later turns of the loop, so `info` has its real port by then.
     info.address =

@@ -378,6 +378,23 @@ test('reusePort lets two services share an address', async () => {
   expect(second.port()).toBe(first.port())
 })
 
+test('connectionsMax of a listener: its own connections count, and those of others do not', async () => {
+  await using echo = new Echo()
+  echo.service.addTcp('127.0.0.1:0', { connectionsMax: 1 })
+  echo.service.addTcp('127.0.0.1:0')
+  await echo.start()
+  const [capped, open] = echo.service.endpoints() as TcpAddress[]
+  await using first = new Client({ host: '127.0.0.1', port: capped?.port ?? 0 })
+  first.socket.write('a')
+  await once(first.socket, 'data')
+  await using second = new Client({ host: '127.0.0.1', port: capped?.port ?? 0 })
+  await second.closed
+  await using other = new Client({ host: '127.0.0.1', port: open?.port ?? 0 })
+  other.socket.write('b')
+  await once(other.socket, 'data')
+  expect(echo.service.counters).toMatchObject({ acceptedCount: 3, refusedCount: 1, openCount: 2 })
+})
+
 test('connectionsMax: one less, as many, one more', async () => {
   await using echo = new Echo({ connectionsMax: 2 })
   echo.service.addTcp('127.0.0.1:0').addUnix(join(folder, 'max.sock'))
