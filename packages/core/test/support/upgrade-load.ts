@@ -161,7 +161,8 @@ export class UpgradeLoad {
           body += String(data)
         })
         stream.on('error', () => undefined)
-        await once(stream, 'close')
+        // Not once(): it rejects at the error that a refused stream ends with.
+        await new Promise((resolve) => stream.on('close', resolve))
         if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM) this.#http2Refused += 1
         else if (stream.rstCode !== 0 || !body.endsWith('\n'))
           throw failure ?? new Error(`reset ${stream.rstCode}`)
