@@ -1,7 +1,7 @@
 // A server for the upgrade tests. It tells its generation in every answer; the environment says what to break.
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import { backgroundService, ListeningService, Server, serveHttp } from '../../src/index.ts'
+import { backgroundService, ListeningService, Server, serveHttp } from '@cirque/core'
 
 const { env } = process
 const server = new Server()

@@ -2,11 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const PROGRAMS = join(import.meta.dirname, '../programs')
 const LINE_TIMEOUT_MS = 20_000
+/** The sources, or with CIRQUE_BUILT=1 what a user gets: for measurements, since the sources take longer to load. */
+const CONDITIONS = process.env['CIRQUE_BUILT'] === '1' ? [] : ['--conditions=@cirque/source']
 
 /** A folder with a configuration, and all generations of one server; none of them outlives the scope. */
 export class UpgradeScene implements AsyncDisposable {
@@ -21,7 +23,7 @@ export class UpgradeScene implements AsyncDisposable {
   constructor(
     options: { readonly conf?: string; readonly env?: NodeJS.ProcessEnv; readonly program?: string } = {},
   ) {
-    this.#program = join(PROGRAMS, options.program ?? 'upgrade-server.ts')
+    this.#program = resolve(PROGRAMS, options.program ?? 'upgrade-server.ts')
     this.#env = options.env ?? {}
     this.configure(options.conf ?? '')
     writeFileSync(this.#log, '')
@@ -54,7 +56,7 @@ export class UpgradeScene implements AsyncDisposable {
     try {
       return spawn(
         process.execPath,
-        ['--conditions=@cirque/source', this.#program, '-c', this.conf, ...argv],
+        [...CONDITIONS, this.#program, '-c', this.conf, ...argv],
         {
           stdio: ['ignore', log, log],
           env: { ...process.env, ...this.#env, ...env },
