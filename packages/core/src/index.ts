@@ -154,6 +154,7 @@ export {
   type ExportedListener,
   type InheritedListener,
   type InheritedListeners,
+  type ReceivedDatagram,
   type ServerApp,
   type Service,
   type ServiceContext,
@@ -167,3 +168,4 @@ export type { TlsCertificate, TlsListenerOptions, TlsReloadEvent } from './tls/l
 export type { TlsProfile } from './tls/profile.ts'
 export type { LoadCertificate, RuntimeCertificateOptions } from './tls/runtime-certificates.ts'
 export { TicketKeys, type TicketKeysOptions } from './tls/ticket-keys.ts'
+export { datagramDescriptor, stopReceiving } from './upgrade/datagrams.ts'

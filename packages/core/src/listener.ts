@@ -1,3 +1,4 @@
+import { Socket as DatagramSocket } from 'node:dgram'
 import { chmodSync, lstatSync, renameSync, unlinkSync } from 'node:fs'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -76,6 +77,7 @@ export class Listener {
     const { source } = inherited
     inherited.setBacklog(backlog)
     let server: Server
+    if (source instanceof DatagramSocket) throw new TypeError(`A socket of UDP cannot serve ${address.text}`)
     if (typeof source === 'number') {
       server = this.#createServer(onConnection)
       await listening(server, () => server.listen({ fd: source }, backlog))

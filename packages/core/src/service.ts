@@ -1,3 +1,4 @@
+import type { Socket as DatagramSocket, RemoteInfo } from 'node:dgram'
 import type { Server as NetServer, Socket } from 'node:net'
 import type { Address } from './address.ts'
 import type { ServerConfiguration } from './configuration.ts'
@@ -27,11 +28,22 @@ export interface InheritedListeners {
   take(key: string): Promise<InheritedListener | undefined>
 }
 
-/** A socket that listens already. Attach a 'connection' handler before anything else is waited for. */
+/** A datagram that arrived before a service took its socket. */
+export interface ReceivedDatagram {
+  readonly message: Buffer
+  readonly client: RemoteInfo
+}
+
+/** A socket that listens already. Attach a 'connection' or 'message' handler before anything else is waited for. */
 export interface InheritedListener {
   readonly key: string
-  /** It accepts already. Or the number of a descriptor, to be given to `server.listen({ fd })`. */
-  readonly source: NetServer | number
+  /**
+   * It accepts already; one of datagrams receives. Or the number of a descriptor, to be given to
+   * `server.listen({ fd })`.
+   */
+  readonly source: NetServer | DatagramSocket | number
+  /** Received before somebody took the socket: at most 1,000, further ones are dropped. Of UDP only. */
+  readonly datagrams: ReceivedDatagram[]
   /** Accepted before somebody took the listener: to be served first. They have an `error` listener. */
   readonly accepted: Socket[]
   /** The file of a Unix socket is not this server's to remove, ever. */
@@ -46,7 +58,9 @@ export interface InheritedListener {
 export interface ExportedListener {
   /** The successor takes it by this; its configured address. Equal keys are taken in order. */
   readonly key: string
-  readonly server: NetServer
+  /** A server that listens, or a bound UDP socket whose descriptor is known, see `datagramDescriptor`. */
+  readonly server: NetServer | DatagramSocket
+  /** Of no meaning for UDP. */
   readonly backlog: number
   /** The file of a Unix socket is somebody else's, such as systemd's. */
   readonly isForeign: boolean

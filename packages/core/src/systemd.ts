@@ -52,6 +52,7 @@ function takeActivated(key: string): InheritedListener | undefined {
     key,
     source: fd,
     accepted: [],
+    datagrams: [],
     isForeign: true, // systemd made the file of a Unix socket, and removes it
     isOwn: () => false,
     setBacklog() {},
@@ -72,10 +73,14 @@ function addressOf(fd: number): string {
   for (const [table, parse] of TABLES) {
     for (const row of readFileSync(`/proc/net/${table}`, 'utf8').split('\n').slice(1)) {
       const address = parse(row.trim().split(/\s+/), inode)
-      if (address !== undefined) return parseAddress(address).text
+      if (address === undefined) continue
+      const { text } = parseAddress(address)
+      return table.startsWith('udp') ? `udp:${text}` : text
     }
   }
-  throw new Error(`Descriptor ${fd}, which LISTEN_FDS announces, is neither a TCP nor a Unix stream socket`)
+  throw new Error(
+    `Descriptor ${fd}, which LISTEN_FDS announces, is neither a TCP, a UDP nor a Unix stream socket`,
+  )
 }
 
 type ParseRow = (columns: readonly string[], inode: string) => string | undefined
@@ -84,6 +89,8 @@ type ParseRow = (columns: readonly string[], inode: string) => string | undefine
 const TABLES: readonly (readonly [string, ParseRow])[] = [
   ['tcp', (columns, inode) => (columns[9] === inode ? inetAddress(columns[1] ?? '') : undefined)],
   ['tcp6', (columns, inode) => (columns[9] === inode ? inetAddress(columns[1] ?? '') : undefined)],
+  ['udp', (columns, inode) => (columns[9] === inode ? inetAddress(columns[1] ?? '') : undefined)],
+  ['udp6', (columns, inode) => (columns[9] === inode ? inetAddress(columns[1] ?? '') : undefined)],
   [
     'unix',
     (columns, inode) =>

@@ -1,14 +1,18 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { createSocket, type RemoteInfo, Socket } from 'node:dgram'
 import {
   type Address,
   DnsCache,
   type DnsCacheOptions,
+  datagramDescriptor,
+  type ExportedListener,
+  type InheritedListener,
   type Logger,
   type PeerAddress,
   parseAddress,
   type Service,
   type ServiceContext,
   silentLogger,
+  stopReceiving,
 } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { integerIn, onlyKeys, TIMEOUT_MS_MAX, typed } from './check.ts'
@@ -187,7 +191,11 @@ export class UdpProxyService implements Service, UdpSessionHost {
     this.#logger = context.logger
     try {
       for (const listener of this.#listeners) {
-        await this.#bind(listener)
+        const key = this.#keyOf(listener)
+        const inherited = await context.inherited?.take(key)
+        if (inherited === undefined) await this.#bind(listener, undefined)
+        else if (typeof inherited.source === 'number') await this.#bind(listener, inherited.source)
+        else this.#adopt(listener, inherited)
         context.logger.info('Listening', {
           service: this.name,
           address: listener.bound?.text,
@@ -196,9 +204,34 @@ export class UdpProxyService implements Service, UdpSessionHost {
         })
       }
     } catch (error) {
-      this.destroy()
+      // Clients of inherited sockets were served before this service came: `drain()` finishes what it has begun.
+      if (context.inherited === undefined) this.destroy()
       throw error
     }
+  }
+
+  /** The sockets whose descriptor Node tells. */
+  exportListeners(): ExportedListener[] {
+    const exported: ExportedListener[] = []
+    for (const listener of this.#listeners) {
+      const { socket } = listener
+      if (socket === null || datagramDescriptor(socket) === undefined) continue
+      exported.push({ key: this.#keyOf(listener), server: socket, backlog: 0, isForeign: false })
+    }
+    return exported
+  }
+
+  /**
+   * The successor receives from now on, on the same sockets; the sessions here end as in `drain()`, and responses for
+   * them still reach their clients.
+   */
+  releaseListeners(): Promise<void> {
+    for (const { socket } of this.#listeners) if (socket !== null) stopReceiving(socket)
+    return this.drain()
+  }
+
+  #keyOf({ wanted }: UdpListener): string {
+    return wanted.port === 0 ? `udp:${wanted.text} of ${this.name}` : `udp:${wanted.text}`
   }
 
   async drain(): Promise<void> {
@@ -226,7 +259,7 @@ export class UdpProxyService implements Service, UdpSessionHost {
     }
   }
 
-  async #bind(listener: UdpListener): Promise<void> {
+  async #bind(listener: UdpListener, fd: number | undefined): Promise<void> {
     const { host, port } = listener.wanted
     const { ipv6Only = false, reusePort = false, receiveBufferBytes } = listener.options
     const type = host.includes(':') ? 'udp6' : 'udp4'
@@ -243,7 +276,7 @@ export class UdpProxyService implements Service, UdpSessionHost {
     const onClose = () => reject(new Error('it was closed'))
     socket.once('error', reject)
     socket.once('close', onClose) // destroyed while it was binding
-    socket.bind({ address: host, port }, resolve)
+    socket.bind(fd === undefined ? { address: host, port } : { fd }, resolve)
     try {
       await promise
     } catch (cause) {
@@ -253,10 +286,24 @@ export class UdpProxyService implements Service, UdpSessionHost {
     }
     socket.off('error', reject)
     socket.off('close', onClose)
+    this.#receiveFrom(listener, socket)
+  }
+
+  /** Takes over a socket that receives already. */
+  #adopt(listener: UdpListener, inherited: InheritedListener): void {
+    const { source, datagrams } = inherited
+    if (!(source instanceof Socket))
+      throw new TypeError(`A listener of TCP cannot serve UDP ${listener.wanted.text}`)
+    listener.socket = source
+    this.#receiveFrom(listener, source)
+    for (const { message, client } of datagrams.splice(0)) this.#receive(listener, source, message, client)
+  }
+
+  #receiveFrom(listener: UdpListener, socket: Socket): void {
     // A reply that cannot be sent, most often: the others go on.
     socket.on('error', () => this.dropped())
     const { address, port: bound } = socket.address()
-    listener.bound = parseAddress(`${type === 'udp6' ? `[${address}]` : address}:${bound}`)
+    listener.bound = parseAddress(`${address.includes(':') ? `[${address}]` : address}:${bound}`)
     socket.on('message', (message, client) => this.#receive(listener, socket, message, client))
   }
 

@@ -4,22 +4,24 @@
  * listening socket twice, from fd 4 on. Standard input brings the job, then `commit`; its end means that the old
  * server is dead, and then the helper finishes alone. Standard output says `ready`, or why it fails.
  *
- * A listener is wrapped, sent and closed in one turn of the event loop, so that the helper never accepts. The
+ * A listener is wrapped, sent and closed in one turn of the event loop, so that the helper never accepts or receives. The
  * second copies keep every socket open until the commit, whatever happens to the others; listening on them again
  * sets the backlog, for which a received listener has only Node's default.
  */
 export const HELPER_SOURCE: string = `
 'use strict'
 const { Server } = require('node:net')
+const { createSocket } = require('node:dgram')
 let job, input = '', phase = 'want', index = -1, isAsked = false, isOrphan = false
 const say = (text) => { try { require('node:fs').writeSync(1, text + '\\n') } catch {} }
 const end = (code, text) => { if (text) say(text); process.exit(code) }
 const next = () => {
   index += 1
   if (index === job.listeners.length) { phase = 'ready'; process.send({ t: 'end', n: index }); return }
-  const { key, backlog, foreign } = job.listeners[index]
-  const server = new Server()
-  server.listen({ fd: 4 + index }, backlog)
+  const { key, backlog, foreign, datagrams } = job.listeners[index]
+  const server = datagrams ? createSocket(datagrams) : new Server()
+  if (datagrams) server.bind({ fd: 4 + index })
+  else server.listen({ fd: 4 + index }, backlog)
   process.send({ t: 'fd', i: index, key, foreign }, server)
   server.close()
 }
@@ -31,6 +33,7 @@ const begin = () => {
 }
 const commit = () => { phase = 'done'; process.send({ t: 'commit' }, () => end(0, 'done')) }
 const setBacklogs = (wanted) => job.listeners.forEach((listener, at) => {
+  if (listener.datagrams) return
   const backlog = Array.isArray(wanted) && wanted[at] > 0 ? wanted[at] : listener.backlog
   new Server().listen({ fd: 4 + job.listeners.length + at }, backlog).close()
 })

@@ -1,7 +1,8 @@
+import { Socket as DatagramSocket, type RemoteInfo } from 'node:dgram'
 import { Server, type Socket } from 'node:net'
 import { inspect } from 'node:util'
 import type { Logger } from '../logger.ts'
-import type { InheritedListener, InheritedListeners } from '../service.ts'
+import type { InheritedListener, InheritedListeners, ReceivedDatagram } from '../service.ts'
 import {
   COMMIT_TIMEOUT_MS,
   type HelperMessage,
@@ -12,13 +13,16 @@ import {
 
 /** Connections that wait, over all listeners, for a service that is not up yet; more are cut. */
 const PARKED_CONNECTIONS_MAX: number = 10_000
+/** Datagrams that wait, per listener, for a service that is not up yet; more are dropped. */
+const PARKED_DATAGRAMS_MAX: number = 1000
 /** Lets the old server act on a `ready` that was under way when the channel broke, in ms. */
 const SETTLE_MS: number = 250
 
 interface Arrived extends InheritedListener {
   readonly index: number
-  readonly source: Server
-  readonly onConnection: (socket: Socket) => void
+  readonly source: Server | DatagramSocket
+  /** Parks what comes, until a service takes the listener. */
+  readonly unpark: () => void
   isTaken: boolean
 }
 
@@ -248,32 +252,25 @@ export class Inheritance {
       for (const waiting of this.#waiting.splice(0)) waiting.resolve(undefined)
       this.#ended.resolve()
     } else if (message.t === 'fd') {
-      if (handle instanceof Server) this.#arrive(message.key, message.i, message.foreign === true, handle)
-      else this.fail(new Error(`The listener ${inspect(message.key)} came without its socket`))
+      if (handle instanceof Server || handle instanceof DatagramSocket) {
+        this.#arrive(message.key, message.i, message.foreign === true, handle)
+      } else this.fail(new Error(`The listener ${inspect(message.key)} came without its socket`))
     }
   }
 
   /** It accepts from now on; connections wait until a service takes it. */
-  #arrive(key: string, index: number, isForeign: boolean, server: Server): void {
+  #arrive(key: string, index: number, isForeign: boolean, source: Server | DatagramSocket): void {
     const accepted: Socket[] = []
-    const onConnection = (socket: Socket) => {
-      socket.allowHalfOpen = true
-      socket.on('error', ignore)
-      if (this.#parkedCount >= this.#parkedMax) {
-        socket.destroy()
-        return
-      }
-      this.#parkedCount += 1
-      accepted.push(socket)
-    }
-    server.on('connection', onConnection)
+    const datagrams: ReceivedDatagram[] = []
     const listener: Arrived = {
       key,
       index,
-      source: server,
+      source,
       accepted,
+      datagrams,
       isForeign,
-      onConnection,
+      unpark:
+        source instanceof Server ? this.#parkConnections(source, accepted) : parkDatagrams(source, datagrams),
       isTaken: false,
       isOwn: () => this.#isOwn,
       setBacklog: (backlog) => {
@@ -289,6 +286,21 @@ export class Inheritance {
     this.#send({ t: 'got', i: index })
   }
 
+  #parkConnections(server: Server, accepted: Socket[]): () => void {
+    const onConnection = (socket: Socket) => {
+      socket.allowHalfOpen = true
+      socket.on('error', ignore)
+      if (this.#parkedCount >= this.#parkedMax) {
+        socket.destroy()
+        return
+      }
+      this.#parkedCount += 1
+      accepted.push(socket)
+    }
+    server.on('connection', onConnection)
+    return () => server.off('connection', onConnection)
+  }
+
   #takeArrived(key: string): InheritedListener | undefined {
     const listener = this.#arrived.find((one) => one.key === key && !one.isTaken)
     if (listener !== undefined && this.#state !== 'failed') return this.#take(listener)
@@ -298,9 +310,18 @@ export class Inheritance {
   #take(listener: Arrived): InheritedListener {
     listener.isTaken = true
     this.#parkedCount -= listener.accepted.length
-    listener.source.off('connection', listener.onConnection)
+    listener.unpark()
     return listener
   }
+}
+
+function parkDatagrams(socket: DatagramSocket, datagrams: ReceivedDatagram[]): () => void {
+  const onMessage = (message: Buffer, client: RemoteInfo) => {
+    if (datagrams.length < PARKED_DATAGRAMS_MAX) datagrams.push({ message, client })
+  }
+  socket.on('message', onMessage)
+  socket.on('error', ignore)
+  return () => socket.off('message', onMessage)
 }
 
 function ignore(): void {}

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import type { Socket as DatagramSocket } from 'node:dgram'
 import { chmodSync, lstatSync, renameSync, rmSync, unlinkSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, Server, type Socket } from 'node:net'
 import type { Logger } from '../logger.ts'
 import type { ExportedListener } from '../service.ts'
+import { datagramDescriptor } from './datagrams.ts'
 import { HELPER_SOURCE } from './helper-source.ts'
 import {
   HELLO_BYTES_MAX,
@@ -219,7 +221,14 @@ export class UpgradeHost {
     const { readyTimeoutMs } = this.#options
     const fds = listeners.map((listener) => descriptorOf(listener.server))
     const job = {
-      listeners: listeners.map(({ key, backlog, isForeign }) => ({ key, backlog, foreign: isForeign })),
+      listeners: listeners.map(({ key, backlog, isForeign, server }) => ({
+        key,
+        backlog,
+        foreign: isForeign,
+        ...(server instanceof Server
+          ? {}
+          : { datagrams: server.address().family === 'IPv6' ? 'udp6' : 'udp4' }),
+      })),
       state,
       timeoutMs: readyTimeoutMs + 10_000, // only for a helper whose old server is dead; else that one kills it
     }
@@ -297,8 +306,11 @@ function ownExecutable(): string {
 }
 
 /** The descriptor of a listening socket. Node has no public way to ask, but this field is as old as Node itself. */
-function descriptorOf(server: Server): number {
-  const fd = (server as { _handle?: { readonly fd?: number } | null })._handle?.fd
+function descriptorOf(server: Server | DatagramSocket): number {
+  const fd =
+    server instanceof Server
+      ? (server as { _handle?: { readonly fd?: number } | null })._handle?.fd
+      : datagramDescriptor(server)
   if (typeof fd === 'number' && fd >= 0) return fd
   throw new Error('A listener to hand over is not open')
 }

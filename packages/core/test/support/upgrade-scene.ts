@@ -54,14 +54,10 @@ export class UpgradeScene implements AsyncDisposable {
   spawn(argv: readonly string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
     const log = openSync(this.#log, 'a')
     try {
-      return spawn(
-        process.execPath,
-        [...CONDITIONS, this.#program, '-c', this.conf, ...argv],
-        {
-          stdio: ['ignore', log, log],
-          env: { ...process.env, ...this.#env, ...env },
-        },
-      )
+      return spawn(process.execPath, [...CONDITIONS, this.#program, '-c', this.conf, ...argv], {
+        stdio: ['ignore', log, log],
+        env: { ...process.env, ...this.#env, ...env },
+      })
     } finally {
       closeSync(log)
     }
