@@ -192,7 +192,8 @@ export class UdpProxyService implements Service, UdpSessionHost {
     try {
       for (const listener of this.#listeners) {
         const key = this.#keyOf(listener)
-        const inherited = await context.inherited?.take(key)
+        // Bound in this very turn if there is nothing to wait for.
+        const inherited = context.inherited === undefined ? undefined : await context.inherited.take(key)
         if (inherited === undefined) await this.#bind(listener, undefined)
         else if (typeof inherited.source === 'number') await this.#bind(listener, inherited.source)
         else this.#adopt(listener, inherited)
@@ -294,6 +295,10 @@ export class UdpProxyService implements Service, UdpSessionHost {
     const { source, datagrams } = inherited
     if (!(source instanceof Socket))
       throw new TypeError(`A listener of TCP cannot serve UDP ${listener.wanted.text}`)
+    if (this.#draining) {
+      source.close()
+      throw new Error(`Cannot listen on UDP ${listener.wanted.text}: it was closed`)
+    }
     listener.socket = source
     this.#receiveFrom(listener, source)
     for (const { message, client } of datagrams.splice(0)) this.#receive(listener, source, message, client)
