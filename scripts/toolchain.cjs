@@ -178,6 +178,13 @@ function muslLibc() {
   return Boolean(report && report.header && report.header.glibcVersionRuntime === undefined)
 }
 
+// The pinned version; where the registry has it for other platforms only, the one that is listed for this one.
+function nodeVersion(name) {
+  if (wantedNode !== '' || digests[name + '@' + pinnedNode] !== undefined) return pinnedNode
+  const listed = Object.keys(digests).find((id) => id.startsWith(name + '@'))
+  return listed === undefined ? pinnedNode : listed.slice(name.length + 1)
+}
+
 async function nodeDir() {
   if (wantedNode === '' && newEnough(process.version)) return path.dirname(process.execPath)
   const system = windows ? 'win' : process.platform
@@ -195,7 +202,7 @@ async function nodeDir() {
         '.',
     )
   }
-  const dir = await provide(name, pinnedNode, (pkg) => {
+  const dir = await provide(name, nodeVersion(name), (pkg) => {
     fs.rmSync(path.join(pkg, 'include'), { recursive: true, force: true }) // 67 MB of headers
   })
   return path.join(dir, 'node_modules', name, 'bin')
