@@ -20,6 +20,7 @@ export const architecture: ReadonlyMap<string, Allowed> = new Map<string, Allowe
   ['timeout', leaf],
   ['ketama', leaf],
   ['limits', leaf],
+  ['hpack', { siblings: [], npm: [] }],
   // Idle connections end on the shared coarse timers: one timer for thousands of them.
   ['pool', { siblings: ['error', 'timeout'], npm: [] }],
   ['tinyufo', leaf],

@@ -1,0 +1,241 @@
+import { ENTRY_BYTES, TABLE_BYTES_DEFAULT } from './decoder-table.ts'
+import { EncoderTable } from './encoder-table.ts'
+import { huffmanBytes, huffmanEncode } from './huffman-encode.ts'
+import { INTEGER_BYTES_MAX, INTEGER_END, writeInteger } from './integer.ts'
+import { nameHash, STATIC_COUNT, staticIndex, staticNames, staticValues } from './static-table.ts'
+
+export interface HpackEncoderOptions {
+  /** Most bytes of the dynamic table that we are willing to use, whatever the peer offers. Default 4096. */
+  readonly tableBytesMax?: number
+}
+
+/** Names whose values change from one message to the next: a copy in the table would only push others out. */
+const CHANGING: ReadonlySet<string> = new Set([
+  ':path',
+  'age',
+  'content-length',
+  'content-location',
+  'content-range',
+  'etag',
+  'expires',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'last-modified',
+  'location',
+  'range',
+  'referer',
+  'retry-after',
+])
+
+/** Secrets: a table shared with what an attacker sends would tell them, guess by guess (RFC 7541 §7.1.3). */
+const SECRET: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization'])
+
+/** Secrets if they are short, and otherwise too long to guess; not indexed in any case. */
+const SECRET_IF_SHORT: ReadonlySet<string> = new Set(['cookie', 'set-cookie'])
+const SHORT = 20
+
+const INDEX = 0
+const DO_NOT_INDEX = 1
+const NEVER_INDEX = 2
+const NEVER_INDEX_SHORT = 3
+
+/** What to do by the index of a name in the static table. */
+const policies: Uint8Array = Uint8Array.from(staticNames, (name) => {
+  if (CHANGING.has(name)) return DO_NOT_INDEX
+  if (SECRET.has(name)) return NEVER_INDEX
+  return SECRET_IF_SHORT.has(name) ? NEVER_INDEX_SHORT : INDEX
+})
+
+/** How often in a row a name may come with a new value and still be indexed, and every how many times it is after that. */
+const MISSES_MAX = 4
+const RETRY_EVERY = 16
+const MISS_SLOTS = 64
+
+/** The two size updates that a block may begin with. */
+const UPDATES_BYTES_MAX: number = 2 * INTEGER_BYTES_MAX
+/** A field besides its octets: the first byte and three integers at the worst. */
+const FIELD_BYTES_MAX: number = 2 * INTEGER_BYTES_MAX
+
+/** From here on a string is measured before it is written: its length may take more than one byte. */
+const ONE_BYTE_LENGTH = 0x7f
+
+/**
+ * The encoder of one direction of one HTTP/2 connection (RFC 7541).
+ *
+ * Fields that come again take a byte or two. What changes with every message is not put into the table, and secrets are
+ * marked never to be indexed.
+ *
+ * @example
+ * const encoder = new HpackEncoder()
+ * const fields = [':status', '200', 'server', 'cirque']
+ * const into = Buffer.allocUnsafe(encoder.boundOf(fields))
+ * const block = into.subarray(0, encoder.encode(fields, into, 0))
+ */
+export class HpackEncoder {
+  readonly #table: EncoderTable
+  readonly #tableBytesMax: number
+  /** Values that were new in a row, by hash of the name. */
+  readonly #misses: Uint8Array
+  /** The least size that the next block must go through, and the one it must end with; −1 if there is nothing to say. */
+  #lowest: number
+  #final: number
+
+  /** @throws {RangeError} If `tableBytesMax` is no integer from 0 to 2^28 − 1. */
+  constructor(options: HpackEncoderOptions = {}) {
+    const { tableBytesMax = TABLE_BYTES_DEFAULT } = options
+    assertBytes('tableBytesMax', tableBytesMax)
+    this.#tableBytesMax = tableBytesMax
+    this.#table = new EncoderTable(TABLE_BYTES_DEFAULT)
+    this.#misses = new Uint8Array(MISS_SLOTS)
+    this.#lowest = -1
+    this.#final = -1
+    this.#announce(Math.min(tableBytesMax, TABLE_BYTES_DEFAULT))
+  }
+
+  /** Bytes that the entries of the dynamic table take (RFC 7541 §4.1). */
+  get tableBytes(): number {
+    return this.#table.bytes
+  }
+
+  /**
+   * Takes SETTINGS_HEADER_TABLE_SIZE of the peer; the next block tells it what we use of that (RFC 7541 §4.2).
+   *
+   * @throws {RangeError} If `bytes` is no integer from 0 to 2^32 − 1.
+   */
+  setPeerTableBytes(bytes: number): void {
+    if (!Number.isInteger(bytes) || bytes < 0 || bytes > 0xffff_ffff) {
+      throw new RangeError(`Table size must be an integer from 0 to 4294967295, received ${String(bytes)}`)
+    }
+    this.#announce(Math.min(bytes, this.#tableBytesMax))
+  }
+
+  /** Bytes that are always enough for a block of `fields`; about what their text takes. */
+  boundOf(fields: readonly string[]): number {
+    let bytes = UPDATES_BYTES_MAX
+    for (let index = 0; index < fields.length; index += 2) {
+      bytes += (fields[index] as string).length + (fields[index + 1] as string).length + FIELD_BYTES_MAX
+    }
+    return bytes
+  }
+
+  /**
+   * Encodes the flat list [name, value, …] as one field block to `into` from `at`. Send the block, and in the order of
+   * the calls: each changes the table of the peer.
+   *
+   * @param fields - Names in lowercase, pseudo-header fields first; characters up to U+00FF.
+   * @param neverIndex - Names besides the usual secrets whose fields must never be indexed; null, the default, is none.
+   * @returns Where the block ends, or −1 if there is no room for `boundOf(fields)` bytes: nothing has changed then.
+   * @throws {TypeError} If a character is above U+00FF, or a name has no value. The encoder stays usable.
+   */
+  encode(
+    fields: readonly string[],
+    into: Buffer,
+    at: number,
+    neverIndex: ReadonlySet<string> | null = null,
+  ): number {
+    if (fields.length % 2 !== 0) throw new TypeError('Fields must be a flat list of names and values')
+    if (this.boundOf(fields) > into.length - at) return -1
+    let next = this.#lowest < 0 ? at : this.#sizeUpdates(into, at)
+    for (let index = 0; index < fields.length; index += 2) {
+      const name = fields[index] as string
+      next = this.#field(name, fields[index + 1] as string, into, next, neverIndex?.has(name) === true)
+      if (next < 0) {
+        // Entries were added that the peer will not see: both tables start over.
+        this.#announce(0)
+        this.#announce(this.#table.bytesMax)
+        throw new TypeError(`Field '${name}' has a character above U+00FF`)
+      }
+    }
+    return next
+  }
+
+  /** Writes one field; returns where it ends, −1 if a character is above U+00FF. */
+  #field(name: string, value: string, into: Buffer, at: number, secret: boolean): number {
+    const hash = nameHash(name)
+    const named = staticIndex(name, hash)
+    let policy = policies[named] as number
+    if (policy === NEVER_INDEX_SHORT) policy = value.length < SHORT ? NEVER_INDEX : DO_NOT_INDEX
+    if (secret || policy === NEVER_INDEX) return writeLiteral(name, value, named, 0x0f, 0x10, into, at)
+
+    for (let index = named; index !== 0 && staticNames[index] === name; index++) {
+      if (staticValues[index] === value) {
+        into[at] = 0x80 | index
+        return at + 1
+      }
+    }
+    if (policy === DO_NOT_INDEX) return writeLiteral(name, value, named, 0x0f, 0, into, at)
+
+    const slot = hash & (MISS_SLOTS - 1)
+    const found = this.#table.find(name, value, hash)
+    if (found >= 0) {
+      this.#misses[slot] = 0
+      return writeInteger(STATIC_COUNT + 1 + found, 0x7f, 0x80, into, at)
+    }
+    const index = named !== 0 || found === -1 ? named : STATIC_COUNT - 1 - found
+    const misses = (this.#misses[slot] as number) + 1
+    this.#misses[slot] = misses < 256 ? misses : 256 - RETRY_EVERY
+    const bytes = name.length + value.length + ENTRY_BYTES
+    if ((misses > MISSES_MAX && misses % RETRY_EVERY !== 0) || bytes > this.#table.bytesMax * 0.75) {
+      return writeLiteral(name, value, index, 0x0f, 0, into, at)
+    }
+    const end = writeLiteral(name, value, index, 0x3f, 0x40, into, at)
+    if (end >= 0) this.#table.insert(name, value, hash)
+    return end
+  }
+
+  #announce(bytes: number): void {
+    // Nothing to say: the table has that size, and was not smaller in between.
+    if (this.#lowest < 0 && bytes === this.#table.bytesMax) return
+    this.#lowest = this.#lowest < 0 ? bytes : Math.min(this.#lowest, bytes)
+    this.#final = bytes
+  }
+
+  #sizeUpdates(into: Buffer, at: number): number {
+    let next = at
+    if (this.#lowest < this.#final) {
+      this.#table.resize(this.#lowest)
+      next = writeInteger(this.#lowest, 0x1f, 0x20, into, next)
+    }
+    this.#table.resize(this.#final)
+    next = writeInteger(this.#final, 0x1f, 0x20, into, next)
+    this.#lowest = -1
+    this.#final = -1
+    return next
+  }
+}
+
+/** Writes a literal field whose name has `index`, or 0; −1 if a character is above U+00FF. */
+function writeLiteral(
+  name: string,
+  value: string,
+  index: number,
+  prefix: number,
+  pattern: number,
+  into: Buffer,
+  at: number,
+): number {
+  let next = writeInteger(index, prefix, pattern, into, at)
+  if (index === 0) next = writeString(name, into, next)
+  return next < 0 ? next : writeString(value, into, next)
+}
+
+/** Writes a string literal, in Huffman code where that is shorter; −1 if a character is above U+00FF. */
+function writeString(text: string, into: Buffer, at: number): number {
+  const bytes = huffmanBytes(text)
+  if (bytes < text.length) {
+    if (bytes === 0) return -1
+    return huffmanEncode(text, into, writeInteger(bytes, ONE_BYTE_LENGTH, 0x80, into, at))
+  }
+  let next = writeInteger(text.length, ONE_BYTE_LENGTH, 0, into, at)
+  for (let index = 0; index < text.length; index++) into[next++] = text.charCodeAt(index)
+  return next
+}
+
+function assertBytes(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0 || value >= INTEGER_END) {
+    throw new RangeError(`${name} must be an integer from 0 to ${INTEGER_END - 1}, received ${String(value)}`)
+  }
+}

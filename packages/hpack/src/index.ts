@@ -1,0 +1,2 @@
+export { HpackDecoder, type HpackDecoderOptions, type HpackFailure } from './decoder.ts'
+export { HpackEncoder, type HpackEncoderOptions } from './encoder.ts'
