@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { HttpPeer } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { describe, expect, test } from 'vitest'
@@ -71,6 +73,39 @@ describe.each(Object.keys(READERS))('a body read ahead with %s', (name) => {
     })
   })
 })
+
+test.each([
+  ['Content-Length: 40', (bytes: string) => bytes],
+  ['Transfer-Encoding: chunked', (bytes: string) => `${bytes.length.toString(16)}\r\n${bytes}\r\n`],
+])(
+  'RFC 9110 §10.1.1: what follows a response that came instead of the 100 is no body, %s',
+  async (field, frame) => {
+    let seen = ''
+    let far: Socket | undefined
+    await using upstream = await startRawUpstream((socket) => {
+      far = socket
+      socket.on('data', (data) => {
+        seen += data.toString('latin1')
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
+      })
+      socket.on('end', () => socket.end())
+    })
+    await using proxy = await startProxy({ upstreamPeer: () => new HttpPeer(upstream.address) })
+    await using client = new RawClient(proxy.port)
+    client.write(`POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n${field}\r\n\r\n`)
+    expect(await client.take('\r\n\r\n')).toContain('Connection: close')
+    // The body, or the next request of a client that keeps it back: nobody can say.
+    for (const piece of [get('/next'), frame('POST /next')]) {
+      await new Promise<void>((resolve) => client.socket.write(piece, () => resolve()))
+      await sleep(5)
+    }
+    far?.write('2\r\nok\r\n0\r\n\r\n')
+    await client.end()
+    expect(client.received).toBe('2\r\nok\r\n0\r\n\r\n')
+    await proxy.idle()
+    expect(seen).toMatch(/\r\n\r\n$/)
+  },
+)
 
 describe('bufferRequestBody', () => {
   const limited: Partial<ProxyHttp> = {

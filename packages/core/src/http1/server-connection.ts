@@ -106,6 +106,11 @@ export class Http1ServerConnection implements TimerOwner {
     return this.state === 'idle' && this.held === null
   }
 
+  /** True when every byte that has come was given to whom it is for. */
+  get holdsNothing(): boolean {
+    return this.held === null
+  }
+
   digest(): ConnectionDigest {
     return connectionDigest(this.socket, this.establishedAt, this.requestCount)
   }
@@ -130,6 +135,7 @@ export class Http1ServerConnection implements TimerOwner {
 
   /** A read into memory that the next read overwrites: heads are read where they lie, all else is copied. */
   private onSharedRead(count: number, buffer: Buffer): boolean {
+    if (this.session?.bodyDoubtful === true) return !this.socket.isPaused()
     this.borrowed = true
     if (this.held !== null || this.consuming) this.hold(buffer, 0, count)
     else this.consume(buffer, 0, count)
@@ -138,6 +144,8 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   private onData(chunk: Buffer): void {
+    // The response said that the connection closes: what is no body for certain is nothing at all.
+    if (this.session?.bodyDoubtful === true) return
     // What was under way when the socket was paused is held as well.
     if (this.held !== null || this.consuming) this.hold(chunk, 0, chunk.length)
     else this.consume(chunk, 0, chunk.length)

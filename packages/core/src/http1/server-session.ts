@@ -84,6 +84,21 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     return this.continueWanted
   }
 
+  /**
+   * The response has begun, no 100 went out and nothing of the body came: the client may keep the body back
+   * (RFC 9110 §10.1.1), so nobody can say what its next bytes are.
+   */
+  get bodyDoubtful(): boolean {
+    return (
+      this.framing !== 'unwritten' && this.bodyOpen && this.hasRequestBody && this.connection.holdsNothing
+    )
+  }
+
+  /** The client waits for a 100 that has not been sent, and has sent nothing of its body. */
+  private get bodyOpen(): boolean {
+    return this.continueWanted && !this.continued && this.requestBodyBytes === 0 && this.decoder === null
+  }
+
   get isShuttingDown(): boolean {
     return this.connection.owner.draining
   }
@@ -229,7 +244,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   /** True when what is left of the body is known to be small enough to read and drop. */
   private discardable(): boolean {
     // A client that still waits for its 100 may or may not send the body: only closing is unambiguous.
-    if (this.continueWanted && !this.continued && this.requestBodyBytes === 0) return false
+    if (this.bodyOpen) return false
     return !this.chunked && this.bodyRemaining <= this.connection.owner.options.discardBytesMax
   }
 
