@@ -1,4 +1,5 @@
 // A server for the upgrade tests. It tells its generation in every answer; the environment says what to break.
+import { existsSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { backgroundService, ListeningService, Server, serveHttp } from '@cirque/core'
@@ -37,9 +38,10 @@ const memory = Object.assign(
   backgroundService('memory', {
     async start(shutdown, ready) {
       if (env['FAIL'] === 'init' && server.arguments.upgrade) throw new Error('init was told to fail')
-      if (env['SLOW_INIT'] !== undefined && server.arguments.upgrade) {
+      const awaited = env['INIT_AWAITS']
+      if (awaited !== undefined && server.arguments.upgrade) {
         process.stdout.write(`preparing ${process.pid}\n`)
-        await delay(Number(env['SLOW_INIT']), undefined, { signal: shutdown })
+        while (!existsSync(awaited)) await delay(10, undefined, { signal: shutdown })
       }
       ready()
       await new Promise((resolve) => shutdown.addEventListener('abort', resolve))

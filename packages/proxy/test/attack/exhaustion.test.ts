@@ -10,12 +10,16 @@ import type { Usage } from './programs/proxy.ts'
 const KIB = 1_024
 const MIB = 1_024 * KIB
 const CLIENTS = 100
+/** For a machine that is busy with something else. */
+const TIMEOUT_MS = 90_000
 
 let fair: ChildProcess
 let evil: ChildProcess
 let child: ChildProcess
 let port = 0
 let quiet: Usage
+/** How long a fair client waits while nobody attacks. */
+let quietWait = 0
 let exited: string | null = null
 
 /** Starts a program and gives what it sends first: its port. */
@@ -40,6 +44,7 @@ beforeAll(async () => {
     exited = `${code ?? signal}`
   })
   for (let i = 0; i < 50; i++) await ask(port, get('/fair'))
+  quietWait = await fairWait()
   quiet = await usage()
 })
 
@@ -145,7 +150,7 @@ async function openAll({ clients = CLIENTS, opening, deaf = false }: Attack): Pr
 }
 
 async function givenBack(): Promise<Usage> {
-  const deadline = performance.now() + 8_000
+  const deadline = performance.now() + 60_000
   for (;;) {
     const now = await usage()
     const clean = now.active === 0 && now.connections === 0 && now.upstreams === 0
@@ -166,20 +171,25 @@ test.each(Object.entries(ATTACKS))(
     clearInterval(drip)
     expect(exited).toBeNull()
     expect(during.bytes - quiet.bytes).toBeLessThan(sockets.length * attack.bytesMax + 4 * MIB)
-    expect(wait).toBeLessThan(150)
+    expect(wait).toBeLessThan(Math.max(150, 5 * quietWait))
     for (const socket of sockets) socket.destroy()
     const after = await givenBack()
     expect(after).toMatchObject({ active: 0, connections: 0, upstreams: 0 })
     expect(after.bytes - quiet.bytes).toBeLessThan(16 * MIB)
   },
+  TIMEOUT_MS,
 )
 
-test('nobody has to leave: timeouts end every one of them', async () => {
-  const sockets: Socket[] = []
-  for (const attack of Object.values(ATTACKS)) {
-    if (attack.endless !== true) sockets.push(...(await openAll({ ...attack, clients: 4 })))
-  }
-  const after = await givenBack()
-  expect(after).toMatchObject({ active: 0, connections: 0, upstreams: 0 })
-  for (const socket of sockets) socket.destroy()
-})
+test(
+  'nobody has to leave: timeouts end every one of them',
+  async () => {
+    const sockets: Socket[] = []
+    for (const attack of Object.values(ATTACKS)) {
+      if (attack.endless !== true) sockets.push(...(await openAll({ ...attack, clients: 4 })))
+    }
+    const after = await givenBack()
+    expect(after).toMatchObject({ active: 0, connections: 0, upstreams: 0 })
+    for (const socket of sockets) socket.destroy()
+  },
+  TIMEOUT_MS,
+)

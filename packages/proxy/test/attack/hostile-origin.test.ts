@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
 import { HttpPeer } from '@cirque/core'
 import { expect, test } from 'vitest'
 import type { ProxyHttp } from '../../src/index.ts'
@@ -189,7 +190,7 @@ test.each(Object.keys(APPS))(
     let logged = 0
     await using proxy = await startProxy(
       {
-        upstreamPeer: () => new HttpPeer(upstream.address, { readTimeoutMs: 120 }),
+        upstreamPeer: () => new HttpPeer(upstream.address, { readTimeoutMs: 1_000 }),
         logging: () => void logged++,
         ...APPS[name],
       },
@@ -229,18 +230,28 @@ test.each(Object.keys(APPS))(
 
 test('bytes that an origin sends on its own, at any time between two requests, are nobody’s response', async () => {
   const sockets: Socket[] = []
+  let connected = 0
+  let poisoned = 0
   await using upstream = await startRawUpstream((socket) => {
     sockets.push(socket)
     // The very first bytes come before any request.
-    if (sockets.length % 2 === 1) socket.write(poison)
+    if (sockets.length % 2 === 1) socket.write(poison, () => void poisoned++)
     socket.on('data', () => socket.write(whole('x')))
     socket.on('end', () => socket.end())
   })
   await using proxy = await startProxy(
     {
       upstreamPeer: () => new HttpPeer(upstream.address),
-      // The early bytes are here before the request is sent.
-      connectedToUpstream: () => new Promise((resolve) => setTimeout(resolve, 5)),
+      async connectedToUpstream() {
+        connected++
+        // The early bytes are here, and read, before the request is sent.
+        await until(
+          () => sockets.length === connected && poisoned === Math.ceil(connected / 2),
+          'no early bytes',
+        )
+        await turn()
+        await turn()
+      },
     },
     { retryBudget: false },
   )

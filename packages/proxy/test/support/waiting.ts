@@ -6,7 +6,7 @@ export function serviceContext(logger: Logger): ServiceContext {
 }
 
 /** How long a condition may take to come true: a deadline for what has gone wrong, not a wait. */
-const DEADLINE_MS = 5_000
+const DEADLINE_MS = 15_000
 
 /** Waits until `condition` holds, turn by turn of the event loop. */
 export async function until(condition: () => boolean, complaint: string): Promise<void> {

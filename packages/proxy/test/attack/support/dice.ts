@@ -41,5 +41,5 @@ export function runCount(usual: number): number {
 
 /** The time that a suite of so many runs may take: what `usual` runs take at most, and in proportion beyond. */
 export function runTimeout(usual: number): number {
-  return 60_000 * Math.max(1, Math.ceil(runCount(usual) / usual))
+  return 120_000 * Math.max(1, Math.ceil(runCount(usual) / usual))
 }
