@@ -28,6 +28,7 @@ const config: ViteUserConfig = {
       ...projectsIn('packages', ''),
       ...projectsIn('examples', 'example-'),
       project('bench', 'bench'),
+      project('fuzz', 'fuzz'),
       project('repo', 'scripts'),
     ],
     include: ['test/**/*.test.ts'],

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
-import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml'
+import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml'
 import { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
 import { CONFIGURATION_KEYS, type ConfigurationKey, REFUSED_KEYS } from './configuration-keys.ts'
 import { nearestName } from './nearest-name.ts'
@@ -120,6 +120,12 @@ export function parseConfiguration(
   }
   // A warning of the parser is a tag or directive it cannot honour: refused like an error.
   for (const error of [...document.errors, ...document.warnings]) addAt('', error.message, error.pos[0])
+  // A map or a list as a key would become text that nobody wrote.
+  visit(document, {
+    Pair: (_key, { key }) => {
+      if (key !== null && !isScalar(key)) addAt('', 'expected text as a key', offsetOf(key))
+    },
+  })
   const values: Values = new Map()
   if (issues.length === 0) {
     readDocument(document, values, base, (key, message, node, suggestion) => {

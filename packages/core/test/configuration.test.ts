@@ -155,6 +155,13 @@ test.each([
   expect(mistakes(() => parseConfiguration(text, 'f')).message).toContain(`f:${place}`)
 })
 
+test.each(['? {a: b}\n: 1', 'app:\n  ? [a]\n  : 1', 'app: {*a : 1, b: &a c}'])(
+  'refuses a key that is no plain text: %j',
+  (text) => {
+    expect(mistakes(() => parseConfiguration(text)).message).toMatch(/expected text as a key|alias/)
+  },
+)
+
 test('refuses a flood of aliases and a text that is too large', () => {
   const bomb = [`app:\n  a: &a [${'x,'.repeat(50)}]`]
   for (let level = 0; level < 8; level += 1) {

@@ -1,4 +1,4 @@
-import { FIELD_VALUE } from './characters.ts'
+import { FIELD_VALUE, TOKEN } from './characters.ts'
 import { REFUSED, scanner } from './field-scanner.ts'
 import { type HeadFailure, type HeadFailureCode, REQUEST_FAILURES } from './head-failure.ts'
 import { bounded, HEAD_FAILED, type HttpProfile, NEED_MORE } from './head-parser.ts'
@@ -16,7 +16,10 @@ export interface ChunkSink {
 
 /** Bounds of one chunked body. */
 export interface ChunkedDecoderOptions {
-  /** Default `strict`; `lenient` drops forbidden trailer fields instead of refusing the body. */
+  /**
+   * Default `strict`. `lenient` drops forbidden trailer fields instead of refusing the body, and takes any visible
+   * characters as chunk extensions.
+   */
   readonly profile?: HttpProfile
   /** Bytes of one chunk line with its CRLF. Default 8,192. */
   readonly chunkLineBytesMax?: number
@@ -34,6 +37,9 @@ export interface ChunkedDecoderOptions {
 const CR = 0x0d
 const LF = 0x0a
 const SEMICOLON = 0x3b
+const EQUALS = 0x3d
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
 /** 16 hexadecimal digits are 64 bits; the value itself must stay below 2^53. */
 const SIZE_DIGITS_MAX = 16
 const BYTES_CEILING = 1_048_576
@@ -47,6 +53,15 @@ const DATA_CR = 4
 const DATA_LF = 5
 const TRAILER = 6
 const DONE = 7
+
+/** Where in a chunk extension the next byte falls (RFC 9112 §7.1.1). A line may end in the last three. */
+const NAME_START = 0
+const VALUE_START = 1
+const QUOTED = 2
+const QUOTED_PAIR = 3
+const NAME = 4
+const VALUE = 5
+const AFTER_QUOTED = 6
 
 /** Value of each hexadecimal digit, 255 for every other byte. */
 const HEX: Uint8Array = new Uint8Array(256).fill(255)
@@ -84,6 +99,7 @@ export class ChunkedDecoder {
   private digits: number = 0
   private lineBytes: number = 0
   private extensionBytes: number = 0
+  private extensionPart: number = NAME_START
   private trailer: Buffer | null = null
   private trailerBytes: number = 0
 
@@ -172,6 +188,7 @@ export class ChunkedDecoder {
     this.digits = 0
     this.lineBytes = 0
     this.extensionBytes = 0
+    this.extensionPart = NAME_START
     this.trailer = null
     this.trailerBytes = 0
   }
@@ -190,8 +207,11 @@ export class ChunkedDecoder {
       if (digit === 255) {
         if (this.digits === 0) return this.fail('INVALID_CHUNK')
         if (byte === CR) this.state = SIZE_LF
-        else if (byte === SEMICOLON) this.state = EXTENSION
-        else return this.fail('INVALID_CHUNK')
+        else if (byte !== SEMICOLON) return this.fail('INVALID_CHUNK')
+        else {
+          this.state = EXTENSION
+          this.extensionPart = NAME_START
+        }
         this.lineBytes = this.digits + 1
         return index + 1
       }
@@ -206,16 +226,32 @@ export class ChunkedDecoder {
 
   private takeExtension(chunk: Buffer, start: number, end: number): number {
     let index = start
-    while (index < end && FIELD_VALUE[chunk[index] as number] === 1) index++
+    if (this.lenient) while (index < end && FIELD_VALUE[chunk[index] as number] === 1) index++
+    else while (index < end && this.takeExtensionByte(chunk[index] as number)) index++
     const taken = index - start
     this.lineBytes += taken
     this.extensionBytes += taken
     if (this.lineBytes + 2 > this.chunkLineBytesMax) return this.fail('INVALID_CHUNK')
     if (this.extensionBytes > this.extensionBytesMax + this.bytesDecoded) return this.fail('INVALID_CHUNK')
     if (index === end) return index
-    if (chunk[index] !== CR) return this.fail('INVALID_CHUNK')
+    if (chunk[index] !== CR || (!this.lenient && this.extensionPart < NAME)) return this.fail('INVALID_CHUNK')
     this.state = SIZE_LF
     return index + 1
+  }
+
+  /** False for a byte that does not go on with the extensions: names, each with a token or a quoted string or none. */
+  private takeExtensionByte(byte: number): boolean {
+    const part = this.extensionPart
+    let next = -1
+    if (part === QUOTED) next = byte === QUOTE ? AFTER_QUOTED : byte === BACKSLASH ? QUOTED_PAIR : QUOTED
+    else if (part === QUOTED_PAIR) next = QUOTED
+    else if (TOKEN[byte] === 1) next = part === NAME_START || part === NAME ? NAME : VALUE
+    else if (byte === SEMICOLON && part >= NAME) next = NAME_START
+    else if (byte === EQUALS && part === NAME) next = VALUE_START
+    else if (byte === QUOTE && part === VALUE_START) next = QUOTED
+    if (next < 0 || FIELD_VALUE[byte] !== 1 || (part === AFTER_QUOTED && next === VALUE)) return false
+    this.extensionPart = next
+    return true
   }
 
   /** An empty section ends at once; any other is collected until its empty line and read as a whole. */

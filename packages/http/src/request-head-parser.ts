@@ -90,7 +90,7 @@ export class RequestHeadParser extends HeadParser {
     if (index === end) return RAN_OUT
     if (bytes[index] !== SP || index === targetStart) {
       if (bytes[index] === CR) return this.refuse(lineEndCode(bytes[index + 1]))
-      return this.refuse(index === targetStart ? 'INVALID_REQUEST_LINE' : 'INVALID_TARGET')
+      return this.refuse(bytes[index] === SP ? 'INVALID_REQUEST_LINE' : 'INVALID_TARGET')
     }
     this.target = text.substring(targetStart - base, index - base)
     if (index - targetStart > this.targetBytesMax) return this.refuse('TARGET_TOO_LONG')

@@ -70,6 +70,8 @@ export class ResponseHeadParser extends HeadParser {
       status = status * 10 + digit
     }
     if (status < 100 || status > 599) return this.refuse('INVALID_STATUS_LINE')
+    // RFC 9110 §15.2: HTTP/1.0 has no interim responses, so that such a one may be read as the final one.
+    if (status < 200 && this.oldVersion) return this.refuse('INVALID_STATUS_LINE')
     this.status = status
     let index = start + 12
     // "HTTP/1.1 200" without the space before an empty reason is common and has one meaning only.

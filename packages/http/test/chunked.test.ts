@@ -64,6 +64,7 @@ describe('accepted bodies', () => {
     ['16 digits', '0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n', 'hello', null],
     ['payload that looks like framing', '7\r\n0\r\n\r\nGE\r\n0\r\n\r\n', '0\r\n\r\nGE', null],
     ['extension', '5;a=b;c\r\nhello\r\n0;last\r\n\r\n', 'hello', null],
+    ['extensions of every form', '5;a;b=c;d="";e="f;g"\r\nhello\r\n0;h="\\"\t"\r\n\r\n', 'hello', null],
     ['quoted extension', '5;a="b; \\"c\xe4"\r\nhello\r\n0\r\n\r\n', 'hello', null],
     ['trailers', '0\r\nX: y\r\nETag:"a"\r\n\r\n', '', ['X', 'y', 'ETag', '"a"']],
     ['trailer with blanks around', '1\r\na\r\n0\r\nX: \ty \r\n\r\n', 'a', ['X', 'y']],
@@ -106,6 +107,28 @@ describe('refused bodies, in both profiles', () => {
       expect(after).toBe(HEAD_FAILED)
       expect(code).not.toBeNull()
     }
+  })
+
+  test.each([
+    '5;',
+    '5;;a',
+    '5;a;',
+    '5; a',
+    '5;a ',
+    '5;a=',
+    '5;=b',
+    '5;a=b=c',
+    '5;a="b',
+    '5;a="b"c',
+    '5;a="b"=c',
+    '5;a=b"c"',
+    '5;a="b\\',
+    '5;(a)',
+    '5;\xe4',
+  ])('RFC 9112 §7.1.1: a malformed extension, which lenient drops: %s', (line) => {
+    const raw = `${line}\r\nhello\r\n0\r\n\r\n`
+    expect(decodeAllWays(raw)).toMatchObject({ after: HEAD_FAILED, code: 'INVALID_CHUNK' })
+    expect(decodeAllWays(raw, { profile: 'lenient' })).toMatchObject({ after: raw.length, payload: 'hello' })
   })
 
   test.each([
