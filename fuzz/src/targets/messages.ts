@@ -34,7 +34,7 @@ function readOurs(bytes: Buffer): { messages: Message[]; end: number } {
       body = latin1(bytes, bodyStart, after)
     }
     const trailers = parser.chunked ? (decoder.trailers ?? []) : []
-    if (!KNOWN_METHODS.has(method) || hasProxyConnection(fields)) break
+    if (!KNOWN_METHODS.has(method) || hasProxyConnection(fields) || isOldUpgrade(version, fields)) break
     // node:http hands the connection over with such a head, before any body.
     if (parser.upgrade || method === 'CONNECT') body = ''
     messages.push({ start: `${method} ${uri}`, version, fields, body, trailers, complete: true })
@@ -43,6 +43,14 @@ function readOurs(bytes: Buffer): { messages: Message[]; end: number } {
     if (parser.upgrade || method === 'CONNECT' || !parser.keepAlive) break
   }
   return { messages, end: at }
+}
+
+/** RFC 9110 §7.8: `Upgrade` on HTTP/1.0 is ignored, but llhttp takes it for one. */
+function isOldUpgrade(version: string, fields: readonly string[]): boolean {
+  return (
+    version === 'HTTP/1.0' &&
+    fields.some((text, index) => index % 2 === 0 && text.toLowerCase() === 'upgrade')
+  )
 }
 
 /** Requests in a row with their bodies: where each one ends is where llhttp ends it, and its body is the same. */
