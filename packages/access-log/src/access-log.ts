@@ -1,5 +1,11 @@
 import { setTimeout } from 'node:timers/promises'
-import { type Logger, type Service, type ServiceContext, silentLogger } from '@cirque/core'
+import {
+  type Logger,
+  type Service,
+  type ServiceContext,
+  silentLogger,
+  type WorkerContext,
+} from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import type { ProxyObserver, Session } from '@cirque/proxy'
 import { rememberAddresses } from './addresses.ts'
@@ -172,6 +178,11 @@ export class AccessLog implements ProxyObserver, Service {
   // --- as a service ------------------------------------------------------------------------------
 
   start(context: ServiceContext): void {
+    this.#logger = context.logger
+  }
+
+  /** Each worker thread writes its own lines, and ends with its last one. */
+  startInWorker(context: WorkerContext): void {
     this.#logger = context.logger
   }
 

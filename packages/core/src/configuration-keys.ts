@@ -3,6 +3,7 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { resolve } from 'node:path'
 import { inspect } from 'node:util'
 import type { ServerConfiguration } from './configuration.ts'
+import { THREADS_MAX } from './threads/thread-entry.ts'
 
 /** One setting: its two names, its default, and how a value becomes valid. */
 export interface ConfigurationKey {
@@ -20,7 +21,10 @@ const SECONDS_MAX: number = 2_147_483 // setTimeout counts milliseconds in 31 bi
 /** Every key there is. The order is the one of the documentation. */
 export const CONFIGURATION_KEYS: readonly ConfigurationKey[] = [
   key('version', 'version', 1, only(1, 'only format 1 exists')),
-  key('threads', 'threads', 1, only(1, 'this version serves from one thread')),
+  key('threads', 'threads', 1, threads),
+  key('thread_watchdog_seconds', 'threadWatchdogSeconds', 5, seconds(0)),
+  key('thread_watchdog_replaces', 'threadWatchdogReplaces', false, boolean),
+  key('thread_heap_megabytes', 'threadHeapMegabytes', undefined, wholeNumber(16, 1_048_576)),
   key('daemon', 'daemon', false, boolean),
   key('daemon_ready_timeout_seconds', 'daemonReadyTimeoutSeconds', 600, seconds(1)),
   key('error_log', 'errorLog', undefined, path),
@@ -75,6 +79,12 @@ function expected(what: string, value: unknown): Error {
 function boolean(value: unknown): unknown {
   if (typeof value !== 'boolean') throw expected('true or false', value)
   return value
+}
+
+function threads(value: unknown): unknown {
+  if (value === 'auto') return value
+  if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= THREADS_MAX) return value
+  throw expected(`"auto" or a whole number from 1 to ${THREADS_MAX}`, value)
 }
 
 function only(wanted: number, reason: string): (value: unknown) => unknown {

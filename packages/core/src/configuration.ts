@@ -12,8 +12,17 @@ import { nearestName } from './nearest-name.ts'
 export interface ServerConfiguration {
   /** Format of the configuration; only 1 exists. */
   readonly version: 1
-  /** Threads that serve connections. Only 1 so far. */
-  readonly threads: 1
+  /**
+   * Threads that serve connections: 1 is the main thread; more are that many workers, 256 at most, and `'auto'` is one
+   * per processor. A service may have a number of its own. Default 1.
+   */
+  readonly threads: number | 'auto'
+  /** A worker whose event loop has not turned for so long is reported, in seconds. Default 5; 0 watches nobody. */
+  readonly threadWatchdogSeconds: number
+  /** Whether such a worker is ended and replaced. Its connections are cut. Default false. */
+  readonly threadWatchdogReplaces: boolean
+  /** Old-generation heap of each worker, in MiB; one that needs more dies and is replaced. Default: the runtime's. */
+  readonly threadHeapMegabytes: number | undefined
   /** Run in the background, detached from the terminal. Default false. */
   readonly daemon: boolean
   /** How long a daemon may take to get ready, in seconds. Default 600. */

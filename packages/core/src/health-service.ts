@@ -78,6 +78,7 @@ export class HealthService extends ListeningService<HttpServerApp> {
     super(
       options.name ?? 'health',
       serveHttp((session) => endpoints.answer(session), { http2: false }),
+      { threads: 1 }, // it answers for the whole process, also when a worker is stuck
     )
     this.#endpoints = endpoints
     this.#drainDelayMs = integer('drainDelayMs', options.drainDelayMs ?? 5_000, 0, 3_600_000)
@@ -96,6 +97,11 @@ export class HealthService extends ListeningService<HttpServerApp> {
   override start(context: ServiceContext): Promise<void> {
     this.#endpoints.logger = context.logger
     return super.start(context)
+  }
+
+  /** The main thread answers, and waits. */
+  override startInWorker(): void {
+    this.#isHandedOver = true
   }
 
   /** A successor answers now, for the same address: nobody has to look elsewhere, and nothing is waited for. */

@@ -18,6 +18,8 @@ export {
 } from './configuration.ts'
 export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
 export { connectionDigest } from './connection-digest.ts'
+export type { ConnectionFilter } from './connection-filter.ts'
+export type { ConnectionMessage } from './connection-intake.ts'
 export {
   type ConnectHandler,
   Connector,
@@ -60,8 +62,6 @@ export type {
 } from './listener-options.ts'
 export {
   type ConnectionCounters,
-  type ConnectionFilter,
-  type ConnectionMessage,
   ListeningService,
   type ListeningServiceOptions,
 } from './listening-service.ts'
@@ -158,9 +158,21 @@ export {
   type ServerApp,
   type Service,
   type ServiceContext,
+  type WorkerContext,
 } from './service.ts'
 export type { ServiceHandle } from './service-graph.ts'
 export { type SuperviseOptions, supervise } from './supervisor.ts'
+export {
+  type Answer,
+  type AskOptions,
+  SHARED_BUFFER_BYTES_MAX,
+  SHARED_NAMES_MAX,
+  SharedState,
+  type SharedValue,
+  type WorkerAnswer,
+} from './threads/shared-state.ts'
+export { THREADS_MAX, type ThreadCount } from './threads/thread-entry.ts'
+export type { ThreadInfo, ThreadMessage } from './threads/thread-pool.ts'
 export type { CertificateFacts } from './tls/certificate-facts.ts'
 export type { ClientCertificates } from './tls/client-certificates.ts'
 export type { TlsIdentity } from './tls/identity.ts'

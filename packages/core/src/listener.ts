@@ -17,6 +17,8 @@ export class Listener {
   readonly plan: ListenerPlan
   /** Called for each connection beyond the listener's own cap. */
   onDropped: (() => void) | undefined
+  /** Connections go to other threads, which count them: they come paused, and without the listener's own cap. */
+  transfers = false
   #server: Server | undefined
   #bound: Address | undefined
   #file: SocketFile | undefined
@@ -30,6 +32,20 @@ export class Listener {
   /** The address that is bound, with its real port; `undefined` before that and after `close()`. */
   get address(): Address | undefined {
     return this.#bound
+  }
+
+  /** In a worker: the main thread has bound the address. */
+  boundElsewhere(address: Address): void {
+    this.#bound = address
+  }
+
+  /** In a worker: gives a connection the options that do not come with it. */
+  prepareReceived(socket: Socket): void {
+    const { readAheadBytes } = this.plan
+    if (readAheadBytes === undefined) return
+    // Its stream is made by the runtime, which gives no other way to set this.
+    const state = (socket as { _readableState?: { highWaterMark?: number } })._readableState
+    if (state?.highWaterMark !== undefined) state.highWaterMark = readAheadBytes
   }
 
   /**
@@ -160,6 +176,7 @@ export class Listener {
       noDelay: plan.noDelay,
       keepAlive: plan.keepAlive,
       keepAliveInitialDelay: plan.keepAliveInitialDelayMs,
+      pauseOnConnect: this.transfers,
       ...(plan.readAheadBytes === undefined ? {} : { highWaterMark: plan.readAheadBytes }),
     })
     server.on('connection', onConnection)
@@ -169,7 +186,7 @@ export class Listener {
 
   #limit(server: Server): void {
     const { connectionsMax } = this.plan
-    if (connectionsMax === undefined) return
+    if (connectionsMax === undefined || this.transfers) return
     server.maxConnections = connectionsMax
     server.on('drop', () => this.onDropped?.())
   }

@@ -1,9 +1,10 @@
-import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
-import type { Address } from './address.ts'
+import { type Address, parseAddress } from './address.ts'
+import { Admission } from './admission.ts'
+import type { ConnectionFilter } from './connection-filter.ts'
+import { ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
 import { Listener } from './listener.ts'
-import { ClientCounts, clientOf } from './listener-limits.ts'
 import {
   integer,
   type ListenerConfig,
@@ -12,29 +13,23 @@ import {
   type TcpListenerOptions,
   type UnixListenerOptions,
 } from './listener-options.ts'
-import { type Logger, silentLogger } from './logger.ts'
-import { continueAboveTls, startBelowTls } from './proxy-protocol/below-tls.ts'
-import { isTrustedProxy, type ProxyProtocolPlan } from './proxy-protocol/listener-option.ts'
-import { clientAddressOf, proxyHeaderOf, rememberProxyHeader } from './proxy-protocol/proxied-sockets.ts'
-import { type HeaderReceiver, HeaderReceiving } from './proxy-protocol/receive-header.ts'
+import { silentLogger } from './logger.ts'
+import { SeldomLog } from './seldom-log.ts'
 import { readFileDescriptorsMax } from './server-runtime.ts'
-import type { ConnectionInfo, ExportedListener, ServerApp, Service, ServiceContext } from './service.ts'
-import { TlsAcceptor, type TlsReceiver } from './tls/acceptor.ts'
+import type { ExportedListener, ServerApp, Service, ServiceContext, WorkerContext } from './service.ts'
+import { ServingEndpoint } from './serving-endpoint.ts'
+import type { ServiceDispatch } from './threads/service-dispatch.ts'
+import type { SharedValue } from './threads/shared-state.ts'
+import { checkThreads, type ThreadCount, workersOf } from './threads/thread-entry.ts'
+import {
+  COUNTER_HANDSHAKE_FAILED,
+  COUNTER_PROXY_HEADER_FAILED,
+  COUNTER_REFUSED,
+} from './threads/thread-memory.ts'
+import { TransferEndpoint } from './threads/transfer-endpoint.ts'
+import { WorkerCounts } from './threads/worker-counts.ts'
+import { TlsAcceptor } from './tls/acceptor.ts'
 import type { TlsListenerOptions } from './tls/listener-options.ts'
-
-/** Decides about a connection before TLS and before any byte of it is sent to the app, after a PROXY header. */
-export interface ConnectionFilter {
-  /**
-   * Called once per accepted connection, synchronously with the accept. Return false to reset it.
-   *
-   * A promise is waited for at most `connectionFilterTimeoutMs`, then the connection is refused; meanwhile
-   * it counts as open, and at most one read-ahead buffer is taken from it. A throw or rejection refuses.
-   *
-   * @param remoteAddress - The client's IP, taken from the PROXY protocol header if there was one; `undefined` on a
-   *   Unix socket.
-   */
-  shouldAccept(remoteAddress: string | undefined): boolean | Promise<boolean>
-}
 
 /** Options of a {@link ListeningService}. */
 export interface ListeningServiceOptions {
@@ -47,6 +42,11 @@ export interface ListeningServiceOptions {
   readonly connectionsPerIpMax?: number
   /** How long an asynchronous connection filter may take, in ms. Default 5000. */
   readonly connectionFilterTimeoutMs?: number
+  /**
+   * Threads that serve the connections: 1 is the main thread, more are that many workers, and `'auto'` is one per
+   * processor. Unix sockets are served in the main thread always. Default: `threads` of the server's configuration.
+   */
+  readonly threads?: ThreadCount
 }
 
 /** What happened to a service's connections so far. A snapshot. */
@@ -65,21 +65,20 @@ export interface ConnectionCounters {
   readonly proxyHeaderFailedCount: number
 }
 
-/** What is published on the channel `cirque:connection`. */
-export interface ConnectionMessage {
-  readonly socket: Socket
-  readonly info: ConnectionInfo
-}
+const OPTION_KEYS: readonly string[] = [
+  'connectionsMax',
+  'connectionsPerIpMax',
+  'connectionFilterTimeoutMs',
+  'threads',
+]
 
-/** Told of each connection that an app gets, after TLS and the PROXY header; its end is the socket's `close`. */
-const connectionChannel: Channel = channel('cirque:connection')
-
-const OPTION_KEYS: readonly string[] = ['connectionsMax', 'connectionsPerIpMax', 'connectionFilterTimeoutMs']
-const LOG_INTERVAL_MS: number = 1000
+/** The ticket keys of listeners with TLS, by the listener's place. */
+type TicketState = readonly (readonly [listener: number, keys: string | Uint8Array])[]
 
 interface Endpoint {
   readonly listener: Listener
   readonly acceptor: TlsAcceptor | undefined
+  readonly serving: ServingEndpoint
 }
 
 /**
@@ -99,23 +98,15 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   readonly name: string
   readonly app: A
   readonly connectionsMax: number
+  readonly threads: ThreadCount | undefined
   readonly #endpoints: Endpoint[] = []
-  /** Every open raw socket, and the client it counts for ('' if clients are not counted). */
-  readonly #sockets: Map<Socket, string> = new Map()
-  readonly #clients: ClientCounts | undefined
-  readonly #filterTimeoutMs: number
-  readonly #onClose: (this: Socket) => void
-  readonly #lastClosed: PromiseWithResolvers<void> = Promise.withResolvers()
-  #filter: ConnectionFilter | undefined
-  #logger: Logger = silentLogger
-  #acceptedCount = 0
-  #refusedCount = 0
-  #handshakeFailedCount = 0
-  #acceptErrorCount = 0
-  #proxyHeaderFailedCount = 0
-  #lastLogAt = -LOG_INTERVAL_MS
+  readonly #log: SeldomLog
+  readonly #admission: Admission
+  readonly #intake: ConnectionIntake
+  /** In the main thread, if workers serve. */
+  #dispatch: ServiceDispatch | undefined
+  #tickets: SharedValue<TicketState> | undefined
   #isStarted = false
-  #isReleased = false
   #drained: Promise<void> | undefined
 
   /**
@@ -132,14 +123,12 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     this.app = app
     this.connectionsMax = integer('connectionsMax', options.connectionsMax ?? 20_000, 1, 10_000_000)
     const perClient = integer('connectionsPerIpMax', options.connectionsPerIpMax ?? 0, 0, 10_000_000)
-    this.#clients = perClient === 0 ? undefined : new ClientCounts(perClient)
     const filterTimeoutMs = options.connectionFilterTimeoutMs ?? 5000
-    this.#filterTimeoutMs = integer('connectionFilterTimeoutMs', filterTimeoutMs, 1, 3_600_000)
-    const forget = (socket: Socket) => this.#forget(socket)
-    // One function for all connections: the emitter passes the socket as `this`.
-    this.#onClose = function (this: Socket): void {
-      forget(this)
-    }
+    integer('connectionFilterTimeoutMs', filterTimeoutMs, 1, 3_600_000)
+    this.threads = options.threads === undefined ? undefined : checkThreads(options.threads)
+    this.#log = new SeldomLog(name, silentLogger)
+    this.#admission = new Admission(this.connectionsMax, perClient)
+    this.#intake = new ConnectionIntake(app, this.#log, this.#admission, filterTimeoutMs)
   }
 
   /** Adds a TCP listener: `host:port` or `[ipv6]:port`; port 0 takes any free one, see {@link endpoints}. */
@@ -175,7 +164,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       plan.tls === undefined
         ? undefined
         : new TlsAcceptor(plan.address.text, plan.tls, this.app.alpnProtocols)
-    this.#endpoints.push({ listener: new Listener(plan), acceptor })
+    const serving = new ServingEndpoint(this.name, plan, acceptor, this.#intake)
+    this.#endpoints.push({ listener: new Listener(plan), acceptor, serving })
     return this
   }
 
@@ -184,25 +174,33 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (filter !== undefined && typeof filter.shouldAccept !== 'function') {
       throw new TypeError('A connection filter needs shouldAccept()')
     }
-    this.#filter = filter
+    this.#intake.filter = filter
+  }
+
+  /** The addresses as they were given. */
+  get listenerAddresses(): readonly string[] {
+    return this.#endpoints.map(({ listener }) => listener.plan.address.text)
   }
 
   /** The addresses that are bound now, with real ports, in the order they were added. */
   endpoints(): readonly Address[] {
-    return this.#endpoints
-      .map((endpoint) => endpoint.listener.address)
-      .filter((address) => address !== undefined)
+    return this.#endpoints.map(({ listener }) => listener.address).filter((address) => address !== undefined)
   }
 
-  /** A snapshot of the counters. */
+  /** A snapshot of the counters: of all threads in the main one, in a worker of that worker. */
   get counters(): ConnectionCounters {
+    const dispatch = this.#dispatch
+    dispatch?.collectEnded()
+    const admission = this.#admission
     return {
-      acceptedCount: this.#acceptedCount,
-      refusedCount: this.#refusedCount,
-      openCount: this.#sockets.size,
-      handshakeFailedCount: this.#handshakeFailedCount,
-      acceptErrorCount: this.#acceptErrorCount,
-      proxyHeaderFailedCount: this.#proxyHeaderFailedCount,
+      acceptedCount: admission.acceptedCount,
+      refusedCount: admission.refusedCount + (dispatch?.counter(COUNTER_REFUSED) ?? 0),
+      openCount: admission.openCount,
+      handshakeFailedCount:
+        admission.handshakeFailedCount + (dispatch?.counter(COUNTER_HANDSHAKE_FAILED) ?? 0),
+      acceptErrorCount: admission.acceptErrorCount,
+      proxyHeaderFailedCount:
+        admission.proxyHeaderFailedCount + (dispatch?.counter(COUNTER_PROXY_HEADER_FAILED) ?? 0),
     }
   }
 
@@ -211,16 +209,56 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (this.#isStarted) throw new Error(`Service "${this.name}" was started twice`)
     if (this.#endpoints.length === 0) throw new Error(`Service "${this.name}" has no listener`)
     this.#isStarted = true
-    this.#logger = context.logger
+    this.#log.logger = context.logger
+    this.#dispatch = context.dispatch
+    if (context.dispatch !== undefined) {
+      this.#tickets = context.shared?.value<TicketState>('ticket keys')
+      this.#shareTickets()
+    }
     this.#warnOfFileLimit()
     try {
-      for (const endpoint of this.#endpoints) await this.#open(endpoint, context)
+      for (const [index, endpoint] of this.#endpoints.entries()) await this.#open(endpoint, index, context)
     } catch (error) {
       // What inherited listeners have accepted is for `drain()` to finish: the predecessor would have served it.
       if (context.inherited === undefined) this.destroy()
       else this.#closeListeners()
       throw error
     }
+  }
+
+  /**
+   * In a worker thread: gets ready for the connections of its TCP listeners, which the main thread accepts, counts and
+   * sends here.
+   */
+  startInWorker(context: WorkerContext): void | Promise<void> {
+    if (this.#isStarted) throw new Error(`Service "${this.name}" was started twice`)
+    this.#isStarted = true
+    this.#log.logger = context.logger
+    if (context.thread > workersOf(this, context.configuration.threads)) return
+    const counts = new WorkerCounts(this.#admission, context.connections)
+    this.#intake.counts = counts
+    for (const { listener, serving } of this.#endpoints) {
+      if (listener.plan.address.kind === 'tcp') serving.open()
+    }
+    context.shared.value<TicketState>('ticket keys').subscribe((state) => {
+      for (const [index, keys] of state) this.#endpoints[index]?.acceptor?.followTicketKeys(keys)
+    })
+    context.connections.attach({
+      onListening: (index, text) => {
+        const endpoint = this.#endpoints[index]
+        const address = parseAddress(text)
+        endpoint?.serving.bound(address)
+        endpoint?.listener.boundElsewhere(address)
+      },
+      onSocket: (index, socket, connection) => {
+        counts.received(socket, connection)
+        const endpoint = this.#endpoints[index]
+        if (endpoint === undefined) throw new RangeError(`Service "${this.name}" has no listener ${index}`)
+        endpoint.listener.prepareReceived(socket)
+        this.#intake.take(socket, endpoint.serving)
+      },
+      onAdmitted: (connection, ok) => counts.admitted(connection, ok),
+    })
   }
 
   drain(): Promise<void> {
@@ -233,7 +271,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     try {
       this.app.startDraining()
     } finally {
-      if (this.#sockets.size > 0) await this.#lastClosed.promise
+      await this.#intake.whenEmpty()
       await this.app.cleanup?.()
     }
   }
@@ -244,9 +282,13 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       .filter((listener) => listener !== undefined)
   }
 
+  transferKeys(): string[] {
+    const tcp = this.#endpoints.filter(({ listener }) => listener.plan.address.kind === 'tcp')
+    return tcp.map(({ listener }) => this.#keyOf(listener))
+  }
+
   /** Closes the acceptors, leaves socket files to the successor, and has the app say goodbye to its clients. */
   releaseListeners(): Promise<void> {
-    this.#isReleased = true
     for (const { listener, acceptor } of this.#endpoints) {
       listener.release()
       acceptor?.close()
@@ -254,9 +296,9 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     try {
       this.app.announceDraining?.()
     } catch (error) {
-      this.#logger.error('App failed to announce the drain', { service: this.name, error })
+      this.#log.logger.error('App failed to announce the drain', { service: this.name, error })
     }
-    return this.#sockets.size === 0 ? Promise.resolve() : this.#lastClosed.promise
+    return this.#intake.whenEmpty()
   }
 
   /** TLS ticket keys by listener, and what the app exports. */
@@ -277,6 +319,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       const own = keys.get(this.#keyOf(listener))
       if (own !== undefined) acceptor?.importTicketKeys(own)
     }
+    this.#shareTickets()
     if (app !== undefined) this.app.importState?.(app)
   }
 
@@ -293,14 +336,14 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
 
   destroy(): void {
     this.#closeListeners()
-    for (const socket of this.#sockets.keys()) socket.destroy()
+    this.#intake.destroy()
   }
 
   /** Out of descriptors, libuv accepts and closes without telling anybody; a cap below that is counted. */
   #warnOfFileLimit(): void {
     const openFilesMax = readFileDescriptorsMax()
     if (openFilesMax === undefined || openFilesMax > this.connectionsMax) return
-    this.#logger.warn(
+    this.#log.logger.warn(
       'connectionsMax is not below the limit of open files, where connections are lost uncounted',
       {
         service: this.name,
@@ -310,6 +353,14 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     )
   }
 
+  /** Workers resume each other's sessions, and take over those of a predecessor as this thread does. */
+  #shareTickets(): void {
+    const state: TicketState = this.#endpoints.flatMap(({ acceptor }, index) =>
+      acceptor === undefined ? [] : [[index, acceptor.ticketKeyState()] as const],
+    )
+    this.#tickets?.set(state)
+  }
+
   #closeListeners(): void {
     for (const { listener, acceptor } of this.#endpoints) {
       listener.close()
@@ -317,204 +368,47 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     }
   }
 
-  async #open(endpoint: Endpoint, context: ServiceContext): Promise<void> {
-    const { listener, acceptor } = endpoint
-    const info: { service: string; address: Address; tls: boolean } = {
-      service: this.name,
-      address: listener.plan.address,
-      tls: acceptor !== undefined,
+  async #open(endpoint: Endpoint, index: number, context: ServiceContext): Promise<void> {
+    const { listener, serving } = endpoint
+    const { plan } = listener
+    const dispatch = plan.address.kind === 'tcp' ? this.#dispatch : undefined
+    let onConnection = (socket: Socket) => this.#accept(socket, serving)
+    if (dispatch === undefined) serving.open()
+    else {
+      const transfer = new TransferEndpoint(index, plan, this.#admission, dispatch, this.#log)
+      listener.transfers = true
+      onConnection = (socket) => transfer.accept(socket)
     }
-    const isTcp = listener.plan.address.kind === 'tcp'
-    const { proxyProtocol } = listener.plan
-    const serve =
-      acceptor === undefined
-        ? (socket: Socket) => this.#handOver(socket, info)
-        : (socket: Socket) => {
-            // Who ends its side within the handshake will never complete it: no half-open until then.
-            socket.allowHalfOpen = false
-            if (proxyProtocol === undefined) acceptor.accept(socket)
-            else startBelowTls(socket, () => acceptor.accept(socket))
-          }
-    if (acceptor !== undefined) this.#openAcceptor(acceptor, info, proxyProtocol !== undefined)
-    const receiver: HeaderReceiver = {
-      onProxyHeader: (socket, header) => {
-        if (header !== undefined) rememberProxyHeader(socket, header)
-        this.#admit(socket, isTcp, serve)
-      },
-      onProxyHeaderFailed: (socket, reason) => this.#proxyHeaderFailed(socket, isTcp, reason, info.address),
-    }
-    const onConnection = (socket: Socket) => {
-      if (!this.#register(socket, isTcp)) return
-      if (proxyProtocol === undefined) this.#admit(socket, isTcp, serve)
-      else this.#receiveHeader(socket, isTcp, proxyProtocol, receiver)
-    }
-    const onError = (error: Error) => this.#acceptFailed(error, info.address)
+    const onError = (error: Error) => this.#acceptFailed(error, serving.info.address)
     listener.onDropped = () => {
-      this.#acceptedCount += 1
-      this.#refusedCount += 1
-      this.#logSeldom('Connections are refused: connectionsMax of the listener is reached', undefined)
+      this.#admission.acceptedCount += 1
+      this.#admission.refusedCount += 1
+      this.#log.error('Connections are refused: connectionsMax of the listener is reached')
+    }
+    const onBound = (address: Address) => {
+      serving.bound(address)
+      dispatch?.listening(index, address.text)
     }
     const inherited = await context.inherited?.take(this.#keyOf(listener))
-    // 'connection' events come from later turns of the loop, so `info` has its real port by then.
-    info.address =
-      inherited === undefined
-        ? await listener.open(context.logger, context.shutdown, onConnection, onError)
-        : await listener.adopt(
-            inherited,
-            (address) => {
-              info.address = address
-            },
-            onConnection,
-            onError,
-          )
-    Object.freeze(info)
-    context.logger.info('Listening', { service: this.name, address: info.address.text, tls: info.tls })
+    // 'connection' events come from later turns of the loop, so the real port is known by then.
+    if (inherited !== undefined) await listener.adopt(inherited, onBound, onConnection, onError)
+    else onBound(await listener.open(context.logger, context.shutdown, onConnection, onError))
+    const { address, tls } = serving.info
+    context.logger.info('Listening', { service: this.name, address: address.text, tls })
   }
 
-  #openAcceptor(acceptor: TlsAcceptor, info: ConnectionInfo, isProxied: boolean): void {
-    const receiver: TlsReceiver = {
-      onSecure: (socket) => {
-        socket.on('error', ignore)
-        socket.allowHalfOpen = true
-        if (!isProxied) this.#handOver(socket, info)
-        else if (!continueAboveTls(socket, () => this.#handOver(socket, info))) socket.destroy()
-      },
-      onHandshakeFailed: (error, socket) => {
-        this.#handshakeFailedCount += 1
-        this.#logger.debug('TLS handshake failed', { address: info.address.text, error })
-        socket.destroy()
-      },
-    }
-    acceptor.open(receiver, this.#logger)
-  }
-
-  /** Counts a connection as open; false, and the connection reset, if there are too many. */
-  #register(socket: Socket, isTcp: boolean): boolean {
-    this.#acceptedCount += 1
-    socket.on('error', ignore) // from the first moment: a reset must not be an uncaught error
-    if (this.#sockets.size >= this.connectionsMax) {
-      this.#logSeldom('Connections are refused: connectionsMax is reached', undefined)
-      this.#refuse(socket, isTcp)
-      return false
-    }
-    this.#sockets.set(socket, '')
-    socket.on('close', this.#onClose)
-    return true
-  }
-
-  #receiveHeader(socket: Socket, isTcp: boolean, plan: ProxyProtocolPlan, receiver: HeaderReceiver): void {
-    if (isTrustedProxy(plan, isTcp ? socket.remoteAddress : undefined)) {
-      new HeaderReceiving(socket, plan, receiver)
-    } else if (plan.required) this.#refuse(socket, isTcp)
-    else receiver.onProxyHeader(socket, undefined)
-  }
-
-  #proxyHeaderFailed(socket: Socket, isTcp: boolean, reason: string, address: Address): void {
-    this.#proxyHeaderFailedCount += 1
-    this.#logger.debug('PROXY protocol header refused', {
-      address: address.text,
-      remoteAddress: socket.remoteAddress,
-      reason,
-    })
-    this.#cut(socket, isTcp)
-  }
-
-  /** Runs for every connection: no closure, no promise unless the filter returns one. */
-  #admit(socket: Socket, isTcp: boolean, serve: (socket: Socket) => void): void {
-    if (this.#clients !== undefined && !this.#countClient(socket, isTcp)) this.#refuse(socket, isTcp)
-    else if (this.#filter === undefined) serve(socket)
-    else this.#applyFilter(this.#filter, socket, isTcp, serve)
-  }
-
-  /** Counts the connection for its client, or returns false if that has its share. */
-  #countClient(socket: Socket, isTcp: boolean): boolean {
-    const ip = clientAddressOf(socket)
-    // No address: on a Unix socket there is none to count; on TCP the peer has reset the connection already.
-    if (ip === undefined) return !isTcp || proxyHeaderOf(socket) !== undefined
-    const client = clientOf(ip)
-    if (this.#clients?.tryAcquire(client) === false) return false
-    this.#sockets.set(socket, client)
-    return true
-  }
-
-  #applyFilter(
-    filter: ConnectionFilter,
-    socket: Socket,
-    isTcp: boolean,
-    serve: (socket: Socket) => void,
-  ): void {
-    let verdict: boolean | Promise<boolean>
-    try {
-      verdict = filter.shouldAccept(clientAddressOf(socket))
-    } catch (error) {
-      this.#logSeldom('Connection filter failed', error)
-      verdict = false
-    }
-    if (verdict === true) return void serve(socket)
-    if (verdict === false) return void this.#refuse(socket, isTcp)
-    const timer = setTimeout(() => {
-      if (socket.destroyed) return
-      this.#logSeldom('Connection filter took too long', undefined)
-      this.#refuse(socket, isTcp)
-    }, this.#filterTimeoutMs).unref()
-    const settle = (accepted: boolean) => {
-      clearTimeout(timer)
-      if (socket.destroyed) return
-      if (accepted) serve(socket)
-      else this.#refuse(socket, isTcp)
-    }
-    Promise.resolve(verdict).then(
-      (accepted) => settle(accepted === true),
-      (error: unknown) => {
-        this.#logSeldom('Connection filter failed', error)
-        settle(false)
-      },
-    )
-  }
-
-  /** A reset, not a close: the refused must not leave us in TIME_WAIT or wait for their FIN. */
-  #refuse(socket: Socket, isTcp: boolean): void {
-    this.#refusedCount += 1
-    this.#cut(socket, isTcp)
-  }
-
-  #cut(socket: Socket, isTcp: boolean): void {
-    if (isTcp) socket.resetAndDestroy()
-    else socket.destroy()
-  }
-
-  #handOver(socket: Socket, info: ConnectionInfo): void {
-    if (connectionChannel.hasSubscribers)
-      connectionChannel.publish({ socket, info } satisfies ConnectionMessage)
-    try {
-      this.app.onConnection(socket, info)
-    } catch (error) {
-      this.#logSeldom('App failed to take a connection', error)
-      socket.destroy()
-    }
-  }
-
-  #forget(socket: Socket): void {
-    const client = this.#sockets.get(socket)
-    if (client === undefined) return
-    this.#sockets.delete(socket)
-    if (client !== '') this.#clients?.release(client)
-    if (this.#sockets.size > 0) return
-    if (this.#drained !== undefined || this.#isReleased) this.#lastClosed.resolve()
+  /** Counts a connection as open and takes it, or resets it if there are too many. */
+  #accept(socket: Socket, serving: ServingEndpoint): void {
+    this.#admission.acceptedCount += 1
+    socket.on('error', ignoreError)
+    if (this.#admission.tryOpen()) return void this.#intake.take(socket, serving)
+    this.#log.error('Connections are refused: connectionsMax is reached')
+    this.#admission.refusedCount += 1
+    cut(socket, serving.isTcp)
   }
 
   #acceptFailed(error: Error, address: Address): void {
-    this.#acceptErrorCount += 1
-    this.#logSeldom(`Cannot accept on ${address.text}`, error)
-  }
-
-  /** At most one such line per second: what a peer can cause at will must not fill the log. */
-  #logSeldom(message: string, error: unknown): void {
-    const now = performance.now()
-    if (now - this.#lastLogAt < LOG_INTERVAL_MS) return
-    this.#lastLogAt = now
-    this.#logger.error(message, { service: this.name, ...(error === undefined ? {} : { error }) })
+    this.#admission.acceptErrorCount += 1
+    this.#log.error(`Cannot accept on ${address.text}`, error)
   }
 }
-
-function ignore(): void {}

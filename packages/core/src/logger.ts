@@ -53,6 +53,16 @@ export function stderrLogger(options: StderrLoggerOptions = {}): Logger {
   return new LineLogger(LEVELS.indexOf(level), options.fd ?? 2, options.bufferBytesMax ?? 1_048_576)
 }
 
+/** A logger that says of every entry which worker thread wrote it. */
+export function threadLogger(logger: Logger, thread: number): Logger {
+  return {
+    debug: (message, fields) => logger.debug(message, { thread, ...fields }),
+    info: (message, fields) => logger.info(message, { thread, ...fields }),
+    warn: (message, fields) => logger.warn(message, { thread, ...fields }),
+    error: (message, fields) => logger.error(message, { thread, ...fields }),
+  }
+}
+
 /** A {@link Logger} that owns the file it writes to. */
 export interface FileLogger extends Logger {
   /** Writes what waits, then closes the file. Later entries are dropped. */

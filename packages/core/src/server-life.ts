@@ -16,6 +16,8 @@ import type { InheritedListener, Service } from './service.ts'
 import type { ServiceNode } from './service-graph.ts'
 import { type ListenerSource, ServiceRunner } from './service-runner.ts'
 import { activatedListeners, notifySystemd, warnOfUnclaimed } from './systemd.ts'
+import type { SharedHub } from './threads/shared-state.ts'
+import type { ThreadPool } from './threads/thread-pool.ts'
 import { Inheritance } from './upgrade/inheritance.ts'
 import { claimSuccession, reportSuccession } from './upgrade/successor.ts'
 import { UpgradeHost } from './upgrade/upgrade-host.ts'
@@ -26,6 +28,9 @@ export interface ServerLifeOptions {
   readonly logger: Logger
   readonly nodes: readonly ServiceNode[]
   readonly urgency: Urgency
+  readonly hub: SharedHub
+  /** Worker threads; undefined for none. */
+  readonly pool: ThreadPool | undefined
   readonly onPhase: (phase: ServerPhase) => void
 }
 
@@ -37,6 +42,8 @@ export class ServerLife {
   readonly #logger: Logger
   readonly #nodes: readonly ServiceNode[]
   readonly #urgency: Urgency
+  readonly #hub: SharedHub
+  readonly #pool: ThreadPool | undefined
   readonly #setPhase: (phase: ServerPhase) => void
   /** Resolves with a promise for the last connection, wrapped so that it is not waited for, at the hand-over. */
   readonly #handedOver: PromiseWithResolvers<{ released: Promise<void> }> = Promise.withResolvers()
@@ -50,7 +57,12 @@ export class ServerLife {
     this.#logger = options.logger
     this.#nodes = options.nodes
     this.#urgency = options.urgency
-    this.#setPhase = options.onPhase
+    this.#hub = options.hub
+    this.#pool = options.pool
+    this.#setPhase = (phase) => {
+      this.#pool?.setPhase(phase, this.generation)
+      options.onPhase(phase)
+    }
   }
 
   /** SIGQUIT: lets a successor in. */
@@ -68,7 +80,11 @@ export class ServerLife {
       if (claimSuccession()) inheritance = this.#inherit()
       else if (upgradeSock !== undefined) await assertNobodyServes(upgradeSock)
       const source: ListenerSource | undefined = inheritance ?? activatedListeners()
-      runner = new ServiceRunner(this.#nodes, this.#configuration, this.#logger, source)
+      const threads = { hub: this.#hub, pool: this.#pool }
+      runner = new ServiceRunner(this.#nodes, this.#configuration, this.#logger, threads, source)
+      if (this.#pool !== undefined && this.#urgency.level === 0) {
+        await Promise.race([this.#pool.start(), this.#urgency.reached(1)])
+      }
       if (this.#urgency.level === 0) {
         const started = inheritance === undefined ? this.#start(runner) : this.#takeOver(runner, inheritance)
         await Promise.race([started, this.#urgency.reached(1)])
@@ -87,6 +103,7 @@ export class ServerLife {
       void notifySystemd('STOPPING=1', false, this.#logger)
     if (runner !== undefined)
       await this.#stop(runner, failure !== undefined && inheritance?.hasListeners !== true)
+    await this.#endThreads()
     // After a hand-over the file is the successor's, or about to be.
     if (this.#pidFile !== undefined && this.#host?.isCommitted !== true) removePidFile(this.#pidFile)
     if (failure !== undefined) throw failure.error
@@ -101,6 +118,7 @@ export class ServerLife {
     await this.#publish()
     if (this.#urgency.level > 0) return
     warnOfUnclaimed(this.#logger)
+    this.#pool?.serve()
     this.#setPhase('running')
     reportToLauncher({ ready: true })
     await this.#notifyReady(false)
@@ -126,6 +144,7 @@ export class ServerLife {
       }
     }
     if (this.#urgency.level > 0) return
+    this.#pool?.serve()
     this.#setPhase('running')
     await reportSuccession(undefined)
     await this.#notifyReady(true)
@@ -142,8 +161,12 @@ export class ServerLife {
       channel: process,
       logger: this.#logger,
       timeoutMs: upgradeReadyTimeoutSeconds * 1000,
+      pausedKeys: this.#services().flatMap((service, index) =>
+        this.#pool?.dispatch(index) === undefined ? [] : (service.transferKeys?.() ?? []),
+      ),
       onState: (state) => {
         this.generation = state.generation + 1
+        this.#pool?.setPhase('bootstrap-complete', this.generation) // before they get a connection
         importStates(this.#services(), state, this.#logger)
       },
     })
@@ -167,7 +190,7 @@ export class ServerLife {
         if (this.#urgency.level === 0) this.#setPhase('running')
       },
       onCommit: () =>
-        this.#handedOver.resolve({ released: releaseListeners(this.#services(), this.#logger) }),
+        this.#handedOver.resolve({ released: releaseListeners(this.#services(), this.#pool, this.#logger) }),
     })
     await this.#host.publish()
   }
@@ -178,8 +201,23 @@ export class ServerLife {
     if (handedOver === undefined) return
     this.#setPhase('graceful-upgrade-close-timeout')
     const { upgradeCloseTimeoutSeconds } = this.#configuration
-    await lingerAfterHandOver(handedOver.released, this.#urgency, upgradeCloseTimeoutSeconds * 1000)
+    const closeTimeoutMs = upgradeCloseTimeoutSeconds * 1000
+    // The time of idle clients begins when their thread tells them; a worker may be slow to hear of it.
+    if (this.#pool !== undefined) await waitFor(this.#pool.sync(), this.#urgency.reached(1), closeTimeoutMs)
+    await lingerAfterHandOver(handedOver.released, this.#urgency, closeTimeoutMs)
     this.#urgency.raise(1)
+  }
+
+  /** Lets the workers end, and ends those that do not. */
+  async #endThreads(): Promise<void> {
+    if (this.#pool === undefined) return
+    const ended = this.#pool.end()
+    const { gracefulShutdownTimeoutSeconds } = this.#configuration
+    const urgency = this.#urgency.reached(3)
+    if (await waitFor(ended, urgency, gracefulShutdownTimeoutSeconds * 1000)) return
+    this.#logger.warn('Worker threads did not end in time')
+    this.#pool.terminate()
+    await ended
   }
 
   #services(): Service[] {

@@ -4,6 +4,7 @@ import { parseAddress } from './address.ts'
 import type { Logger } from './logger.ts'
 import { type Urgency, waitFor } from './server-urgency.ts'
 import type { ExportedListener, InheritedListener, Service } from './service.ts'
+import type { ThreadPool } from './threads/thread-pool.ts'
 import { pingUpgrade, type UpgradeState } from './upgrade/protocol.ts'
 
 /** Most that services may export to a successor, together, in characters of JSON. */
@@ -52,12 +53,17 @@ export function importStates(services: readonly Service[], state: UpgradeState, 
   }
 }
 
-/** Closes the listeners of all services. Resolves when no connection is left. */
-export async function releaseListeners(services: readonly Service[], logger: Logger): Promise<void> {
+/** Closes the listeners of all services. Resolves when no connection is left, in no thread. */
+export async function releaseListeners(
+  services: readonly Service[],
+  pool: ThreadPool | undefined,
+  logger: Logger,
+): Promise<void> {
   await Promise.all(
-    services.map(async (service) => {
+    services.map(async (service, index) => {
       try {
-        await service.releaseListeners?.()
+        // The first closes, and at once; then nothing more comes to the workers.
+        await Promise.all([service.releaseListeners?.(), pool?.command(index, 'release')])
       } catch (error) {
         logger.error('Service failed to release its listeners', { service: service.name, error })
       }

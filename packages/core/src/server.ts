@@ -5,7 +5,7 @@ import {
   type ServerConfiguration,
 } from './configuration.ts'
 import { rejectUnknown } from './listener-options.ts'
-import { type FileLogger, type Logger, openFileLogger, stderrLogger } from './logger.ts'
+import { type FileLogger, type Logger, openFileLogger, stderrLogger, threadLogger } from './logger.ts'
 import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
 import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'
 import { ServerLife } from './server-life.ts'
@@ -16,6 +16,11 @@ import { installSignals } from './server-signals.ts'
 import { type ShutdownKind, Urgency } from './server-urgency.ts'
 import type { Service } from './service.ts'
 import { ServiceGraph, type ServiceHandle } from './service-graph.ts'
+import { SharedHub, SharedState } from './threads/shared-state.ts'
+import { threadEntry, workersOf } from './threads/thread-entry.ts'
+import { type ThreadInfo, ThreadPool } from './threads/thread-pool.ts'
+import { WorkerLife } from './threads/worker-life.ts'
+import { claimWorkerLink, isServingThread, type WorkerLink } from './threads/worker-link.ts'
 import { launchSuccessor } from './upgrade/launch.ts'
 import { isSuccessor, reportSuccession } from './upgrade/successor.ts'
 
@@ -30,6 +35,8 @@ export interface ServerOptions {
   readonly configuration?: ConfigurationInput
   /** Where to log. Default: `error_log` if the configuration names one, or stderr. */
   readonly logger?: Logger
+  /** The module that worker threads load; it has to build this server too. Default: the program's main script. */
+  readonly entry?: string | URL
 }
 
 /** Options of {@link Server.run}. */
@@ -42,6 +49,8 @@ export interface RunOptions {
 
 const NO_ARGUMENTS: ServerArguments = { conf: undefined, daemon: false, test: false, upgrade: false }
 const LINGER_MS: number = 3000
+
+let serverCount = 0
 
 /**
  * Hosts services: starts them in the order of their dependencies, and ends them without losing work.
@@ -58,15 +67,24 @@ export class Server {
   readonly configuration: ServerConfiguration
   /** What the command line said. */
   readonly arguments: ServerArguments
+  /** State that the threads of this server share: buffers, values that the main thread publishes, questions. */
+  readonly shared: SharedState
   readonly #graph: ServiceGraph = new ServiceGraph()
   readonly #urgency: Urgency = new Urgency()
   readonly #listeners: Set<(phase: ServerPhase) => void> = new Set()
   readonly #hasOwnLogger: boolean
   readonly #base: ServerConfiguration
+  readonly #entry: string | URL | undefined
+  readonly #ordinal: number
+  /** In a worker thread that serves for the server of the same place in the program's main thread. */
+  readonly #link: WorkerLink | undefined
+  readonly #hub: SharedHub
+  #pool: ThreadPool | undefined
   #logger: Logger
   #phase: ServerPhase = 'setup'
   #hasRun = false
   #life: ServerLife | undefined
+  #workerGeneration = 1
   #reloading: Promise<void> | undefined
 
   /**
@@ -74,11 +92,21 @@ export class Server {
    * @throws {ConfigurationError} If a setting is wrong; it names all that are.
    */
   constructor(options: ServerOptions = {}) {
-    rejectUnknown(options, ['argv', 'configuration', 'logger'], 'the server')
+    rejectUnknown(options, ['argv', 'configuration', 'logger', 'entry'], 'the server')
+    this.#ordinal = serverCount
+    serverCount += 1
+    this.#link = claimWorkerLink(this.#ordinal)
+    this.#hub = this.#link?.hub ?? new SharedHub(0)
+    this.shared = new SharedState(this.#hub, 'program ')
+    this.#entry = options.entry
     this.arguments = readArguments(options)
     this.#base = createConfiguration(options.configuration)
-    this.configuration =
-      this.arguments.conf === undefined ? this.#base : loadConfiguration(this.arguments.conf, this.#base)
+    if (this.#link !== undefined) {
+      this.configuration = Object.freeze({ ...this.#base, ...this.#link.birth.configuration })
+    } else {
+      const { conf } = this.arguments
+      this.configuration = conf === undefined ? this.#base : loadConfiguration(conf, this.#base)
+    }
     this.#hasOwnLogger = options.logger !== undefined
     this.#logger = options.logger ?? stderrLogger()
   }
@@ -95,7 +123,17 @@ export class Server {
 
   /** 1, or one more than that of the server this one took over from. */
   get generation(): number {
-    return this.#life?.generation ?? 1
+    return this.#life?.generation ?? this.#workerGeneration
+  }
+
+  /** The thread that this is: 0 for the main one, from 1 for workers. */
+  get thread(): number {
+    return this.#hub.thread
+  }
+
+  /** The worker threads, as the main thread sees them. A snapshot; empty where there are none. */
+  get threads(): readonly ThreadInfo[] {
+    return this.#pool?.threads ?? []
   }
 
   /** Calls `listener` with every phase from now on, synchronously. Returns a function that ends that. */
@@ -144,6 +182,7 @@ export class Server {
   shutdown(kind: ShutdownKind = 'graceful'): void {
     if (kind !== 'graceful' && kind !== 'fast')
       throw new TypeError(`Unknown kind of shutdown "${String(kind)}"`)
+    if (this.#link !== undefined) return void this.#link.post({ t: 'shutdown', kind }) // the main thread decides for all
     this.#urgency.raise(kind === 'fast' ? 2 : 1)
   }
 
@@ -153,6 +192,10 @@ export class Server {
    * logged, and a file with mistakes changes nothing. A call while one runs waits for that one.
    */
   reload(): Promise<void> {
+    if (this.#link !== undefined) {
+      this.#link.post({ t: 'reload' })
+      return Promise.resolve()
+    }
     this.#reloading ??= this.#reload().finally(() => {
       this.#reloading = undefined
     })
@@ -175,10 +218,10 @@ export class Server {
         return
       }
     }
-    for (const { service } of this.#graph.nodes) {
+    for (const [index, { service }] of this.#graph.nodes.entries()) {
       if (service.reload === undefined) continue
       try {
-        await service.reload()
+        await Promise.all([service.reload(), this.#pool?.command(index, 'reload')])
       } catch (error) {
         this.#logger.error('Service failed to reload', { service: service.name, error })
       }
@@ -194,6 +237,7 @@ export class Server {
    * @throws {Error} What made a service fail to start, after the others were ended; or if it was called before.
    */
   async run(options: RunOptions = {}): Promise<void> {
+    if (isServingThread) return await this.#runInWorker(options)
     const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     if (wantsDaemon && !isDaemonChild()) throw new Error('Only runForever() can start a daemon')
     if (this.arguments.upgrade) throw new Error('Only runForever() can take over from a running server (-u)')
@@ -214,6 +258,7 @@ export class Server {
    * the successor of the running server, and it ends when that one has taken over.
    */
   async runForever(): Promise<void> {
+    if (isServingThread) return await this.#runInWorker({})
     const { test, upgrade } = this.arguments
     const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     try {
@@ -267,11 +312,14 @@ export class Server {
       }
       this.#bootstrap(onLogFile)
       this.#setPhase('bootstrap-complete')
+      this.#pool = this.#makePool()
       this.#life = new ServerLife({
         configuration: this.configuration,
         logger: this.#logger,
         nodes: this.#graph.nodes,
         urgency: this.#urgency,
+        hub: this.#hub,
+        pool: this.#pool,
         onPhase: (phase) => this.#setPhase(phase),
       })
       await this.#life.run()
@@ -280,6 +328,54 @@ export class Server {
       removeSignals?.()
       this.#setPhase('terminated')
     }
+  }
+
+  /** In a worker: follows the main thread to the end. Servers that did not start this thread have no part in it. */
+  async #runInWorker(options: RunOptions): Promise<void> {
+    this.#begin()
+    const link = this.#link
+    if (link === undefined) return
+    let file: FileLogger | undefined
+    const onAbort = () => this.shutdown(options.signal?.reason === 'fast' ? 'fast' : 'graceful')
+    options.signal?.addEventListener('abort', onAbort)
+    try {
+      this.#setPhase('bootstrap')
+      file = this.#openErrorLog()
+      this.#setPhase('bootstrap-complete')
+      const life = new WorkerLife({
+        link,
+        configuration: this.configuration,
+        logger: threadLogger(this.#logger, link.birth.thread),
+        services: this.#graph.nodes.map(({ service }) => service),
+        onPhase: (phase, generation) => {
+          this.#workerGeneration = generation
+          if (phase !== this.#phase && phase !== 'terminated') this.#setPhase(phase)
+        },
+      })
+      await life.run()
+    } finally {
+      options.signal?.removeEventListener('abort', onAbort)
+      this.#setPhase('terminated')
+      file?.close()
+    }
+  }
+
+  #makePool(): ThreadPool | undefined {
+    const services = this.#graph.nodes.map(({ service }) => service)
+    const { configuration } = this
+    const count = Math.max(0, ...services.map((service) => workersOf(service, configuration.threads)))
+    if (count === 0) return undefined
+    return new ThreadPool({
+      count,
+      server: this.#ordinal,
+      entry: threadEntry(this.#entry),
+      configuration,
+      logger: this.#logger,
+      services,
+      hub: this.#hub,
+      onShutdown: (kind) => this.shutdown(kind),
+      onReload: () => void this.reload(),
+    })
   }
 
   #installSignals(): () => void {
@@ -307,14 +403,19 @@ export class Server {
   }
 
   #bootstrap(onLogFile: (logger: FileLogger) => void): void {
-    const { errorLog, workingDirectory } = this.configuration
-    if (errorLog !== undefined && !this.#hasOwnLogger) {
-      const file = openFileLogger(errorLog)
-      this.#logger = file
-      onLogFile(file)
-    }
+    const { workingDirectory } = this.configuration
+    const file = this.#openErrorLog()
+    if (file !== undefined) onLogFile(file)
     if (workingDirectory !== undefined) process.chdir(workingDirectory)
     for (const finding of checkRuntime()) this.#logger.warn(finding.message, { code: finding.code })
+  }
+
+  #openErrorLog(): FileLogger | undefined {
+    const { errorLog } = this.configuration
+    if (errorLog === undefined || this.#hasOwnLogger) return undefined
+    const file = openFileLogger(errorLog)
+    this.#logger = file
+    return file
   }
 
   #setPhase(phase: ServerPhase): void {

@@ -2,6 +2,8 @@ import type { ServerConfiguration } from './configuration.ts'
 import type { Logger } from './logger.ts'
 import type { InheritedListeners } from './service.ts'
 import type { ServiceNode } from './service-graph.ts'
+import { type SharedHub, SharedState } from './threads/shared-state.ts'
+import type { ThreadPool } from './threads/thread-pool.ts'
 
 /** Where services may find listeners that are open already. */
 export interface ListenerSource {
@@ -9,8 +11,17 @@ export interface ListenerSource {
   beginService(): { readonly listeners: InheritedListeners; settle(): void }
 }
 
+/** The threads beside this one, and what they share. */
+export interface RunnerThreads {
+  readonly hub: SharedHub
+  /** Undefined: there are no others. */
+  readonly pool: ThreadPool | undefined
+}
+
 interface Running {
   readonly node: ServiceNode
+  /** The service's place among all, the same in every thread. */
+  readonly index: number
   readonly shutdown: AbortController
   /** `waiting` for dependencies, `starting`, `ready`, `failed` to start. */
   state: 'waiting' | 'starting' | 'ready' | 'failed'
@@ -25,21 +36,25 @@ export class ServiceRunner {
   readonly #configuration: ServerConfiguration
   readonly #logger: Logger
   readonly #source: ListenerSource | undefined
+  readonly #threads: RunnerThreads
   #isStopping = false
 
   constructor(
     nodes: readonly ServiceNode[],
     configuration: ServerConfiguration,
     logger: Logger,
+    threads: RunnerThreads,
     source?: ListenerSource,
   ) {
+    this.#threads = threads
     this.#source = source
     this.#configuration = configuration
     this.#logger = logger
-    for (const node of nodes) {
+    for (const [index, node] of nodes.entries()) {
       const shutdown = new AbortController()
       this.#entries.set(node, {
         node,
+        index,
         shutdown,
         state: 'waiting',
         ready: Promise.resolve(),
@@ -68,12 +83,17 @@ export class ServiceRunner {
     const startedAt = performance.now()
     entry.state = 'starting'
     const sourcing = this.#source?.beginService()
+    const { hub, pool } = this.#threads
+    const dispatch = pool?.dispatch(entry.index)
     try {
+      await pool?.startService(entry.index)
       await entry.node.service.start({
         configuration: this.#configuration,
         logger: this.#logger,
         shutdown: entry.shutdown.signal,
+        shared: new SharedState(hub, `service ${entry.index} `),
         ...(sourcing === undefined ? {} : { inherited: sourcing.listeners }),
+        ...(dispatch === undefined ? {} : { dispatch }),
       })
     } catch (error) {
       entry.state = 'failed'
@@ -144,7 +164,9 @@ export class ServiceRunner {
       if (wasStarting) await entry.ready.catch(() => undefined)
       // A failed service that takes inherited listeners may have accepted connections, and owes them an answer.
       const mayHaveInherited = this.#source !== undefined && service.releaseListeners !== undefined
-      if (entry.state === 'ready' || (entry.state === 'failed' && mayHaveInherited)) await service.drain()
+      if (entry.state === 'ready' || (entry.state === 'failed' && mayHaveInherited)) {
+        await Promise.all([service.drain(), this.#threads.pool?.command(entry.index, 'drain')])
+      }
     } catch (error) {
       this.#logger.error('Service failed to drain', { service: name, error })
     }
@@ -154,6 +176,7 @@ export class ServiceRunner {
   }
 
   #destroyOne(entry: Running): void {
+    void this.#threads.pool?.command(entry.index, 'destroy')
     try {
       entry.node.service.destroy()
     } catch (error) {

@@ -3,6 +3,10 @@ import type { Server as NetServer, Socket } from 'node:net'
 import type { Address } from './address.ts'
 import type { ServerConfiguration } from './configuration.ts'
 import type { Logger } from './logger.ts'
+import type { ServiceDispatch } from './threads/service-dispatch.ts'
+import type { SharedState } from './threads/shared-state.ts'
+import type { ThreadCount } from './threads/thread-entry.ts'
+import type { WorkerConnections } from './threads/worker-link.ts'
 
 /** What a server gives each service when it starts. One per service. */
 export interface ServiceContext {
@@ -12,6 +16,24 @@ export interface ServiceContext {
   readonly shutdown: AbortSignal
   /** Listening sockets that were open before this process: of a server it takes over from, or of systemd. */
   readonly inherited?: InheritedListeners
+  /** State that the threads of the server share, under names that are this service's own. */
+  readonly shared?: SharedState
+  /** Worker threads serve the service's connections: accept them, and send them there. Only for listening services. */
+  readonly dispatch?: ServiceDispatch
+}
+
+/** What a server gives a service when it starts in a worker thread. */
+export interface WorkerContext {
+  readonly configuration: ServerConfiguration
+  readonly logger: Logger
+  /** Aborted when shutdown begins, just before `drain()` is called. */
+  readonly shutdown: AbortSignal
+  /** The same state as the service has in the main thread, and in every other. */
+  readonly shared: SharedState
+  /** 1 for the first worker. */
+  readonly thread: number
+  /** Where its connections come from. Only for listening services. */
+  readonly connections: WorkerConnections
 }
 
 /** Listening sockets that a service may take instead of binding its own. */
@@ -77,11 +99,23 @@ export interface ExportedListener {
 export interface Service {
   /** Shown in logs and errors. */
   readonly name: string
+  /** Threads that serve its connections: 1 is the main thread, more are workers. Default: the server's `threads`. */
+  readonly threads?: ThreadCount | undefined
   /**
    * Brings the service up. Settles when it is ready: services that depend on this one start after that.
    * A throw or rejection makes the server's `run()` reject with it.
    */
   start(context: ServiceContext): void | Promise<void>
+  /**
+   * Brings up the part of the service that every worker thread needs, before `start` is called in the main thread; in
+   * a worker that replaces a dead one, at any time. A service without it runs in the main thread only, once: right for
+   * health checks, discovery, and all that must not happen N times.
+   *
+   * In the worker it is called instead of `start`, on the object that the program has built there, and so are
+   * `releaseListeners`, `drain`, `destroy` and `reload` after it, each when the main thread's turn has come. A throw
+   * or rejection fails the start of the server.
+   */
+  startInWorker?(context: WorkerContext): void | Promise<void>
   /** Stops taking on work and resolves when what runs has finished. May take as long as the grace period. */
   drain(): Promise<void>
   /** Cuts what is left, now. Must cope with any state and with a second call. */
@@ -91,6 +125,8 @@ export interface Service {
    * and accept, until {@link releaseListeners} or for good: the upgrade may fail.
    */
   exportListeners?(): readonly ExportedListener[]
+  /** The keys of listeners whose connections go to workers, if the service has any. */
+  transferKeys?(): readonly string[]
   /**
    * A successor accepts now. Closes the listeners at once, synchronously, and leaves the files of Unix sockets;
    * serves open connections on, and asks their clients to go where the protocol can say so. `drain()` comes later.

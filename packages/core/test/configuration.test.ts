@@ -29,6 +29,9 @@ test('an empty configuration is all defaults, complete and frozen', () => {
   expect(configuration).toEqual({
     version: 1,
     threads: 1,
+    threadWatchdogSeconds: 5,
+    threadWatchdogReplaces: false,
+    threadHeapMegabytes: undefined,
     daemon: false,
     daemonReadyTimeoutSeconds: 600,
     errorLog: undefined,
@@ -105,12 +108,12 @@ test('a text is laid over a base', () => {
 
 test('names every mistake at once, with line, column and the nearest name', () => {
   const text =
-    'version: 2\nthreads: 4\ngrace_perod_seconds: 3\nmax_retries: many\npid_file:\nuser: joe\nfoo: 1\n'
+    'version: 2\nthreads: 257\ngrace_perod_seconds: 3\nmax_retries: many\npid_file:\nuser: joe\nfoo: 1\n'
   const error = mistakes(() => parseConfiguration(text, 'proxy.yaml'))
   expect(error.message).toMatchInlineSnapshot(`
     "7 mistakes:
       proxy.yaml:1:10: "version": expected 1, received 2: only format 1 exists
-      proxy.yaml:2:10: "threads": expected 1, received 4: this version serves from one thread
+      proxy.yaml:2:10: "threads": expected "auto" or a whole number from 1 to 256, received 257
       proxy.yaml:3:1: "grace_perod_seconds": unknown key; did you mean "grace_period_seconds"?
       proxy.yaml:4:14: "max_retries": expected a whole number from 1 to 100, received 'many'
       proxy.yaml:5:10: "pid_file": expected a path, received null
@@ -218,8 +221,8 @@ test('loads a file, and says so if it cannot', () => {
 
 test('no setting is dead: each is read outside the configuration itself', () => {
   const folder = join(import.meta.dirname, '../src')
-  // `version` has one value, and there is one thread; `app` is the user's to read.
-  const free = new Set(['version', 'threads', 'app'])
+  // `version` has one value; `app` is the user's to read.
+  const free = new Set(['version', 'app'])
   // Read by connectors and sessions.
   const ofConnectors = new Set([
     'caFile',
@@ -229,7 +232,7 @@ test('no setting is dead: each is read outside the configuration itself', () => 
     'upstreamDebugSslKeylog',
     'maxRetries',
   ])
-  const sources = readdirSync(folder)
+  const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts') && !name.startsWith('configuration'))
     .map((name) => readFileSync(join(folder, name), 'utf8'))
   for (const { name } of CONFIGURATION_KEYS) {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 
 const GUIDE = join(import.meta.dirname, '../../../docs/user-guide')
 
-test.each(['configuration.md', 'graceful.md', 'proxy-protocol.md', 'server-and-services.md'])(
+test.each(['configuration.md', 'graceful.md', 'proxy-protocol.md', 'server-and-services.md', 'threads.md'])(
   'the examples of %s print what they say',
   (page) => {
     const folder = mkdtempSync(join(import.meta.dirname, '.tmp-'))

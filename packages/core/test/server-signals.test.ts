@@ -142,7 +142,7 @@ test('-t checks the configuration and starts nothing: status 0 or 1', async () =
   ])
   expect(await bad.exited).toEqual([1, null])
   expect(bad.log).toContain('bad.yaml:1:1: "max_retires": unknown key; did you mean "max_retries"?')
-  expect(bad.log).toContain('bad.yaml:2:10: "threads": expected 1')
+  expect(bad.log).toContain('bad.yaml:2:10: "threads": expected "auto" or')
   expect(bad.log).not.toContain('    at ')
 })
 

@@ -63,6 +63,22 @@ describe.skipIf(process.platform !== 'linux')(`${UPGRADES} upgrades`, () => {
   })
 })
 
+describe.skipIf(process.platform !== 'linux')(`${UPGRADES} upgrades with 2 worker threads`, () => {
+  test('lose nothing, and resume sessions in whatever thread', { timeout: TIMEOUT_MS }, async () => {
+    await using scene = new UpgradeScene({
+      conf: 'threads: 2\nupgrade_close_timeout_seconds: 1.5\n',
+      env: { TLS_CERT: data('localhost.pem'), TLS_KEY: data('localhost-key.pem') },
+    })
+    const [port = 0, tlsPort = 0] = await scene.start()
+    const host = '127.0.0.1'
+    const targets = [{ to: { host, port } }, { to: { host, port: tlsPort }, tls: true, http2: true }]
+    const result = await proveNoLoss(scene, { targets, newPerSecond: 60, keepAliveClients: 6, downloads: 2 })
+    expect(result.tlsResumed).toBeGreaterThan(result.tlsFull * 2)
+    process.kill(scene.pid, 'SIGTERM')
+    while (scene.alive().length > 0) await delay(20)
+  })
+})
+
 describe.skipIf(process.platform !== 'linux')('a tunnel', () => {
   test('stays with the old server, which stays until the tunnel ends', async () => {
     await using scene = new UpgradeScene({ env: { ECHO: '127.0.0.1:0' } })

@@ -14,6 +14,7 @@ import {
   type ServerSession,
   type ServiceContext,
   silentLogger,
+  type WorkerContext,
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { ProxyExchange } from './exchange.ts'
@@ -304,9 +305,18 @@ export class HttpProxyService<Ctx = undefined> extends ListeningService<HttpServ
   }
 
   override start(context: ServiceContext): Promise<void> {
-    if (!this.#ownLogger) this.proxy.logger = context.logger
-    this.proxy.connector.logger = this.proxy.logger
+    this.#useLogger(context.logger)
     return super.start(context)
+  }
+
+  override startInWorker(context: WorkerContext): void | Promise<void> {
+    this.#useLogger(context.logger)
+    return super.startInWorker(context)
+  }
+
+  #useLogger(logger: Logger): void {
+    if (!this.#ownLogger) this.proxy.logger = logger
+    this.proxy.connector.logger = this.proxy.logger
   }
 
   override async drain(): Promise<void> {

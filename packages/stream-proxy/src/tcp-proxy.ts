@@ -10,6 +10,7 @@ import {
   type ServerConfiguration,
   type ServiceContext,
   silentLogger,
+  type WorkerContext,
 } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { integerIn, onlyKeys, TIMEOUT_MS_MAX, typed } from './check.ts'
@@ -180,6 +181,11 @@ export class TcpProxyService<Ctx = undefined> extends ListeningService {
   override start(context: ServiceContext): Promise<void> {
     this.#proxy.logger = context.logger
     return super.start(context)
+  }
+
+  override startInWorker(context: WorkerContext): void | Promise<void> {
+    this.#proxy.logger = context.logger
+    return super.startInWorker(context)
   }
 }
 

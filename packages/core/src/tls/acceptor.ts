@@ -65,6 +65,7 @@ export class TlsAcceptor implements HelloReceiver {
   #receiver: TlsReceiver | undefined
   #logger: Logger = silentLogger
   #watch: FileWatch | undefined
+  #ticketKeys: TicketKeys | Buffer
   #ticketKey: Buffer
   #lastLogAt = -LOG_INTERVAL_MS
 
@@ -73,7 +74,8 @@ export class TlsAcceptor implements HelloReceiver {
     const plan = planAcceptor(address, options, alpnProtocols)
     this.#plan = plan
     this.#onReload = options.onReload
-    this.#ticketKey = ticketKeyOf(plan)
+    this.#ticketKeys = plan.ticketKeys
+    this.#ticketKey = currentKey(plan.ticketKeys)
     const { identity, policy } = plan
     const { loadCertificate } = options
     try {
@@ -122,14 +124,27 @@ export class TlsAcceptor implements HelloReceiver {
 
   /** The state of the ticket keys, a secret; `undefined` if they are fixed bytes, which a successor has by itself. */
   exportTicketKeys(): string | undefined {
-    const { ticketKeys } = this.#plan
+    const ticketKeys = this.#ticketKeys
     return ticketKeys instanceof TicketKeys ? ticketKeys.export() : undefined
   }
 
   /** Goes on with a predecessor's keys, so that its clients resume their sessions here. */
   importTicketKeys(state: string): void {
-    const { ticketKeys } = this.#plan
+    const ticketKeys = this.#ticketKeys
     if (ticketKeys instanceof TicketKeys) ticketKeys.restore(state)
+  }
+
+  /** What other threads need to issue and take the same tickets; a secret. */
+  ticketKeyState(): string | Buffer {
+    const ticketKeys = this.#ticketKeys
+    return ticketKeys instanceof TicketKeys ? ticketKeys.export() : ticketKeys
+  }
+
+  /** Uses the ticket keys of another thread, as `ticketKeyState` gave them, which rotate in step. */
+  followTicketKeys(state: string | Uint8Array): void {
+    if (typeof state !== 'string') this.#ticketKeys = Buffer.from(state)
+    else if (this.#ticketKeys instanceof TicketKeys) this.#ticketKeys.restore(state)
+    this.#rotateTicketKey()
   }
 
   /** Takes a raw connection. */
@@ -227,7 +242,7 @@ export class TlsAcceptor implements HelloReceiver {
   }
 
   #rotateTicketKey(): void {
-    const key = ticketKeyOf(this.#plan)
+    const key = currentKey(this.#ticketKeys)
     if (key === this.#ticketKey) return
     this.#ticketKey = key
     for (const server of this.#servers.values()) server.setTicketKeys(key)
@@ -356,8 +371,8 @@ function siteOf(plan: SitePlan, context: SecureContext | undefined): Site {
   }
 }
 
-function ticketKeyOf(plan: AcceptorPlan): Buffer {
-  return plan.ticketKeys instanceof TicketKeys ? plan.ticketKeys.key : plan.ticketKeys
+function currentKey(keys: TicketKeys | Buffer): Buffer {
+  return keys instanceof TicketKeys ? keys.key : keys
 }
 
 function contextOptions(policy: PolicyPlan, checked: CheckedIdentity): TlsOptions {

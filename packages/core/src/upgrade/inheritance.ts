@@ -45,6 +45,7 @@ export class Inheritance {
   readonly #logger: Logger
   readonly #timeoutMs: number
   readonly #parkedMax: number
+  readonly #pausedKeys: ReadonlySet<string>
   readonly #onState: (state: UpgradeState) => void
   readonly #arrived: Arrived[] = []
   readonly #waiting: Waiting[] = []
@@ -76,7 +77,10 @@ export class Inheritance {
     readonly onState: (state: UpgradeState) => void
     /** Connections that may wait for their service. Default 10,000. */
     readonly parkedMax?: number
+    /** Listeners whose connections go to other threads: they must not be read from before. Default none. */
+    readonly pausedKeys?: readonly string[]
   }) {
+    this.#pausedKeys = new Set(options.pausedKeys)
     this.#channel = options.channel
     this.#logger = options.logger
     this.#timeoutMs = options.timeoutMs
@@ -270,7 +274,9 @@ export class Inheritance {
       datagrams,
       isForeign,
       unpark:
-        source instanceof Server ? this.#parkConnections(source, accepted) : parkDatagrams(source, datagrams),
+        source instanceof Server
+          ? this.#parkConnections(source, accepted, this.#pausedKeys.has(key))
+          : parkDatagrams(source, datagrams),
       isTaken: false,
       isOwn: () => this.#isOwn,
       setBacklog: (backlog) => {
@@ -286,7 +292,8 @@ export class Inheritance {
     this.#send({ t: 'got', i: index })
   }
 
-  #parkConnections(server: Server, accepted: Socket[]): () => void {
+  #parkConnections(server: Server, accepted: Socket[], pauses: boolean): () => void {
+    if (pauses) Object.assign(server, { pauseOnConnect: true }) // an option of its constructor, which was not called
     const onConnection = (socket: Socket) => {
       socket.allowHalfOpen = true
       socket.on('error', ignore)

@@ -69,6 +69,7 @@ if (env['EXTRA'] !== undefined) {
   server.addService(new ListeningService('extra', app).addTcp(env['EXTRA'], { bindAttemptsMax: 1 }))
 }
 server.onPhase((phase) => {
+  if (server.thread > 0) return
   if (phase === 'running') {
     const ports = service.endpoints().map((address) => address.text)
     process.stdout.write(`running ${process.pid} generation ${server.generation} at ${ports.join(' ')}\n`)

@@ -1,0 +1,61 @@
+import type { Socket } from 'node:net'
+import type { ConnectionCounts } from './connection-intake.ts'
+import { ClientCounts } from './listener-limits.ts'
+
+/** The connections of a service and its caps: all listeners, and all threads, count here. */
+export class Admission implements ConnectionCounts {
+  readonly connectionsMax: number
+  /** Undefined: clients have no cap. */
+  readonly clients: ClientCounts | undefined
+  acceptedCount = 0
+  refusedCount = 0
+  openCount = 0
+  handshakeFailedCount = 0
+  acceptErrorCount = 0
+  proxyHeaderFailedCount = 0
+  /** The clients of connections that this thread serves, if they are counted. */
+  readonly #clientOf: Map<Socket, string> = new Map()
+
+  constructor(connectionsMax: number, connectionsPerIpMax: number) {
+    this.connectionsMax = connectionsMax
+    this.clients = connectionsPerIpMax === 0 ? undefined : new ClientCounts(connectionsPerIpMax)
+  }
+
+  /** Counts one more open connection, or returns false if there are too many. */
+  tryOpen(): boolean {
+    if (this.openCount >= this.connectionsMax) return false
+    this.openCount += 1
+    return true
+  }
+
+  countsClients(): boolean {
+    return this.clients !== undefined
+  }
+
+  countClient(socket: Socket, client: string, then: (ok: boolean) => void): void {
+    const ok = this.clients?.tryAcquire(client) ?? true
+    if (ok) this.#clientOf.set(socket, client)
+    then(ok)
+  }
+
+  closed(socket: Socket): void {
+    this.openCount -= 1
+    if (this.clients === undefined) return
+    const client = this.#clientOf.get(socket)
+    if (client === undefined) return
+    this.#clientOf.delete(socket)
+    this.clients.release(client)
+  }
+
+  refused(): void {
+    this.refusedCount += 1
+  }
+
+  handshakeFailed(): void {
+    this.handshakeFailedCount += 1
+  }
+
+  proxyHeaderFailed(): void {
+    this.proxyHeaderFailedCount += 1
+  }
+}

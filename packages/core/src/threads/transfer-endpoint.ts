@@ -1,0 +1,86 @@
+import type { Socket } from 'node:net'
+import type { Admission } from '../admission.ts'
+import { cut, ignoreError } from '../connection-intake.ts'
+import { clientOf } from '../listener-limits.ts'
+import type { ListenerPlan } from '../listener-options.ts'
+import type { SeldomLog } from '../seldom-log.ts'
+import type { ServiceDispatch } from './service-dispatch.ts'
+import type { TransferredConnection } from './worker-thread.ts'
+
+/** A TCP listener as the main thread sees it when workers serve: connections are counted here, and go on to one of them. */
+export class TransferEndpoint {
+  openCount = 0
+  readonly admission: Admission
+  readonly #index: number
+  readonly #dispatch: ServiceDispatch
+  readonly #log: SeldomLog
+  readonly #connectionsMax: number
+  /** The address of the connection says who the client is; else a header does that the worker reads. */
+  readonly #countsClients: boolean
+
+  constructor(
+    index: number,
+    plan: ListenerPlan,
+    admission: Admission,
+    dispatch: ServiceDispatch,
+    log: SeldomLog,
+  ) {
+    this.#index = index
+    this.admission = admission
+    this.#dispatch = dispatch
+    this.#log = log
+    this.#connectionsMax = plan.connectionsMax ?? Number.POSITIVE_INFINITY
+    this.#countsClients = admission.clients !== undefined && plan.proxyProtocol === undefined
+  }
+
+  /** Takes a connection that was just accepted, paused. */
+  accept(socket: Socket): void {
+    const { admission } = this
+    admission.acceptedCount += 1
+    socket.on('error', ignoreError)
+    this.#dispatch.collectEnded()
+    if (this.openCount >= this.#connectionsMax) {
+      return void this.#refuse(socket, 'Connections are refused: connectionsMax of the listener is reached')
+    }
+    if (!admission.tryOpen())
+      return void this.#refuse(socket, 'Connections are refused: connectionsMax is reached')
+    this.openCount += 1
+    const connection = new CountedConnection(this)
+    if (this.#countsClients) {
+      const ip = socket.remoteAddress // none: its peer has reset it already
+      if (ip === undefined || !connection.countClient(clientOf(ip))) {
+        connection.release()
+        return void this.#refuse(socket, undefined)
+      }
+    }
+    this.#dispatch.send(this.#index, socket, connection)
+  }
+
+  #refuse(socket: Socket, message: string | undefined): void {
+    this.admission.refusedCount += 1
+    if (message !== undefined) this.#log.error(message)
+    cut(socket, true)
+  }
+}
+
+class CountedConnection implements TransferredConnection {
+  readonly #endpoint: TransferEndpoint
+  #client = ''
+
+  constructor(endpoint: TransferEndpoint) {
+    this.#endpoint = endpoint
+  }
+
+  countClient(client: string): boolean {
+    if (this.#endpoint.admission.clients?.tryAcquire(client) === false) return false
+    this.#client = client
+    return true
+  }
+
+  release(): void {
+    const { admission } = this.#endpoint
+    this.#endpoint.openCount -= 1
+    admission.openCount -= 1
+    if (this.#client !== '') admission.clients?.release(this.#client)
+  }
+}
