@@ -1,3 +1,4 @@
+export { type ReadCallback, readInto } from './accepted-reads.ts'
 export {
   ADDRESS_CACHE_ENTRIES_MAX,
   type Address,

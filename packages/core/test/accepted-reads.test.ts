@@ -1,52 +1,86 @@
-import { createServer, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { expect, test } from 'vitest'
-import { readShared } from '../src/http1/accepted-reads.ts'
+import { readInto } from '../src/accepted-reads.ts'
 
-test.skipIf(process.platform === 'win32')(
-  'an accepted socket of this Node can be made to read into shared memory',
-  async () => {
-    const { promise, resolve } = Promise.withResolvers<{ shared: boolean; text: string }>()
-    const server = createServer((socket) => {
-      socket.on('error', () => {})
-      const shared = readShared(socket, (count, buffer) => {
-        resolve({ shared, text: buffer.toString('latin1', 0, count) })
-        socket.end()
-        return true
-      })
-      if (!shared) resolve({ shared, text: '' })
-    })
-    server.listen(0, '127.0.0.1')
-    const client = await connectTo(server)
-    client.write('hello')
-    expect(await promise).toEqual({ shared: true, text: 'hello' })
-    client.destroy()
-    server.close()
-  },
-)
+const data = join(import.meta.dirname, 'data')
+const identity = {
+  cert: readFileSync(join(data, 'localhost.pem')),
+  key: readFileSync(join(data, 'localhost-key.pem')),
+}
+const onWindows = process.platform === 'win32'
 
-test('a socket that somebody reads already is left alone', async () => {
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const server = createServer((socket) => {
-    socket.on('error', () => {})
-    socket.on('data', () => {})
-    resolve(readShared(socket, () => true))
-    socket.end()
-  })
+/** Connects, sends `hello` and waits until the connection is closed. */
+async function greet(server: Server, tls: boolean): Promise<void> {
   server.listen(0, '127.0.0.1')
-  const client = await connectTo(server)
-  expect(await promise).toBe(false)
-  client.destroy()
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const client: Socket = tls
+    ? connectTls({ port, host: '127.0.0.1', servername: 'localhost', rejectUnauthorized: false })
+    : connect(port, '127.0.0.1')
+  client.on('error', () => undefined)
+  client.write('hello')
+  await once(client, 'close')
   server.close()
-})
+}
 
-async function connectTo(server: ReturnType<typeof createServer>): Promise<Socket> {
-  const { connect } = await import('node:net')
-  const { once } = await import('node:events')
-  if (!server.listening) await once(server, 'listening')
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  const client = connect(address.port, '127.0.0.1')
-  client.on('error', () => {})
-  await once(client, 'connect')
-  return client
+for (const [kind, tls] of [
+  ['a plain', false],
+  ['a TLS', true],
+] as const) {
+  function serve(onSocket: (socket: Socket) => void): Promise<void> {
+    return greet(tls ? createTlsServer(identity, onSocket) : createServer(onSocket), tls)
+  }
+
+  test.skipIf(onWindows)(
+    `${kind} socket of this Node.js, once accepted, can be made to read into one buffer`,
+    async () => {
+      const buffer = Buffer.alloc(3)
+      const reads: string[] = []
+      await serve((socket) => {
+        const isOurs = readInto(socket, buffer, (count, memory) => {
+          expect(memory).toBe(buffer)
+          reads.push(memory.toString('latin1', 0, count))
+          if (reads.length === 2) socket.destroy()
+          return true
+        })
+        expect(isOurs).toBe(true)
+        socket.resume()
+      })
+      expect(reads).toEqual(['hel', 'lo'])
+    },
+  )
+
+  test.skipIf(onWindows)(`${kind} socket can be given another buffer for each read`, async () => {
+    const buffers = [Buffer.alloc(3), Buffer.alloc(100)]
+    const reads: [text: string, index: number][] = []
+    let taken = 0
+    await serve((socket) => {
+      const isOurs = readInto(
+        socket,
+        () => buffers[taken++] ?? Buffer.alloc(1),
+        (count, buffer) => {
+          reads.push([buffer.toString('latin1', 0, count), buffers.indexOf(buffer as Buffer<ArrayBuffer>)])
+          if (reads.length === 2) socket.destroy()
+          return true
+        },
+      )
+      expect(isOurs).toBe(true)
+      socket.resume()
+    })
+    expect(reads).toEqual([
+      ['hel', 0],
+      ['lo', 1],
+    ])
+  })
+
+  test(`${kind} socket that somebody reads already is left alone`, async () => {
+    await serve((socket) => {
+      socket.on('data', () => socket.destroy())
+      expect(readInto(socket, Buffer.alloc(1), () => true)).toBe(false)
+    })
+  })
 }

@@ -56,6 +56,7 @@ test('the exported names change on purpose only', () => {
       "proxyHeaderFor",
       "proxyHeaderOf",
       "proxyTlvFacts",
+      "readInto",
       "readProxyHeader",
       "responseCompression",
       "serveHttp",

@@ -1,5 +1,5 @@
 import type { OnReadOpts, Socket } from 'node:net'
-import { readInto } from './accepted-reads.ts'
+import { readInto } from '@cirque/core'
 import { forgetBuffer, returnBuffer, sharedBuffer, takeBuffer } from './read-buffers.ts'
 
 /** A read this long makes a connection read into memory of its own, which saves the copy. */
@@ -35,17 +35,19 @@ export class Pump {
   /** Memory that is being written to the sink. */
   readonly #inFlight: Buffer[] = []
   readonly #onWritten: () => void
+  /** Asked after each read, when the write of what it brought is under way or done. */
+  readonly #nextBuffer: () => Buffer
 
   constructor(owner: PumpOwner) {
     this.#owner = owner
     this.#onWritten = () => this.#resume()
+    this.#nextBuffer = () => this.#own ?? sharedBuffer
   }
 
   /** For `net.connect`: reads go into memory of ours, without an allocation each. */
-  onReadOptions(): OnReadOpts & { readonly buffer: () => Uint8Array } {
+  onReadOptions(): OnReadOpts {
     return {
-      // Asked after each read, when the write of what it brought is under way or done.
-      buffer: () => this.#own ?? sharedBuffer,
+      buffer: this.#nextBuffer,
       callback: (count: number, buffer: Uint8Array) => this.#onRead(count, buffer as Buffer),
     }
   }
@@ -62,7 +64,8 @@ export class Pump {
     if (!onRead) {
       // What came before there was somewhere to send it.
       const early = source.read() as Buffer | null
-      if (!readInto(source, this.onReadOptions())) source.on('data', (chunk: Buffer) => this.#onData(chunk))
+      const isOurs = readInto(source, this.#nextBuffer, (count, buffer) => this.#onRead(count, buffer))
+      if (!isOurs) source.on('data', (chunk: Buffer) => this.#onData(chunk))
       if (early !== null) this.#onData(early)
     }
     if (!this.#paused) source.resume()

@@ -10,12 +10,13 @@ import {
   RequestHeadParser,
 } from '@cirque/http'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
+import { readInto } from '../accepted-reads.ts'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
-import { readShared } from './accepted-reads.ts'
+import { sharedReadBuffer } from './read-buffer.ts'
 import { Http1ServerSession } from './server-session.ts'
-import { bytesTaken, RUNS_PER_TURN_MAX } from './wire.ts'
+import { bytesTaken, encryptsAtOnce, RUNS_PER_TURN_MAX } from './wire.ts'
 
 /** What owns HTTP/1 connections: hands each request to the application and counts. */
 export interface Http1ConnectionOwner {
@@ -54,6 +55,8 @@ export class Http1ServerConnection implements TimerOwner {
   readonly socket: Socket | TLSSocket
   readonly owner: Http1ConnectionOwner
   readonly establishedAt: number = Date.now()
+  /** Writes need no memory after they return, if none was queued before. */
+  readonly encryptsAtOnce: boolean
   state: ServerConnectionState = 'idle'
   requestCount = 0
   /** What the application keeps for this connection between its requests. */
@@ -84,9 +87,13 @@ export class Http1ServerConnection implements TimerOwner {
   constructor(socket: Socket | TLSSocket, owner: Http1ConnectionOwner) {
     this.socket = socket
     this.owner = owner
+    this.encryptsAtOnce = encryptsAtOnce(socket)
     this.readTimer = new CoarseTimer(this, READ_TIMER)
-    const shared = readShared(socket, (count, buffer) => this.onSharedRead(count, buffer))
-    if (!shared) socket.on('data', (chunk: Buffer) => this.onData(chunk))
+    const isShared =
+      sharedReadBuffer !== null &&
+      readInto(socket, sharedReadBuffer, (count, buffer) => this.onSharedRead(count, buffer))
+    if (isShared) socket.resume()
+    else socket.on('data', (chunk: Buffer) => this.onData(chunk))
     socket.on('end', () => this.onEnd())
     socket.on('drain', () => this.onDrain())
     socket.on('error', (error: Error) => {

@@ -13,7 +13,7 @@ import type { ConnectionDigest } from '../digest.ts'
 import { ServerSession, WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import { responseHeadText } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
-import { TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
+import { TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'
 
 /** How the response's body is framed (RFC 9112 §6). */
 type ResponseFraming = 'unwritten' | 'none' | 'length' | 'chunked' | 'until-close' | 'tunnel'
@@ -286,10 +286,19 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       // The last flush filled the queue, which nobody could be told then.
       return this.drainWanted ? WRITE_FULL : WRITE_DONE
     }
-    const socket = this.connection.socket
+    const { socket, encryptsAtOnce } = this.connection
     const queued = socket.writableLength > 0
     const head = chunked ? this.text + encodeChunkHead(size) : this.text
     this.text = ''
+    if (encryptsAtOnce && !queued) {
+      if (head === '')
+        socket.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
+      if (head === '' || writeGathered(socket, head, buffer, start, end, chunked ? '\r\n' : '')) {
+        // What was written is out of the stream's hands, but it takes the next write only in the next turn.
+        this.connection.armWriteTimer()
+        return WRITE_DONE
+      }
+    }
     const corked = head !== '' || chunked
     if (corked) socket.cork()
     if (head !== '') socket.write(head, 'latin1')
