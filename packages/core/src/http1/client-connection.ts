@@ -25,6 +25,7 @@ import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../ser
 import { requestHeadText } from './head-writer.ts'
 import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
 import { bytesTaken, RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
+import { guardWrites } from './write-guard.ts'
 
 /** Limits on what an upstream may send as a response's head. */
 export interface ResponseLimits {
@@ -105,6 +106,10 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private drainWanted = false
   private paused = false
   private ended = false
+  /** True once a write has failed: what is still read was sent before. */
+  private writeBroken = false
+  /** True while the exchange's first write is the last one made. */
+  private firstWrite = false
   private error: Error | null = null
   /** Memory of its own for the next read; null while it reads into the shared one. */
   private readBuffer: Buffer | null = null
@@ -149,6 +154,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         socket.pause()
       })
     }
+    if (socket instanceof Socket) guardWrites(socket, (error, refused) => this.onWriteError(error, refused))
     socket.on('end', () => this.onEnd())
     socket.on('drain', () => this.onDrain())
     socket.on('error', (error: Error) => {
@@ -212,6 +218,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
     const size = end - start
     if (this.state === 'closed' || size === 0) return WRITE_DONE
+    if (this.writeBroken) return this.dropWrite()
     if (this.state === 'head') this.readTimer.cancel()
     const chunked = this.requestChunked && this.state !== 'tunnel'
     if (!chunked && this.state !== 'tunnel') {
@@ -231,6 +238,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     const socket = this.socket as Duplex
     const head = chunked ? this.text + encodeChunkHead(size) : this.text
     this.text = ''
+    this.firstWrite = !this.requestSent
     this.requestSent = true
     const corked = head !== '' || chunked
     try {
@@ -272,6 +280,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     const text = this.text
     if (text === '') return WRITE_DONE
     this.text = ''
+    this.firstWrite = !this.requestSent
     this.requestSent = true
     try {
       ;(this.socket as Duplex).write(text, 'latin1')
@@ -285,6 +294,25 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private writeFailed(error: unknown): WriteResult {
     const failure = error instanceof Error ? error : new Error('The stream failed to write', { cause: error })
     this.socket?.destroy(failure)
+    return WRITE_DONE
+  }
+
+  /** The peer takes no more. What it sent before that can still be read: its answer, if it was an early one. */
+  private onWriteError(error: Error, refused: boolean): void {
+    this.error ??= error
+    this.writeBroken = true
+    // The peer had closed the idle connection, and nothing of this request went over it.
+    if (refused && this.firstWrite && this.reused) this.requestSent = false
+    this.keepAlive = false
+    this.writeTimer?.cancel()
+    if (this.state === 'idle' || this.state === 'complete') this.socket?.destroy(error)
+    else if (this.state !== 'closed' && this.state !== 'tunnel' && !this.paused)
+      this.readTimer.arm(this.peer.options.readTimeoutMs)
+  }
+
+  /** Nobody takes these bytes. In a tunnel that is told, once all is delivered that came the other way. */
+  private dropWrite(): WriteResult {
+    if (this.state === 'tunnel' && this.responseEnded) this.fail(this.closedWithin())
     return WRITE_DONE
   }
 
@@ -647,17 +675,19 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     if (this.state === 'closed') return
     if (this.state === 'head') this.fail(this.closedEarly())
     else if (this.state === 'tunnel' && this.requestEnded && this.responseEnded) this.close()
-    else if (this.state === 'body' || this.state === 'tunnel') {
-      const cause = this.error
-      this.fail(
-        peerError(
-          'CONNECTION_CLOSED',
-          'upstream',
-          'Upstream closed the connection within its response',
-          cause === null ? {} : { cause },
-        ),
-      )
-    } else this.close()
+    else if (this.state === 'body' || this.state === 'tunnel') this.fail(this.closedWithin())
+    else this.close()
+  }
+
+  private closedWithin(): ProxyError {
+    const cause = this.error
+    const options = cause === null ? {} : { cause }
+    return peerError(
+      'CONNECTION_CLOSED',
+      'upstream',
+      'Upstream closed the connection within its response',
+      options,
+    )
   }
 
   private fail(error: ProxyError): void {
