@@ -11,6 +11,8 @@ export interface FeedbackOwner {
   onRoom(): void
   /** The last lease on a backend that has left the set is back. */
   onLeft(member: Member): void
+  /** A check has changed a backend's health. */
+  onHealth(): void
 }
 
 /** Turns leases, health results and the passing of time into the state of members. */
@@ -71,6 +73,7 @@ export class Feedback implements LeaseOwner {
     if (success) this.ramp(member)
     this.refresh(member)
     if (success) this.#owner.onRoom()
+    this.#owner.onHealth()
     return true
   }
 

@@ -20,6 +20,7 @@ import { type SelectOptions, Walk } from './pick.ts'
 import { type Refusal, type WaitOptions, WaitQueue } from './queue.ts'
 import { checkSelection, Roster, type RosterChange } from './roster.ts'
 import type { Selection, SelectionKey } from './selection/selection.ts'
+import { BalancerSharing } from './sharing.ts'
 import { type BalancerSummary, summarize } from './summary.ts'
 import { Updater, type UpdateTiming } from './updater.ts'
 
@@ -46,6 +47,7 @@ export class LoadBalancer implements BackgroundTask {
   readonly #updater: Updater
   readonly #walk: Walk
   readonly #queue: WaitQueue
+  readonly #sharing: BalancerSharing
   readonly #updateAlarm: Alarm = new Alarm()
   readonly #checkAlarm: Alarm = new Alarm()
   #checker: HealthChecker | undefined
@@ -71,11 +73,20 @@ export class LoadBalancer implements BackgroundTask {
     this.#feedback = new Feedback(this.#settings, this.#listeners, {
       onRoom: () => this.#serveQueue(),
       onLeft: (member) => this.#roster.forget(member),
+      onHealth: () => this.#sharing.changed(),
     })
     this.#roster = new Roster(this.#selection, this.#settings)
     this.#updater = new Updater(toDiscovery(discovery), this.#roster, this.#settings)
     this.#walk = new Walk((member) => this.#feedback.passesRamp(member))
     this.#queue = new WaitQueue(this.#settings.queueMax, this.#settings.queueTimeoutMs)
+    this.#sharing = new BalancerSharing({
+      roster: this.#roster,
+      feedback: this.#feedback,
+      listeners: this.#listeners,
+      isFixed: this.#updater.discovery instanceof StaticDiscovery,
+      onReplaced: (change) => this.#replaced(change),
+      onRoom: () => this.#serveQueue(),
+    })
   }
 
   /**
@@ -187,6 +198,7 @@ export class LoadBalancer implements BackgroundTask {
     member.group.setEnabled(member, enabled)
     this.#feedback.refresh(member)
     if (enabled) this.#serveQueue()
+    this.#sharing.changed()
     return true
   }
 
@@ -251,9 +263,13 @@ export class LoadBalancer implements BackgroundTask {
     return summarize(name, this.#selection.name, this.#roster, this.#checker?.check, this.#queue.count, now())
   }
 
-  /** Updates and health checks as a service of a `Server`; ready after the first update, successful or not. */
+  /**
+   * Updates and health checks as a service of a `Server`; ready after the first update, successful or not. In a server
+   * with worker threads they run in the main thread, and the balancers that workers have in the place of this one
+   * follow: backends, health, and what `setEnabled` said there. Load, ejections and circuit breakers are each thread's own.
+   */
   backgroundService(): BackgroundService<LoadBalancer> {
-    return backgroundService(this.#settings.name, this)
+    return this.#sharing.service(backgroundService(this.#settings.name, this))
   }
 
   /**
@@ -300,6 +316,7 @@ export class LoadBalancer implements BackgroundTask {
     for (const group of this.#roster.groups) this.#feedback.refreshAll(group)
     for (const { backend } of unhealthy) this.#listeners.emit({ type: 'healthy', backend })
     this.#serveQueue()
+    this.#sharing.changed()
   }
 
   #wake(): void {
@@ -338,6 +355,11 @@ export class LoadBalancer implements BackgroundTask {
       if (!signal.aborted) this.#listeners.emit({ type: 'update-failed', error })
       throw error
     }
+    this.#replaced(change)
+    this.#sharing.changed()
+  }
+
+  #replaced(change: RosterChange): void {
     // Everyone is new in the first set: nobody to be slow for.
     if (this.#everUpdated) for (const member of change.added) this.#feedback.ramp(member)
     this.#everUpdated = true
