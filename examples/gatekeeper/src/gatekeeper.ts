@@ -7,9 +7,10 @@ export class Gatekeeper implements ProxyHttp {
   readonly #peer: HttpPeer
   readonly #path: string
 
-  constructor(options: Pick<GatekeeperOptions, 'peerAddress' | 'contextPath' | 'tls' | 'sni'>) {
-    const { peerAddress, contextPath, tls, sni } = options
-    this.#peer = new HttpPeer(peerAddress, { tls, ...(sni === undefined ? {} : { sni }) })
+  constructor(options: Pick<GatekeeperOptions, 'peerAddress' | 'contextPath' | 'tls' | 'sni' | 'http2'>) {
+    const { peerAddress, contextPath, tls, sni, http2 } = options
+    const httpVersion = http2 ? 2 : 1
+    this.#peer = new HttpPeer(peerAddress, { tls, httpVersion, ...(sni === undefined ? {} : { sni }) })
     this.#path = contextPath.endsWith('/') ? contextPath.slice(0, -1) : contextPath
   }
 

@@ -15,6 +15,8 @@ export interface GatekeeperOptions {
   readonly tls: boolean
   /** The server name to ask the peer for, and to verify. */
   readonly sni: string | undefined
+  /** Speak HTTP/2 with the peer, without TLS too. */
+  readonly http2: boolean
   /** Connections to `bindAddress` begin with a PROXY protocol header. */
   readonly proxyProtocol: boolean
   /** The server's own: `-c -u -d -t`. */
@@ -30,6 +32,7 @@ export const USAGE: string = `Usage: gatekeeper --pa ADDRESS [options] [server o
   --cp PATH      only paths under PATH pass, anything else gets 404 (/)
   --tls          speak TLS with the peer
   --sni NAME     the name to ask the peer for, and to verify (the host of --pa)
+  --h2           speak HTTP/2 with the peer: over TLS with --tls, else with prior knowledge
   --proxy-protocol
                  connections begin with a PROXY protocol header; let nobody but your proxy reach --ba
   -h, --help     print this
@@ -56,6 +59,7 @@ export function parseOptions(argv: readonly string[]): GatekeeperOptions | 'help
       cp: { type: 'string', default: '/' },
       tls: { type: 'boolean', default: false },
       sni: { type: 'string' },
+      h2: { type: 'boolean', default: false },
       'proxy-protocol': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -74,6 +78,7 @@ export function parseOptions(argv: readonly string[]): GatekeeperOptions | 'help
     contextPath: values.cp,
     tls: values.tls,
     sni: values.sni,
+    http2: values.h2,
     proxyProtocol: values['proxy-protocol'],
     server: parsed.options,
   }

@@ -1,7 +1,13 @@
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { RequestListener } from 'node:http'
-import { createConnection } from 'node:net'
+import {
+  createSecureServer,
+  createServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from 'node:http2'
+import { type AddressInfo, createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -140,10 +146,10 @@ test('--ba takes IPv6', async () => {
   expect((await request(address.replace(/[[\]]/g, ''), '/')).status).toBe(200)
 })
 
-describe('--tls', () => {
-  const trusting = join(folder, 'trusting.yaml')
-  writeFileSync(trusting, `ca_file: ${certFile}\n`)
+const trusting = join(folder, 'trusting.yaml')
+writeFileSync(trusting, `ca_file: ${certFile}\n`)
 
+describe('--tls', () => {
   test('asks for the name of --sni, or for the host of --pa, and verifies it', async () => {
     const names: (string | false)[] = []
     const SNICallback = (name: string, done: (error: null) => void) => {
@@ -172,5 +178,31 @@ describe('--tls', () => {
     expect((await request(await proxy.address(), '/')).status).toBe(502)
     expect(upstream.requestCount).toBe(0)
     await proxy.output(/Request failed/)
+  })
+})
+
+describe.each(['--h2', '--h2 --tls'])('%s', (flags) => {
+  test('speaks HTTP/2 with the peer, which takes nothing else', async () => {
+    const versions: string[] = []
+    const answer = (incoming: Http2ServerRequest, response: Http2ServerResponse): void => {
+      versions.push(`${incoming.httpVersion} ${incoming.authority}`)
+      incoming.pipe(response)
+    }
+    const secure = flags.includes('--tls')
+    const upstream = secure ? createSecureServer(tls, answer) : createServer(answer)
+    upstream.listen(0, '127.0.0.1')
+    await once(upstream, 'listening')
+    const { port } = upstream.address() as AddressInfo
+    try {
+      const trust = ['-c', trusting]
+      await using proxy = gatekeeper(`127.0.0.1:${port}`, ...flags.split(' '), ...(secure ? trust : []))
+      const address = await proxy.address()
+      const body = 'x'.repeat(100_000)
+      const headers = { Host: 'a.example' }
+      expect((await request(address, '/', { headers, body })).body).toBe(body)
+      expect(versions).toEqual(['2.0 a.example'])
+    } finally {
+      upstream.close()
+    }
   })
 })
