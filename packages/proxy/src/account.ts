@@ -1,6 +1,6 @@
 import type { HttpPeer, ServerSession } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
-import { answerAtOnce, isPromise } from './hooks.ts'
+import { answerAtOnce, isPromise, isVerdict, wrongAnswer } from './hooks.ts'
 import type { HttpProxy } from './http-proxy.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import type { Session } from './session.ts'
@@ -35,7 +35,9 @@ function isSuppressed<Ctx>(exchange: EndedExchange<Ctx>, error: ProxyError): boo
   const { app, session, ctx, hasCtx } = exchange
   if (app.suppressErrorLog === undefined || !hasCtx) return false
   try {
-    return answerAtOnce(app.suppressErrorLog(session, error, ctx), 'suppressErrorLog') === true
+    const verdict = answerAtOnce(app.suppressErrorLog(session, error, ctx), 'suppressErrorLog')
+    if (!isVerdict(verdict)) throw wrongAnswer('suppressErrorLog', 'true, false or nothing', verdict)
+    return verdict === true
   } catch (thrown) {
     logHookFailure(exchange.proxy, thrown, 'suppressErrorLog')
     return false

@@ -16,7 +16,8 @@ import { isIdempotent, type RequestHeader, type ResponseHeader } from '@cirque/h
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { callLogging, type EndedExchange, logFailure, logHookFailure, persistContext } from './account.ts'
 import { FailedPeers } from './failed-peers.ts'
-import { answerAtOnce, hookError, isPromise, judgedError } from './hooks.ts'
+import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
+import { answerAtOnce, hookError, isPromise, isVerdict, judgedError, wrongAnswer } from './hooks.ts'
 import type { HttpProxy } from './http-proxy.ts'
 import type { ObserverSet } from './observers.ts'
 import { PeerLease } from './peer-lease.ts'
@@ -24,7 +25,7 @@ import type { FailToProxy, OrNothing, ProxyHttp } from './proxy-http.ts'
 import type { Attempt } from './record.ts'
 import { RequestFlow } from './request-flow.ts'
 import { ResponseFlow, type ResponseFlowOwner } from './response-flow.ts'
-import { Session } from './session.ts'
+import { Session, type SessionOwner } from './session.ts'
 import { buildUpstreamRequest, wantsUpgrade } from './upstream-request.ts'
 
 const RETRY_TIMER = 0
@@ -46,6 +47,8 @@ export class ProxyExchange<Ctx>
     ResponseFlowOwner<Ctx>,
     ModuleSessionOwner,
     EndedExchange<Ctx>,
+    HookWaiter,
+    SessionOwner,
     TimerOwner
 {
   readonly app: ProxyHttp<Ctx>
@@ -83,6 +86,9 @@ export class ProxyExchange<Ctx>
   private tunnel = false
   private tunnelBytes = 0
   private timer: CoarseTimer | null = null
+  private deadline: HookDeadline | null = null
+  /** Body bytes that had come when the present hook was given its time. */
+  private bytesAtDeadline = 0
 
   constructor(proxy: HttpProxy<Ctx>, client: ServerSession) {
     this.proxy = proxy
@@ -92,11 +98,15 @@ export class ProxyExchange<Ctx>
     this.moduled = proxy.modules === null ? null : new ModuleSession(client, proxy.modules, this)
     const downstream = this.moduled ?? client
     this.downstream = downstream
-    this.session = new Session(downstream, proxy.serverName, this.timed)
+    this.session = new Session(downstream, proxy.serverName, this.timed, this)
     downstream.handler = this
     this.request = downstream.hasRequestBody ? new RequestFlow<Ctx>(this, proxy.retryBufferBytesMax) : null
     this.ctx = (this.app.newCtx === undefined ? undefined : this.makeCtx()) as Ctx
     this.hasCtx = !this.failing
+  }
+
+  get filterTimeoutMs(): number {
+    return this.proxy.filterTimeoutMs
   }
 
   private makeCtx(): Ctx | undefined {
@@ -156,7 +166,8 @@ export class ProxyExchange<Ctx>
         () => app.requestFilter?.(session, ctx),
         (answered) => {
           if (answered === true) this.endAnswered('requestFilter')
-          else this.decideUpstream()
+          else if (isVerdict(answered)) this.decideUpstream()
+          else this.wrongAnswer('requestFilter', 'true, false or nothing', answered)
         },
       )
     }
@@ -170,12 +181,17 @@ export class ProxyExchange<Ctx>
         'proxyUpstreamFilter',
         () => app.proxyUpstreamFilter?.(session, ctx),
         (goOn) => {
-          if (goOn !== false) this.startAttempt()
+          if (!isVerdict(goOn)) this.wrongAnswer('proxyUpstreamFilter', 'true, false or nothing', goOn)
+          else if (goOn !== false) this.startAttempt()
           else if (this.downstream.responseStatus !== 0) this.endAnswered('proxyUpstreamFilter')
           else this.answerFailure(undefined, 502, true)
         },
       )
     }
+  }
+
+  private wrongAnswer(phase: string, wanted: string, given: unknown): void {
+    this.hookFailed(wrongAnswer(phase, wanted, given), phase)
   }
 
   /** A hook has answered by itself. */
@@ -333,6 +349,17 @@ export class ProxyExchange<Ctx>
     upstream.endRequest(null)
   }
 
+  /** Once the request is on its way there is no phase that may answer it: the upstream's response is to come. */
+  onAnswered(): void {
+    if (this.response === null || this.upstream === null || this.tunnel) return
+    // The hook that did it comes to its end first: what it throws says more.
+    queueMicrotask(() => {
+      this.fail(
+        new ProxyError('FILTER_FAILED', 'internal', 'A hook wrote a response while another is proxied'),
+      )
+    })
+  }
+
   // --- from the client ---------------------------------------------------------------------------
 
   onRequestData(buffer: Buffer, start: number, end: number): void {
@@ -487,7 +514,7 @@ export class ProxyExchange<Ctx>
     const attempt = this.attempt
     if (attempt !== null) attempt.error = error
     this.endAttempt(this.now())
-    this.turn++
+    this.forgetHooks()
     const retry =
       granted || (this.mayRetry(error, upstream) && (nothingSent(upstream) || this.affordsRetry()))
     this.response?.stop()
@@ -543,7 +570,7 @@ export class ProxyExchange<Ctx>
   /** The request has failed for good. */
   fail(error: ProxyError): void {
     if (this.ended) return
-    this.turn++
+    this.forgetHooks()
     if (this.attempt !== null) this.attempt.error ??= error
     this.dropUpstream()
     const { downstream, app, session, ctx } = this
@@ -558,6 +585,10 @@ export class ProxyExchange<Ctx>
         'failToProxy',
         () => app.failToProxy?.(session, error, ctx),
         (done: OrNothing<FailToProxy>) => {
+          if (done !== undefined && (typeof done !== 'object' || done === null)) {
+            this.wrongAnswer('failToProxy', 'an object with a status, or nothing', done)
+            return
+          }
           const given = done?.status
           if (
             given !== undefined &&
@@ -638,6 +669,7 @@ export class ProxyExchange<Ctx>
     this.ended = true
     this.dropUpstream()
     this.timer?.cancel()
+    this.deadline?.stop()
     const endedAt = this.now()
     this.session.record.endedAt = endedAt
     this.proxy.exchangeEnded()
@@ -698,16 +730,45 @@ export class ProxyExchange<Ctx>
 
   private wait<T>(result: PromiseLike<T>, phase: string, next: (value: T) => void): void {
     const { turn } = this
+    this.startDeadline(phase)
     Promise.resolve(result)
       .then(
         (value) => {
-          if (!this.ended && this.turn === turn) next(value)
+          if (this.ended || this.turn !== turn) return
+          this.deadline?.stop()
+          next(value)
         },
         (error: unknown) => {
-          if (this.turn === turn) this.hookFailed(error, phase)
+          if (this.turn !== turn) return
+          this.deadline?.stop()
+          this.hookFailed(error, phase)
         },
       )
       .catch((error: unknown) => this.fail(hookError(error, phase)))
+  }
+
+  private startDeadline(phase: string): void {
+    this.bytesAtDeadline = this.downstream.requestBodyBytes
+    this.deadline ??= new HookDeadline(this.filterTimeoutMs, this)
+    this.deadline.start(phase)
+  }
+
+  onHookTimeout(phase: string, error: ProxyError): void {
+    const { downstream } = this
+    // A hook that reads the body or answers by itself goes at the client's pace, for which there are other limits.
+    const reads = downstream.requestBodyBytes !== this.bytesAtDeadline
+    const answers = this.attempt === null && downstream.responseStatus !== 0 && !downstream.responseEnded
+    if (reads || answers) this.startDeadline(phase)
+    else {
+      this.forgetHooks()
+      this.hookFailed(error, phase)
+    }
+  }
+
+  /** Whatever a hook that is waited for answers, it is not heard any more. */
+  private forgetHooks(): void {
+    this.turn++
+    this.deadline?.stop()
   }
 
   private hookFailed(thrown: unknown, phase: string): void {

@@ -1,5 +1,6 @@
 import type { ProxyError } from '@cirque/error'
 import { Gatherer } from './gather.ts'
+import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
 import { hookError, isPromise } from './hooks.ts'
 import type { Awaitable, BodyFilterResult } from './proxy-http.ts'
 
@@ -24,20 +25,24 @@ export interface FilteredBodySink {
  * A body on its way through filters, one chunk after another. While a filter is waited for, what arrives is
  * queued; the source is told to stop by `busy`, so the queue holds at most what one read brought.
  */
-export class FilteredBody {
+export class FilteredBody implements HookWaiter {
   /** True while a filter is waited for: push no more than what is already read. */
   busy = false
   readonly #filters: readonly ChunkFilter[]
   readonly #sink: FilteredBodySink
+  readonly #timeoutMs: number
+  #deadline: HookDeadline | null = null
   /** Chunks in order, small ones gathered: taking the first of tens of thousands would move all others. */
   readonly #queue: Buffer[] = []
   #gatherer: Gatherer | null = null
   #ended = false
   #stopped = false
 
-  constructor(filters: readonly ChunkFilter[], sink: FilteredBodySink) {
+  /** @param timeoutMs - How long one filter may take over one chunk; 0 for as long as it likes. */
+  constructor(filters: readonly ChunkFilter[], sink: FilteredBodySink, timeoutMs: number) {
     this.#filters = filters
     this.#sink = sink
+    this.#timeoutMs = timeoutMs
   }
 
   /** Takes a chunk that is the filters' to keep. */
@@ -60,6 +65,7 @@ export class FilteredBody {
   stop(): void {
     this.#stopped = true
     this.#queue.length = 0
+    this.#deadline?.stop()
   }
 
   #work(): void {
@@ -105,11 +111,14 @@ export class FilteredBody {
     phase: string,
   ): void {
     this.busy = true
+    this.#deadline ??= new HookDeadline(this.#timeoutMs, this)
+    this.#deadline.start(phase)
     Promise.resolve(result)
       .then(
         (value) => {
           this.busy = false
           if (this.#stopped) return
+          this.#deadline?.stop()
           const next = chosen(value, chunk)
           if (next !== null || end) this.#pass(next, end, index + 1)
           this.#work()
@@ -121,6 +130,10 @@ export class FilteredBody {
         },
       )
       .catch((error: unknown) => this.#fail(error, phase))
+  }
+
+  onHookTimeout(phase: string, error: ProxyError): void {
+    this.#fail(error, phase)
   }
 
   #fail(error: unknown, phase: string): void {

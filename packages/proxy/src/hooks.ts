@@ -23,6 +23,18 @@ function filterError(cause: unknown, phase: string): ProxyError {
   })
 }
 
+/** True for what a hook may say that decides whether a request goes on. */
+export function isVerdict(value: unknown): value is boolean | undefined {
+  return value === undefined || value === true || value === false
+}
+
+/** A hook has returned what means nothing there. */
+export function wrongAnswer(phase: string, wanted: string, given: unknown): TypeError {
+  return new TypeError(
+    `The hook ${phase} must return ${wanted}, not ${given === null ? 'null' : typeof given}`,
+  )
+}
+
 /**
  * What a hook returned that nobody waits for.
  *

@@ -43,6 +43,12 @@ export interface HttpProxyOptions {
   readonly retryBackoffMaxMs?: number
   /** Keeps retries to a share of the requests; false for no such limit. Default: a {@link TokenRetryBudget} of its own. */
   readonly retryBudget?: RetryPermission | false
+  /**
+   * How long a hook may take to answer, in milliseconds; then its request ends with `FILTER_TIMEOUT`, 500. A body filter
+   * has it anew for each chunk, and so has a hook whose reading of the body goes on or that answers by itself. 0 for no
+   * limit. Default 60,000.
+   */
+  readonly filterTimeoutMs?: number
   /** What to tell upstreams about clients. Default: nothing. */
   readonly forwarding?: ForwardingOptions
   /** How clients are treated: timeouts, limits, strictness. */
@@ -64,6 +70,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set([
   'retryBackoffMs',
   'retryBackoffMaxMs',
   'retryBudget',
+  'filterTimeoutMs',
   'forwarding',
   'server',
   'connector',
@@ -96,6 +103,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly maxRetries: number
   readonly retryBufferBytesMax: number
   readonly retryStatuses: ReadonlySet<number>
+  readonly filterTimeoutMs: number
   readonly budget: RetryPermission | undefined
   readonly forwarding: Forwarding | undefined
   /** What requests and responses pass; null for nothing. */
@@ -150,6 +158,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.retryStatuses = new Set(
       options.retryStatuses?.map((status) => integer('retryStatuses', status, 200, 599)),
     )
+    this.filterTimeoutMs = integer('filterTimeoutMs', options.filterTimeoutMs ?? 60_000, 0, 2 ** 31 - 1)
     this.budget =
       options.retryBudget === false ? undefined : checkBudget(options.retryBudget ?? new TokenRetryBudget())
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)

@@ -11,6 +11,7 @@ export interface RequestFlowOwner<Ctx> {
   readonly session: Session
   readonly ctx: Ctx
   readonly downstream: ServerSession
+  readonly filterTimeoutMs: number
   fail(error: ProxyError): void
 }
 
@@ -90,7 +91,7 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
     const { app, session, ctx } = this.#owner
     if (app.requestBodyFilter === undefined) return null
     const run = (chunk: Buffer | null, end: boolean) => app.requestBodyFilter?.(session, chunk, end, ctx)
-    return new FilteredBody([{ phase: 'requestBodyFilter', run }], this)
+    return new FilteredBody([{ phase: 'requestBodyFilter', run }], this, this.#owner.filterTimeoutMs)
   }
 
   data(buffer: Buffer, start: number, end: number): void {

@@ -10,6 +10,7 @@ import { ProxyError } from '@cirque/error'
 import { type ResponseHeader, removeHopByHop } from '@cirque/http'
 import { type ChunkFilter, FilteredBody, type FilteredBodySink } from './filtered-body.ts'
 import { Gatherer } from './gather.ts'
+import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
 import { hookError, isPromise } from './hooks.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import type { Session } from './session.ts'
@@ -21,6 +22,7 @@ export interface ResponseFlowOwner<Ctx> {
   readonly ctx: Ctx
   readonly downstream: ServerSession
   readonly upstream: ClientSession | null
+  readonly filterTimeoutMs: number
   /** The final head is through the upstream's filters: true to drop this response and try again. */
   retryOnStatus(status: number): boolean
   /** The attempt is lost. */
@@ -47,12 +49,13 @@ const KEEP_UPGRADE = { keepUpgrade: true } as const
  * Without filters nothing is queued or copied. While a filter is waited for, what one read brought waits in
  * a queue and the upstream is not read.
  */
-export class ResponseFlow<Ctx> implements FilteredBodySink {
+export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
   readonly #owner: ResponseFlowOwner<Ctx>
   /** What waits while a head's filter is waited for; null when nothing ever had to. */
   #queue: ResponseEvent[] | null = null
   #gatherer: Gatherer | null = null
   #waiting = false
+  #deadline: HookDeadline | null = null
   #stopped = false
   #body: FilteredBody | null = null
   #trailers: string[] | null = null
@@ -66,6 +69,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
   stop(): void {
     this.#stopped = true
     this.#queue = null
+    this.#deadline?.stop()
     this.#body?.stop()
   }
 
@@ -117,7 +121,9 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
       this.#invoke(
         'upstreamResponseFilter',
         () => app.upstreamResponseFilter?.(session, header, ctx),
-        () => this.#filterHead(header, contentLength, sent),
+        () => {
+          if (!this.#hasAnswered('upstreamResponseFilter')) this.#filterHead(header, contentLength, sent)
+        },
       )
     }
   }
@@ -132,9 +138,19 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
       this.#invoke(
         'responseFilter',
         () => app.responseFilter?.(session, header, ctx),
-        () => this.#writeHead(header, contentLength, sent),
+        () => {
+          if (!this.#hasAnswered('responseFilter')) this.#writeHead(header, contentLength, sent)
+        },
       )
     }
+  }
+
+  /** True when a head's filter has written a response of its own: then the upstream's has no place any more. */
+  #hasAnswered(phase: string): boolean {
+    if (this.#owner.downstream.responseStatus === 0) return false
+    const fault = new Error('A response was written while another is proxied')
+    this.#hookFailed(fault, phase)
+    return true
   }
 
   #writeHead(header: ResponseHeader, contentLength: number, sent: number): void {
@@ -160,7 +176,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
     }
     // A tunnel's bytes are no body.
     const filters = status === 101 ? null : this.#bodyFilters()
-    if (filters !== null) this.#body = new FilteredBody(filters, this)
+    if (filters !== null) this.#body = new FilteredBody(filters, this, this.#owner.filterTimeoutMs)
     let length = contentLength
     const bodyless = session.request.method === 'HEAD' || status === 204 || status === 304
     if (!bodyless && status !== 101) {
@@ -264,10 +280,13 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
       return
     }
     this.#waiting = true
+    this.#deadline ??= new HookDeadline(this.#owner.filterTimeoutMs, this)
+    this.#deadline.start(phase)
     Promise.resolve(result)
       .then((value) => {
         this.#waiting = false
         if (this.#stopped) return
+        this.#deadline?.stop()
         next(value)
         this.#catchUp()
       })
@@ -275,6 +294,10 @@ export class ResponseFlow<Ctx> implements FilteredBodySink {
         this.#waiting = false
         this.#hookFailed(error, phase)
       })
+  }
+
+  onHookTimeout(phase: string, error: ProxyError): void {
+    this.#hookFailed(error, phase)
   }
 
   #hookFailed(thrown: unknown, phase: string): void {

@@ -1,4 +1,10 @@
-import { HttpSession, type ReadBodyOptions, type RequestBody, type ServerSession } from '@cirque/core'
+import {
+  HttpSession,
+  type ReadBodyOptions,
+  type RequestBody,
+  type ResponseInit,
+  type ServerSession,
+} from '@cirque/core'
 import { peerError } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
 import type { Attempt, RequestRecord } from './record.ts'
@@ -9,6 +15,12 @@ export interface BufferBodyOptions {
   readonly maxBytes?: number
   /** What to do with a longer body: answer 413, or hold what fits and stream the rest. Default `'reject'`. */
   readonly overflow?: 'reject' | 'stream'
+}
+
+/** The exchange, as its session sees it. @internal */
+export interface SessionOwner {
+  /** A response that a hook wrote by itself has ended. */
+  onAnswered(): void
 }
 
 const BUFFER_BYTES_MAX_DEFAULT = 1_048_576
@@ -25,8 +37,11 @@ export class Session extends HttpSession {
   /** The id that the option `forwarding.requestId` gave this request, the same on every attempt; undefined before. */
   requestId: string | undefined = undefined
 
-  constructor(downstream: ServerSession, serverName: string, timed: boolean) {
+  readonly #owner: SessionOwner
+
+  constructor(downstream: ServerSession, serverName: string, timed: boolean, owner: SessionOwner) {
     super(downstream, serverName)
+    this.#owner = owner
     this.record = { startedAt: timed ? performance.now() : 0, endedAt: 0, attempts: [] }
   }
 
@@ -73,6 +88,21 @@ export class Session extends HttpSession {
   /** The whole body, which is still sent upstream afterwards; the same as `bufferRequestBody`. */
   override readRequestBody(options: ReadBodyOptions = {}): Promise<Buffer> {
     return this.bufferRequestBody(options)
+  }
+
+  override respond(status: number, response?: ResponseInit): void {
+    super.respond(status, response)
+    this.#owner.onAnswered()
+  }
+
+  override respondError(status: number, body?: string | Buffer): void {
+    super.respondError(status, body)
+    this.#owner.onAnswered()
+  }
+
+  override endResponse(trailers: string[] | null = null): void {
+    super.endResponse(trailers)
+    this.#owner.onAnswered()
   }
 
   /** @internal What was read ahead, handed over to the request's way upstream. */

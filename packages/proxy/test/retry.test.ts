@@ -628,6 +628,8 @@ test.each([
   [{ retryStatuses: [99] }, RangeError],
   [{ retryBackoffMs: 1.5 }, RangeError],
   [{ retryBackoffMaxMs: -1 }, RangeError],
+  [{ filterTimeoutMs: -1 }, RangeError],
+  [{ filterTimeoutMs: 2 ** 31 }, RangeError],
   [{ retryBudgets: false }, TypeError],
   [{ retryStatuses: 503 }, TypeError],
   [{ retryBudget: 5 }, TypeError],
