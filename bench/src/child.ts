@@ -35,14 +35,14 @@ export function isInstalled(program: string): boolean {
   return spawnSync('sh', ['-c', 'command -v "$1"', 'sh', program], { env: environment() }).status === 0
 }
 
-/** The first line that a program prints about its version, on either stream. */
-export function versionOf(program: string, args: readonly string[]): string {
+/** The first line that a program prints about its version, on either stream, or more of them. */
+export function versionOf(program: string, args: readonly string[], lines: number = 1): string {
   const { stdout, stderr } = spawnSync(program, args, {
     encoding: 'utf8',
     env: environment(),
     timeout: 5_000,
   })
-  return (`${stdout ?? ''}${stderr ?? ''}`.trim().split('\n')[0] ?? '').trim()
+  return `${stdout ?? ''}${stderr ?? ''}`.trim().split('\n').slice(0, lines).join('\n').trim()
 }
 
 function environment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {

@@ -1,6 +1,8 @@
 import { join } from 'node:path'
+import { type CasePlan, isHttp2, setupOf } from './cases.ts'
 import { Child, isInstalled } from './child.ts'
-import type { BenchOptions, Mode } from './options.ts'
+import { generateHttp2Load } from './h2load.ts'
+import type { BenchOptions } from './options.ts'
 
 /** What a load generator saw. */
 export interface LoadResult {
@@ -17,21 +19,30 @@ export interface LoadResult {
 
 const EXTRA_TIME_MS = 15_000
 
+/** What to load. */
+export interface LoadTarget extends Pick<CasePlan, 'connections' | 'mode'> {
+  /** Default `h1`. */
+  protocol?: CasePlan['protocol']
+  port: number
+  path: string
+  seconds: number
+}
+
 /** The generator in use: wrk counts whole seconds only and is not everywhere. */
 export function generatorName(options: BenchOptions): 'wrk' | 'builtin' {
   return options.tools === 'auto' && options.seconds >= 1 && isInstalled('wrk') ? 'wrk' : 'builtin'
 }
 
 /** Puts load on a proxy for `seconds`. */
-export async function generateLoad(
-  options: BenchOptions,
-  target: { port: number; path: string; connections: number; mode: Mode; seconds: number },
-): Promise<LoadResult> {
-  const { port, path, connections, mode, seconds } = target
+export async function generateLoad(options: BenchOptions, target: LoadTarget): Promise<LoadResult> {
+  const { port, path, connections, mode, seconds, protocol = 'h1' } = target
   const timeoutMs = seconds * 1_000 + EXTRA_TIME_MS
-  if (generatorName(options) === 'builtin') {
+  if (isHttp2(protocol)) return generateHttp2Load(options, target, timeoutMs)
+  const { tls } = setupOf({ protocol, threads: 1 })
+  // With new TLS connections wrk resumes sessions by itself, sometimes.
+  if (generatorName(options) === 'builtin' || (tls && mode !== 'keep-alive')) {
     const script = join(import.meta.dirname, 'children/generator.ts')
-    const args = [port, path, connections, mode, seconds].map(String)
+    const args = [port, path, connections, mode, seconds, tls ? 'tls' : 'cleartext'].map(String)
     const child = new Child('load generator', [process.execPath, script, ...args], { core: options.cores[0] })
     return JSON.parse(await child.result(timeoutMs)) as LoadResult
   }
@@ -43,7 +54,7 @@ export async function generateLoad(
     '--timeout=10s',
     `--script=${join(import.meta.dirname, 'children/wrk-report.lua')}`,
     ...(mode === 'close' ? ['--header=Connection: close'] : []),
-    `http://127.0.0.1:${port}${path}`,
+    `${tls ? 'https' : 'http'}://localhost:${port}${path}`,
   ]
   return parseWrk(await new Child('wrk', command, { core: options.cores[0] }).result(timeoutMs))
 }

@@ -1,5 +1,6 @@
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { Child } from './child.ts'
 
 const START_TIMEOUT_MS = 15_000
@@ -18,8 +19,35 @@ export async function freePort(): Promise<number> {
   throw new Error('No free port on 127.0.0.1 after 100 attempts')
 }
 
+/** A URL, in parts. */
+export interface Target {
+  port: number
+  path: string
+  tls: boolean
+}
+
+/**
+ * What every client of the bench offers in TLS, whichever OpenSSL it has: without this, those from 3.5 on would agree
+ * on the costlier post-quantum key exchange with the proxies that have it, and with the others not.
+ */
+export const TLS_CLIENT = {
+  servername: 'localhost',
+  rejectUnauthorized: false,
+  ecdhCurve: 'X25519',
+  ALPNProtocols: ['http/1.1'],
+} as const
+
+/** Opens a connection to a proxy, with TLS if it speaks that. */
+export function dial(port: number, tls: boolean, session?: Buffer): Socket | TLSSocket {
+  if (!tls) return connect(port, '127.0.0.1')
+  const options = { ...TLS_CLIENT, ALPNProtocols: [...TLS_CLIENT.ALPNProtocols], port, host: '127.0.0.1' }
+  return connectTls(session === undefined ? options : { ...options, session })
+}
+
 /** What a single request brought back. */
 export interface Probe {
+  /** Version and cipher, if it came over TLS. */
+  cipher: string | undefined
   status: number
   /** Head and body as they came, in bytes. */
   responseBytes: number
@@ -27,9 +55,9 @@ export interface Probe {
 }
 
 /** Sends one request on a connection of its own and reads the response to its end. */
-export async function probe(port: number, path: string, keepAlive: boolean): Promise<Probe> {
+export async function probe({ port, path, tls }: Target, keepAlive: boolean): Promise<Probe> {
   const { promise, resolve, reject } = Promise.withResolvers<Probe>()
-  const socket = connect(port, '127.0.0.1')
+  const socket = dial(port, tls)
   const chunks: Buffer[] = []
   let length = 0
   socket.setTimeout(PROBE_TIMEOUT_MS, () => socket.destroy(new Error(`No response on port ${port}`)))
@@ -46,10 +74,11 @@ export async function probe(port: number, path: string, keepAlive: boolean): Pro
     const bodyBytes = Number(/\r\ncontent-length:\s*(\d+)/i.exec(start.slice(0, headEnd))?.[1])
     if (Number.isNaN(bodyBytes)) reject(new Error(`Port ${port} answers without Content-Length`))
     if (length < headEnd + 4 + bodyBytes) return
-    resolve({ status: Number(start.slice(9, 12)), responseBytes: length, bodyBytes })
+    const cipher = 'encrypted' in socket ? `${socket.getProtocol()} ${socket.getCipher().name}` : undefined
+    resolve({ cipher, status: Number(start.slice(9, 12)), responseBytes: length, bodyBytes })
   })
   socket.write(
-    `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${keepAlive ? '' : 'Connection: close\r\n'}\r\n`,
+    `GET ${path} HTTP/1.1\r\nHost: localhost:${port}\r\n${keepAlive ? '' : 'Connection: close\r\n'}\r\n`,
   )
   try {
     return await promise
@@ -59,14 +88,33 @@ export async function probe(port: number, path: string, keepAlive: boolean): Pro
 }
 
 /** Waits until a server answers 200, or says what it printed when it does not. */
-export async function untilServing(child: Child, port: number, path: string): Promise<void> {
+export async function untilServing(child: Child, target: Target): Promise<void> {
+  await untilTrue(child, async () => {
+    const { status } = await probe(target, false)
+    return status === 200 ? undefined : `status ${status}`
+  })
+}
+
+/** Waits until somebody accepts connections on a port. */
+export async function untilListening(child: Child, port: number): Promise<void> {
+  await untilTrue(child, async () => {
+    const socket = connect(port, '127.0.0.1')
+    const { promise, resolve } = Promise.withResolvers<string | undefined>()
+    socket.once('connect', () => resolve(undefined)).once('error', ({ message }) => resolve(message))
+    const problem = await promise
+    socket.destroy()
+    return problem
+  })
+}
+
+/** Tries until `attempt` finds no problem, the child has ended or the time is up. */
+async function untilTrue(child: Child, attempt: () => Promise<string | undefined>): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS
-  let last = ''
+  let last: string | undefined = ''
   while (child.running && performance.now() < deadline) {
     try {
-      const { status } = await probe(port, path, false)
-      if (status === 200) return
-      last = `status ${status}`
+      last = await attempt()
+      if (last === undefined) return
     } catch (error) {
       last = error instanceof Error ? error.message : String(error)
     }

@@ -2,17 +2,17 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /**
- * Writes a configuration for one nginx worker that keeps everything below `directory`.
+ * Writes a configuration for nginx, with one worker or more, that keeps everything below `directory`.
  *
  * @returns The command that starts it in the foreground.
  */
-export async function nginxCommand(directory: string, http: string): Promise<string[]> {
+export async function nginxCommand(directory: string, http: string, workers: number = 1): Promise<string[]> {
   await mkdir(directory, { recursive: true })
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   const config = `
     ${process.getuid?.() === 0 ? 'user root;' : ''}
     daemon off;
-    worker_processes 1;
+    worker_processes ${workers};
     worker_rlimit_nofile 65536;
     pid ${join(directory, 'nginx.pid')};
     error_log ${join(directory, 'error.log')} error;

@@ -1,22 +1,28 @@
 import { parseArgs } from 'node:util'
-
-/** How a client uses its connections: many requests on each, or a new connection for every request. */
-export type Mode = 'keep-alive' | 'close'
+import { type Mode, PROTOCOLS, type Protocol } from './cases.ts'
 
 /** What to measure. Every case runs in every round, with every proxy. */
 export interface BenchOptions {
   /** Names from `proxies.ts`, in the order of the first round. */
   proxies: readonly string[]
+  protocols: readonly Protocol[]
   /** Response body sizes in bytes. */
   bodies: readonly number[]
-  connections: readonly number[]
+  /** Requests at once: of cleartext HTTP/1, and of all else. */
+  connections: { readonly plain: readonly number[]; readonly other: readonly number[] }
   modes: readonly Mode[]
+  /** Threads or processes of each proxy; with more than one, it is not pinned. */
+  threads: readonly number[]
   /** How often the whole line-up is measured; the order rotates. */
   rounds: number
   /** Length of one measurement. */
   seconds: number
   /** Keep-alive connections of the idle test; 0 leaves it out. */
   idleConnections: number
+  /** Bytes through the TCP proxy, each way, per round; 0 leaves it out. */
+  relayBytes: number
+  /** The key of the certificate. */
+  key: 'ec' | 'rsa'
   /** Cores for load generator and origin, and for the proxy; empty: not pinned. */
   cores: readonly [string, string] | readonly []
   /** `auto` takes wrk and nginx where they are installed; `builtin` only what comes with Node.js. */
@@ -42,17 +48,25 @@ export const EVERY_PROXY: readonly string[] = [
 export const HELP: string = `npm run bench -- [options]
 
   --proxies a,b        ${EVERY_PROXY.join(',')}
+  --protocols h1,tls,h2,h1-h2,h2-h2,grpc
+                       client side, or client and origin side: h1 HTTP/1 in cleartext, tls HTTP/1 over TLS,
+                       h2 HTTP/2 over TLS to HTTP/1, h1-h2 HTTP/1 to HTTP/2, and so on
   --bodies 13,10k,1m   response body sizes
   --connections 1,64,1000
-  --modes keep-alive,close
+                       requests at once; without it only 64 for all but h1
+  --modes keep-alive,close,resume
+                       a new connection per request only over HTTP/1; resume: one that resumes its TLS session
+  --threads 1          or 1,2 and so on: threads or processes that serve, for h1; more than one are not pinned
   --rounds 3           interleaved, the order rotates
   --seconds 2          length of one measurement
   --idle 10000         keep-alive connections of the idle test, 0: none
+  --relay 1024m        bytes through the TCP proxy, each way, 0: none
+  --key ec             or rsa: the certificate's key, P-256 or 2,048 bits
   --cores 0,1          load and origin on the first, the proxy on the second; "none": not pinned
   --tools auto         or "builtin": neither wrk nor nginx as the origin
   --from-source        our proxy from src/, without a build
   --output FILE        default: bench/results/<date>.json
-  --quick              64 keep-alive connections only, no idle test
+  --quick              h1 with 64 keep-alive connections only, no idle and no relay test
   --smoke              only shows that the harness works
 `
 
@@ -89,11 +103,13 @@ function parseCount(name: string, text: string, min: number): number {
   return value
 }
 
-function parseMode(text: string): Mode {
-  if (text !== 'keep-alive' && text !== 'close')
-    throw new RangeError(`--modes knows keep-alive and close, not "${text}"`)
-  return text
+function oneOf<T extends string>(name: string, known: readonly T[], text: string): T {
+  const found = known.find((value) => value === text)
+  if (found === undefined) throw new RangeError(`--${name} knows ${known.join(', ')}, not "${text}"`)
+  return found
 }
+
+const MODES: readonly Mode[] = ['keep-alive', 'close', 'resume']
 
 function parseCores(text: string): BenchOptions['cores'] {
   if (text === 'none') return []
@@ -117,12 +133,16 @@ export function parseOptions(args: readonly string[], coreCount: number): BenchO
     args: [...args],
     options: {
       proxies: text,
+      protocols: text,
       bodies: text,
       connections: text,
       modes: text,
+      threads: text,
       rounds: text,
       seconds: text,
       idle: text,
+      relay: text,
+      key: text,
       cores: text,
       tools: text,
       output: text,
@@ -137,26 +157,31 @@ export function parseOptions(args: readonly string[], coreCount: number): BenchO
   const quick = values.quick === true
   const list = (value: string): string[] => value.split(',').filter(Boolean)
   const proxies = list(values.proxies ?? (smoke ? 'cirque' : EVERY_PROXY.join(',')))
-  for (const name of proxies) {
-    if (!EVERY_PROXY.includes(name))
-      throw new RangeError(`--proxies knows ${EVERY_PROXY.join(', ')}, not "${name}"`)
-  }
-  const tools = values.tools ?? (smoke ? 'builtin' : 'auto')
-  if (tools !== 'auto' && tools !== 'builtin')
-    throw new RangeError(`--tools is auto or builtin, not "${tools}"`)
+  for (const name of proxies) oneOf('proxies', EVERY_PROXY, name)
+  const protocols = list(values.protocols ?? (smoke || quick ? 'h1' : PROTOCOLS.join(',')))
+  const counts = (text: string, name: string = 'connections'): number[] =>
+    list(text).map((value) => parseCount(name, value, 1))
+  const relay = values.relay ?? (smoke || quick ? '0' : '1024m')
   const pinned = smoke || coreCount < 2 ? 'none' : `0,${coreCount - 1}`
   return {
     proxies,
+    protocols: protocols.map((name) => oneOf('protocols', PROTOCOLS, name)),
     bodies: list(values.bodies ?? (smoke ? '13,10k' : '13,10k,1m')).map(parseSize),
-    connections: list(values.connections ?? (smoke ? '4' : quick ? '64' : '1,64,1000')).map((value) =>
-      parseCount('connections', value, 1),
+    connections: {
+      plain: counts(values.connections ?? (smoke ? '4' : quick ? '64' : '1,64,1000')),
+      other: counts(values.connections ?? (smoke ? '4' : '64')),
+    },
+    modes: list(values.modes ?? (quick ? 'keep-alive' : MODES.join(','))).map((name) =>
+      oneOf('modes', MODES, name),
     ),
-    modes: list(values.modes ?? (quick ? 'keep-alive' : 'keep-alive,close')).map(parseMode),
+    threads: counts(values.threads ?? '1', 'threads'),
     rounds: parseCount('rounds', values.rounds ?? (smoke ? '1' : '3'), 1),
     seconds: parseNumber('seconds', values.seconds ?? (smoke ? '0.3' : '2'), 0.1),
     idleConnections: parseCount('idle', values.idle ?? (smoke ? '20' : quick ? '0' : '10000'), 0),
+    relayBytes: relay === '0' ? 0 : parseSize(relay),
+    key: oneOf('key', ['ec', 'rsa'], values.key ?? 'ec'),
     cores: parseCores(values.cores ?? pinned),
-    tools,
+    tools: oneOf('tools', ['auto', 'builtin'], values.tools ?? (smoke ? 'builtin' : 'auto')),
     fromSource: values['from-source'] === true || smoke,
     output: values.output ?? '',
   }

@@ -1,23 +1,25 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Setup } from './cases.ts'
 import { Child, isInstalled } from './child.ts'
-import { freePort, untilServing } from './network.ts'
+import { freePort, untilListening, untilServing } from './network.ts'
 import { nginxCommand } from './nginx.ts'
 import type { BenchOptions } from './options.ts'
 
-/** The server behind every proxy: bodies of fixed size, each at the path `/<bytes>`. */
+/** The servers behind every proxy: bodies of fixed size, each at the path `/<bytes>`. */
 export interface Origin {
   name: string
-  port: number
-  child: Child
+  ports: Readonly<Record<Setup['upstream'], number>>
+  children: Child[]
 }
 
 /** Starts nginx with files in the page cache, or a small server on `node:http` where there is none. */
 export async function startOrigin(options: BenchOptions, directory: string): Promise<Origin> {
-  const port = await freePort()
+  const ports = { h1: await freePort(), h2: await freePort(), grpc: await freePort() }
   const sizes = [...new Set([...options.bodies, 13])]
   const core = options.cores[0]
   const name = options.tools === 'auto' && isInstalled('nginx') ? 'nginx' : 'node:http'
+  const script = (file: string): string[] => [process.execPath, join(import.meta.dirname, 'children', file)]
   let command: string[]
   if (name === 'nginx') {
     const files = join(directory, 'bodies')
@@ -26,17 +28,21 @@ export async function startOrigin(options: BenchOptions, directory: string): Pro
     command = await nginxCommand(
       join(directory, 'origin'),
       `sendfile on; tcp_nopush on; open_file_cache max=100; keepalive_timeout 600s; etag off;
-       server { listen 127.0.0.1:${port} backlog=4096; root ${files}; }`,
+       server {
+         listen 127.0.0.1:${ports.h1} backlog=4096;
+         listen 127.0.0.1:${ports.h2} http2 backlog=4096;
+         root ${files};
+       }`,
     )
-  } else {
-    command = [
-      process.execPath,
-      join(import.meta.dirname, 'children/node-origin.ts'),
-      String(port),
-      ...sizes.map(String),
-    ]
-  }
+  } else command = [...script('node-origin.ts'), String(ports.h1), String(ports.h2), ...sizes.map(String)]
   const child = new Child(`origin (${name})`, command, { core })
-  await untilServing(child, port, '/13')
-  return { name, port, child }
+  const children = [child]
+  await untilServing(child, { port: ports.h1, path: '/13', tls: false })
+  await untilListening(child, ports.h2)
+  if (options.protocols.includes('grpc')) {
+    const grpc = new Child('gRPC origin', [...script('grpc-origin.ts'), String(ports.grpc)], { core })
+    children.push(grpc)
+    await untilListening(grpc, ports.grpc)
+  }
+  return { name, ports, children }
 }

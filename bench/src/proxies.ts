@@ -2,16 +2,19 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Setup } from './cases.ts'
+import type { Certificate } from './certificate.ts'
 import { isInstalled, versionOf } from './child.ts'
 import { nginxCommand } from './nginx.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const gatekeeper = join(root, 'examples/gatekeeper')
 
 /** What a contender needs to know to start. */
-interface StartContext {
+export interface StartContext {
+  setup: Setup
   port: number
   originPort: number
+  certificate: Certificate
   /** A folder of its own for configuration and temporary files. */
   directory: string
   fromSource: boolean
@@ -22,47 +25,60 @@ export interface Contender {
   name: string
   /** Why it cannot run here, or `undefined` when it can. */
   missing(fromSource: boolean): string | undefined
+  /** Its version, and that of its TLS library. */
   version(): string
+  /** Whether it can do that, and the bench knows how; most on npm speak cleartext HTTP/1 only. */
+  speaks(setup: Setup): boolean
   /** Writes its configuration and returns the command that runs it in the foreground. */
   command(context: StartContext): Promise<string[]>
-  /** Environment that holds it to one thread, where its configuration cannot. */
+  /** Environment that sets its threads, where its configuration cannot. */
   env?(context: StartContext): NodeJS.ProcessEnv
 }
 
 const NGINX: Contender = {
   name: 'nginx',
   missing: () => (isInstalled('nginx') ? undefined : 'nginx is not installed'),
-  version: () => versionOf('nginx', ['-v']).replace(/^.*\//, ''),
-  command: ({ port, originPort, directory }) =>
-    nginxCommand(
+  version() {
+    const text = versionOf('nginx', ['-V'], Number.POSITIVE_INFINITY)
+    const openssl = /running with OpenSSL (\S+)/.exec(text) ?? /built with OpenSSL (\S+)/.exec(text)
+    return `${/nginx\/(\S+)/.exec(text)?.[1] ?? '?'} (OpenSSL ${openssl?.[1] ?? '?'})`
+  },
+  // HTTP/2 with an origin only for gRPC.
+  speaks: ({ upstream }) => upstream !== 'h2',
+  command({ setup, port, originPort, directory, certificate }) {
+    const { certFile, keyFile } = certificate
+    const tls = `ssl_certificate ${certFile}; ssl_certificate_key ${keyFile}; ssl_protocols TLSv1.2 TLSv1.3;`
+    // Buffering as it comes, but no detour through the disk when a client is slower than the origin.
+    const http1 = `proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_max_temp_file_size 0;`
+    const grpc = 'grpc_pass grpc://origin;'
+    return nginxCommand(
       directory,
-      // Buffering as it comes, but no detour through the disk when a client is slower than the origin.
       `upstream origin { server 127.0.0.1:${originPort}; keepalive 1024; keepalive_requests 1000000000; }
        keepalive_timeout 600s;
        server {
-         listen 127.0.0.1:${port} backlog=4096;
-         location / {
-           proxy_pass http://origin;
-           proxy_http_version 1.1;
-           proxy_set_header Connection "";
-           proxy_max_temp_file_size 0;
-         }
+         listen 127.0.0.1:${port} ${setup.tls ? 'ssl http2' : ''} backlog=4096;
+         ${setup.tls ? tls : ''}
+         location / { ${setup.upstream === 'h1' ? http1 : grpc} }
        }`,
-    ),
+      setup.threads,
+    )
+  },
 }
 
 const HAPROXY: Contender = {
   name: 'haproxy',
   missing: () => (isInstalled('haproxy') ? undefined : 'haproxy is not installed'),
-  version: () => /version (\S+)/.exec(versionOf('haproxy', ['-v']))?.[1] ?? '?',
-  async command({ port, originPort, directory }) {
-    await mkdir(directory, { recursive: true })
-    const file = join(directory, 'haproxy.cfg')
-    const config = `global
-  nbthread 1
-  maxconn 16000
-  no strict-limits
-defaults
+  version() {
+    const text = versionOf('haproxy', ['-vv'], Number.POSITIVE_INFINITY)
+    const openssl = /Running on OpenSSL version : OpenSSL (\S+)/.exec(text)?.[1] ?? '?'
+    return `${/version (\S+)/.exec(text)?.[1] ?? '?'} (OpenSSL ${openssl})`
+  },
+  speaks: () => true,
+  command: ({ setup, port, originPort, directory, certificate }) =>
+    haproxyCommand(
+      directory,
+      `defaults
   mode http
   timeout connect 5s
   timeout client 600s
@@ -71,27 +87,39 @@ defaults
   option http-keep-alive
   http-reuse always
 frontend front
-  bind 127.0.0.1:${port} backlog 4096
+  bind 127.0.0.1:${port} backlog 4096 ${setup.tls ? `ssl crt ${certificate.bothFile} ssl-min-ver TLSv1.2 alpn h2,http/1.1` : ''}
   default_backend back
 backend back
-  server origin 127.0.0.1:${originPort}
-`
-    await writeFile(file, config)
-    return ['haproxy', '-db', '-f', file]
-  },
+  server origin 127.0.0.1:${originPort} ${setup.upstream === 'h1' ? '' : 'proto h2'}
+`,
+      setup.threads,
+    ),
+}
+
+/** Writes a configuration for HAProxy, and returns the command that starts it. */
+export async function haproxyCommand(
+  directory: string,
+  config: string,
+  threads: number = 1,
+): Promise<string[]> {
+  await mkdir(directory, { recursive: true })
+  const file = join(directory, 'haproxy.cfg')
+  await writeFile(file, `global\n  nbthread ${threads}\n  maxconn 16000\n  no strict-limits\n${config}`)
+  return ['haproxy', '-db', '-f', file]
 }
 
 const CADDY: Contender = {
   name: 'caddy',
   missing: () => (isInstalled('caddy') ? undefined : 'caddy is not installed'),
-  version: () => versionOf('caddy', ['version']).split(' ')[0] ?? '?',
-  env: ({ directory }) => ({
-    GOMAXPROCS: '1',
+  version: () => `${versionOf('caddy', ['version']).split(' ')[0] ?? '?'} (TLS of Go)`,
+  speaks: () => true,
+  env: ({ setup, directory }) => ({
+    GOMAXPROCS: String(setup.threads),
     HOME: directory,
     XDG_DATA_HOME: directory,
     XDG_CONFIG_HOME: directory,
   }),
-  async command({ port, originPort, directory }) {
+  async command({ setup, port, originPort, directory, certificate }) {
     await mkdir(directory, { recursive: true })
     const file = join(directory, 'Caddyfile')
     const config = `{
@@ -101,13 +129,11 @@ const CADDY: Contender = {
 		level ERROR
 	}
 }
-http://:${port} {
+${setup.tls ? 'https://localhost' : 'http://'}:${port} {
 	bind 127.0.0.1
-	reverse_proxy 127.0.0.1:${originPort} {
-		transport http {
-			keepalive_idle_conns 1024
-			keepalive_idle_conns_per_host 1024
-		}
+	${setup.tls ? `tls ${certificate.certFile} ${certificate.keyFile}` : ''}
+	reverse_proxy ${setup.upstream === 'h1' ? '' : 'h2c://'}127.0.0.1:${originPort} {
+		${setup.upstream === 'h1' ? 'transport http {\n keepalive_idle_conns 1024\n keepalive_idle_conns_per_host 1024\n }' : ''}
 	}
 }
 `
@@ -116,19 +142,41 @@ http://:${port} {
   },
 }
 
+/** The command that runs one of the examples, built or from its source. */
+export function exampleCommand(name: string, fromSource: boolean): string[] {
+  const folder = join(root, 'examples', name)
+  return fromSource
+    ? [process.execPath, '--conditions=@cirque/source', join(folder, 'src/main.ts')]
+    : [process.execPath, join(folder, 'dist/main.js')]
+}
+
+/** Why an example cannot run. */
+export function exampleMissing(name: string, fromSource: boolean): string | undefined {
+  const file = exampleCommand(name, fromSource).at(-1) as string
+  return existsSync(file) ? undefined : `${file} does not exist`
+}
+
 /** Our own, as a user starts it: the built example, every default on. */
 const CIRQUE: Contender = {
   name: 'cirque',
-  missing(fromSource) {
-    const file = join(gatekeeper, fromSource ? 'src/main.ts' : 'dist/main.js')
-    return existsSync(file) ? undefined : `${file} does not exist`
+  missing: (fromSource) => exampleMissing('gatekeeper', fromSource),
+  version() {
+    const { node, openssl } = process.versions
+    return `${packageVersion(join(root, 'packages/proxy'))} (Node.js ${node}, OpenSSL ${openssl})`
   },
-  version: () => packageVersion(join(root, 'packages/proxy')),
-  async command({ port, originPort, fromSource }) {
-    const entry = fromSource
-      ? ['--conditions=@cirque/source', join(gatekeeper, 'src/main.ts')]
-      : [join(gatekeeper, 'dist/main.js')]
-    return [process.execPath, ...entry, '--ba', `127.0.0.1:${port}`, '--pa', `127.0.0.1:${originPort}`]
+  speaks: () => true,
+  async command({ setup, port, originPort, directory, certificate, fromSource }) {
+    const { certFile, keyFile } = certificate
+    await mkdir(directory, { recursive: true })
+    const file = join(directory, 'cirque.yaml')
+    await writeFile(file, `threads: ${setup.threads}\n`)
+    return [
+      ...exampleCommand('gatekeeper', fromSource),
+      ...['--ba', `127.0.0.1:${port}`, '--pa', `127.0.0.1:${originPort}`],
+      ...(setup.threads > 1 ? ['-c', file] : []),
+      ...(setup.tls ? ['--cert', certFile, '--key', keyFile] : []),
+      ...(setup.upstream === 'h1' ? [] : ['--h2']),
+    ]
   },
 }
 
@@ -143,6 +191,7 @@ function fromNpm(name: string, packageName: string): Contender {
     name,
     missing: () => (existsSync(directory) ? undefined : `${packageName} is not installed`),
     version: () => packageVersion(directory),
+    speaks: ({ tls, upstream, threads }) => !tls && upstream === 'h1' && threads === 1,
     async command({ port, originPort }) {
       return [
         process.execPath,

@@ -1,9 +1,17 @@
+import { type CasePlan, isHttp2, type Mode, PROTOCOL_NAMES, STREAMS_PER_CONNECTION } from './cases.ts'
 import type { Case, IdleSample, Sample } from './measure.ts'
 import { formatSize } from './options.ts'
+import type { RelaySample } from './relay.ts'
 import { median } from './statistics.ts'
 
-/** The proxy that all others are compared with. */
-const REFERENCE = 'nginx'
+/** The proxies that all others are compared with: the first of them that took part. */
+const REFERENCES: readonly string[] = ['nginx', 'haproxy']
+
+const MODE_NAMES: Readonly<Record<Mode, string>> = {
+  'keep-alive': 'keep-alive',
+  close: 'a new one per request',
+  resume: 'a new one per request, TLS session resumed',
+}
 
 /** A proxy's CPU cost as a multiple of the reference's, from the rounds that both took part in. */
 export interface Ratio {
@@ -12,19 +20,38 @@ export interface Ratio {
   max: number
 }
 
+/** What a ratio is made of. */
+interface Measured {
+  readonly proxy: string
+  readonly round: number
+  readonly cpu: number | undefined
+}
+
+function referenceOf(samples: readonly { readonly proxy: string }[]): string {
+  return REFERENCES.find((name) => samples.some(({ proxy }) => proxy === name)) ?? (REFERENCES[0] as string)
+}
+
 /** Compares round by round: what disturbs the machine then disturbs both sides alike. */
-export function ratioToReference(samples: readonly Sample[], proxy: string): Ratio | undefined {
+function ratioOf(samples: readonly Measured[], proxy: string): Ratio | undefined {
+  const name = referenceOf(samples)
   const ratios: number[] = []
   for (const sample of samples) {
-    const reference = samples.find(({ proxy: name, round }) => name === REFERENCE && round === sample.round)
-    if (sample.proxy !== proxy || sample.cpuMicrosPerRequest === undefined) continue
-    if (reference?.cpuMicrosPerRequest === undefined) continue
-    ratios.push(sample.cpuMicrosPerRequest / reference.cpuMicrosPerRequest)
+    const reference = samples.find((other) => other.proxy === name && other.round === sample.round)
+    if (sample.proxy !== proxy || sample.cpu === undefined || reference?.cpu === undefined) continue
+    ratios.push(sample.cpu / reference.cpu)
   }
   const middle = median(ratios)
   return middle === undefined
     ? undefined
     : { median: middle, min: Math.min(...ratios), max: Math.max(...ratios) }
+}
+
+/** CPU time per request beside the reference's. */
+export function ratioToReference(samples: readonly Sample[], proxy: string): Ratio | undefined {
+  return ratioOf(
+    samples.map(({ cpuMicrosPerRequest: cpu, ...sample }) => ({ ...sample, cpu })),
+    proxy,
+  )
 }
 
 /** Rows as text, columns aligned; all but the first to the right. */
@@ -67,11 +94,11 @@ function milliseconds(micros: number | undefined): string {
 }
 
 /** The table of one case: medians over the rounds; the ratio with its range. */
-export function formatCase({ bodyBytes, connections, mode, samples }: Case): string {
+export function formatCase({ samples, ...plan }: Case): string {
   const header = [
     '',
     'CPU µs/req',
-    `× ${REFERENCE}`,
+    `× ${referenceOf(samples)}`,
     'min–max',
     'req/s',
     'p50 ms',
@@ -92,8 +119,7 @@ export function formatCase({ bodyBytes, connections, mode, samples }: Case): str
           middleOf(own, (sample) => sample.cpuMicrosPerRequest),
           1,
         ),
-        fixed(ratio?.median, 2),
-        ratio === undefined ? '–' : `${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}`,
+        ...ratioCells(ratio),
         fixed(
           middleOf(own, (sample) => sample.requestsPerSecond),
           0,
@@ -107,8 +133,51 @@ export function formatCase({ bodyBytes, connections, mode, samples }: Case): str
     }
   })
   rows.sort((a, b) => a.cpu - b.cpu)
-  const title = `${formatSize(bodyBytes)} body, ${connections} connections, ${mode === 'close' ? 'a new one per request' : mode}`
-  return `${title}\n${formatTable([header, ...rows.map(({ cells }) => cells)])}`
+  return `${titleOf(plan)}\n${formatTable([header, ...rows.map(({ cells }) => cells)])}`
+}
+
+function ratioCells(ratio: Ratio | undefined): string[] {
+  const range = ratio === undefined ? '–' : `${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}`
+  return [fixed(ratio?.median, 2), range]
+}
+
+/** What a case is called. */
+export function titleOf({ protocol, threads, bodyBytes, connections, mode }: CasePlan): string {
+  const streams = isHttp2(protocol) ? Math.min(connections, STREAMS_PER_CONNECTION) : 1
+  const count = Math.ceil(connections / streams)
+  const clients = streams > 1 ? `${count} connections of ${streams} streams` : `${count} connections`
+  const body = protocol === 'grpc' ? '13 B message' : `${formatSize(bodyBytes)} body`
+  const workers = threads === 1 ? '' : `, ${threads} threads`
+  return `${PROTOCOL_NAMES[protocol]}, ${body}, ${clients}, ${MODE_NAMES[mode]}${workers}`
+}
+
+/** The table of the TCP proxies, a line for each way. */
+export function formatRelay(samples: readonly RelaySample[]): string {
+  const rows = (['down', 'up'] as const).flatMap((direction) => {
+    const way = samples.filter((sample) => sample.direction === direction)
+    const measured = way.map(({ cpuMicrosPerMebibyte: cpu, ...sample }) => ({ ...sample, cpu }))
+    return [...new Set(way.map(({ proxy }) => proxy))].map((proxy) => {
+      const own = measured.filter((sample) => sample.proxy === proxy)
+      const middle = (pick: (sample: (typeof own)[number]) => number | undefined) =>
+        median(own.map(pick).filter((value) => value !== undefined))
+      return [
+        `${proxy}, ${direction}`,
+        fixed(
+          middle(({ cpu }) => cpu),
+          0,
+        ),
+        ...ratioCells(ratioOf(measured, proxy)),
+        fixed(
+          middle(({ mebibytesPerSecond }) => mebibytesPerSecond),
+          0,
+        ),
+        mebibytes(middle(({ residentBytes }) => residentBytes)),
+        mebibytes(Math.max(...own.map(({ peakBytes }) => peakBytes ?? 0)) || undefined),
+      ]
+    })
+  })
+  const header = ['', 'CPU µs/MiB', `× ${referenceOf(samples)}`, 'min–max', 'MiB/s', 'RSS MiB', 'peak MiB']
+  return `TCP, one connection\n${formatTable([header, ...rows])}`
 }
 
 /** The table of the idle test. */

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { http2GeneratorMissing } from '../src/h2load.ts'
 import type { Measurements } from '../src/measure.ts'
 import { processTree } from '../src/usage.ts'
 
@@ -16,10 +17,11 @@ const gatekeeper = fileURLToPath(new URL('../../examples/gatekeeper/src/main.ts'
 /** Runs the harness as a user would. Figures are not looked at: this machine may be busy. */
 async function smoke(
   proxies: string,
+  ...more: string[]
 ): Promise<{ status: number | null; text: string; json: Measurements | undefined }> {
   const directory = await mkdtemp(join(tmpdir(), 'cirque-smoke-'))
   const output = join(directory, 'result.json')
-  const child = spawn(process.execPath, [main, '--smoke', '--proxies', proxies, '--output', output])
+  const child = spawn(process.execPath, [main, '--smoke', '--proxies', proxies, '--output', output, ...more])
   try {
     let text = ''
     const collect = (chunk: Buffer): void => {
@@ -53,7 +55,7 @@ test('the harness measures a proxy from npm', { timeout: 60_000 }, async () => {
   const { status, text, json } = await smoke('http-proxy')
   expect(status, text).toBe(0)
   check(json, 'http-proxy')
-  expect(text).toContain('13 B body, 4 connections, keep-alive')
+  expect(text).toContain('HTTP/1, 13 B body, 4 connections, keep-alive')
 })
 
 // Read at collection: until the example is there, there is nothing to start.
@@ -63,6 +65,63 @@ if (existsSync(gatekeeper)) {
     expect(status, text).toBe(0)
     check(json, 'cirque')
   })
+}
+
+if (existsSync(gatekeeper)) {
+  test('the harness measures TLS, full and resumed handshakes, and the TCP proxy', {
+    timeout: 60_000,
+  }, async () => {
+    const args = [
+      '--protocols',
+      'tls',
+      '--modes',
+      'close,resume',
+      '--bodies',
+      '13',
+      '--idle',
+      '0',
+      '--relay',
+      '1m',
+    ]
+    const { status, text, json } = await smoke('cirque', ...args)
+    expect(status, text).toBe(0)
+    expect(json?.skipped).toEqual({})
+    expect(json?.cases.map(({ protocol, mode }) => [protocol, mode])).toEqual([
+      ['tls', 'close'],
+      ['tls', 'resume'],
+    ])
+    for (const { samples } of json?.cases ?? []) {
+      expect(samples[0]?.requestsPerSecond).toBeGreaterThan(0)
+      expect(samples[0]?.errors).toBe(0)
+    }
+    expect(json?.ciphers['cirque']).toMatch(/^TLSv1.3 TLS_/)
+    expect(json?.relay.map(({ proxy, direction }) => [proxy, direction])).toEqual([
+      ['cirque', 'down'],
+      ['cirque', 'up'],
+    ])
+  })
+
+  test.skipIf(http2GeneratorMissing() !== undefined)(
+    'the harness measures HTTP/2 and gRPC where h2load is installed',
+    { timeout: 60_000 },
+    async () => {
+      const { status, text, json } = await smoke(
+        'cirque',
+        '--protocols',
+        'h2-h2,grpc',
+        '--bodies',
+        '13',
+        '--idle',
+        '0',
+      )
+      expect(status, text).toBe(0)
+      expect(json?.cases.map(({ protocol }) => protocol)).toEqual(['h2-h2', 'grpc'])
+      for (const { samples } of json?.cases ?? []) {
+        expect(samples[0]?.errors).toBe(0)
+        expect(samples[0]?.requestsPerSecond).toBeGreaterThan(0)
+      }
+    },
+  )
 }
 
 test.skipIf(process.platform === 'win32')(

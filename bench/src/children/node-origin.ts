@@ -1,12 +1,14 @@
-// An origin for machines without nginx: node node-origin.ts PORT SIZE...  Each size is served at its own path.
-import { createServer } from 'node:http'
+// An origin for machines without nginx: node node-origin.ts PORT HTTP2_PORT SIZE...  Each size is served at its own path.
+import { createServer, type RequestListener } from 'node:http'
+import { createServer as createHttp2Server } from 'node:http2'
 
-const [port, ...sizes] = process.argv.slice(2).map(Number)
+const [port, http2Port, ...sizes] = process.argv.slice(2).map(Number)
 const bodies = new Map(sizes.map((size) => [`/${size}`, Buffer.alloc(size, 'x')]))
 
-const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
+const serve: RequestListener = (request, response) => {
   const body = bodies.get(request.url ?? '')
   if (body === undefined) response.writeHead(404, { 'Content-Length': 0 }).end()
   else response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': body.length }).end(body)
-})
-server.listen(port, '127.0.0.1', 4096)
+}
+createServer({ keepAliveTimeout: 75_000 }, serve).listen(port, '127.0.0.1', 4096)
+createHttp2Server(serve as never).listen(http2Port, '127.0.0.1', 4096)

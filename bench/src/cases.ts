@@ -1,0 +1,95 @@
+import type { BenchOptions } from './options.ts'
+
+/** What the client speaks with the proxy, and the proxy with the origin. */
+export type Protocol = 'h1' | 'tls' | 'h2' | 'h1-h2' | 'h2-h2' | 'grpc'
+
+/**
+ * How a client uses its connections: many requests on each, a new connection for every request, or a new one that
+ * resumes the TLS session of the one before.
+ */
+export type Mode = 'keep-alive' | 'close' | 'resume'
+
+/** What a proxy has to be started with. Cases of the same setup share its process. */
+export interface Setup {
+  /** The client's side: TLS with HTTP/2 and HTTP/1.1, or cleartext HTTP/1.1. */
+  tls: boolean
+  /** The origin's side, in cleartext. */
+  upstream: 'h1' | 'h2' | 'grpc'
+  /** Threads or processes that serve. */
+  threads: number
+}
+
+const SIDES: Readonly<Record<Protocol, Omit<Setup, 'threads'>>> = {
+  h1: { tls: false, upstream: 'h1' },
+  tls: { tls: true, upstream: 'h1' },
+  h2: { tls: true, upstream: 'h1' },
+  'h1-h2': { tls: false, upstream: 'h2' },
+  'h2-h2': { tls: true, upstream: 'h2' },
+  grpc: { tls: true, upstream: 'grpc' },
+}
+
+/** What a reader calls them. */
+export const PROTOCOL_NAMES: Readonly<Record<Protocol, string>> = {
+  h1: 'HTTP/1',
+  tls: 'TLS, HTTP/1',
+  h2: 'TLS, HTTP/2 to HTTP/1',
+  'h1-h2': 'HTTP/1 to HTTP/2',
+  'h2-h2': 'TLS, HTTP/2 to HTTP/2',
+  grpc: 'TLS, gRPC unary',
+}
+
+export const PROTOCOLS: readonly Protocol[] = Object.keys(SIDES) as Protocol[]
+
+/** What cleartext HTTP/1 on one thread needs. */
+export const PLAIN_SETUP: Setup = { ...SIDES.h1, threads: 1 }
+
+/** A combination to measure. */
+export interface CasePlan {
+  protocol: Protocol
+  threads: number
+  bodyBytes: number
+  /** Requests at once; HTTP/2 has eight of them on each connection. */
+  connections: number
+  mode: Mode
+}
+
+/** What a proxy needs for a case. */
+export function setupOf({ protocol, threads }: Pick<CasePlan, 'protocol' | 'threads'>): Setup {
+  return { ...SIDES[protocol], threads }
+}
+
+/** Requests at once on one HTTP/2 connection. */
+export const STREAMS_PER_CONNECTION = 8
+
+/** True for what the client speaks HTTP/2 for. */
+export function isHttp2(protocol: Protocol): boolean {
+  return protocol === 'h2' || protocol === 'h2-h2' || protocol === 'grpc'
+}
+
+/**
+ * All combinations that say something: several threads, and new connections without TLS, for cleartext HTTP/1 alone; new
+ * connections with TLS for the smallest body only, as it is the handshake that costs; gRPC with the smallest message.
+ */
+export function planCases(options: BenchOptions): CasePlan[] {
+  const smallest = Math.min(...options.bodies)
+  const plans: CasePlan[] = []
+  for (const protocol of options.protocols) {
+    const isPlain = protocol === 'h1'
+    for (const threads of options.threads) {
+      for (const bodyBytes of options.bodies) {
+        for (const connections of isPlain ? options.connections.plain : options.connections.other) {
+          for (const mode of options.modes) {
+            const plan = { protocol, threads, bodyBytes, connections, mode }
+            if (isPlain ? mode !== 'resume' : threads === 1 && isWorthIt(plan, smallest)) plans.push(plan)
+          }
+        }
+      }
+    }
+  }
+  return plans
+}
+
+function isWorthIt({ protocol, bodyBytes, mode }: CasePlan, smallest: number): boolean {
+  if (protocol === 'grpc') return mode === 'keep-alive' && bodyBytes === smallest
+  return mode === 'keep-alive' || (protocol === 'tls' && bodyBytes === smallest)
+}
