@@ -18,6 +18,7 @@ export class FieldLines {
   readonly #cutStart: number
   readonly #cutEnd: number
   #stripped: FieldLines | null = null
+  #fields: readonly string[] | null = null
 
   /**
    * @param cutStart - Where the hop-by-hop lines begin, which stand together unless `TRAIT_SCATTERED` says otherwise.
@@ -42,8 +43,19 @@ export class FieldLines {
     return this.#stripped
   }
 
-  /** Takes the lines apart: a colon ends each name, CRLF each line, and white space around a value is none of it. */
-  toFields(): string[] {
+  /** The lines taken apart, `[name, value, …]`: once for all heads that repeat them, and so never to be changed. */
+  get fields(): readonly string[] {
+    this.#fields ??= this.#takeApart()
+    return this.#fields
+  }
+
+  /** True once somebody has asked for the fields: it pays to keep what is made of them for the next head. */
+  get isTakenApart(): boolean {
+    return this.#fields !== null
+  }
+
+  /** A colon ends each name, CRLF each line, and white space around a value is none of it. */
+  #takeApart(): string[] {
     const { block } = this
     const fields: string[] = []
     let at = 0

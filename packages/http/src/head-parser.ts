@@ -375,7 +375,7 @@ export abstract class HeadParser {
       this.cutEnd,
     )
     // Only lenient edits what it received, and so it takes it apart.
-    const fields = this.lenient ? lines.toFields() : null
+    const fields = this.lenient ? lines.fields.slice() : null
     if (!this.finishFraming(fields) || !this.finish(fields ?? lines)) return REFUSED
     if (fields === null) this.memo = this.remember(lines)
     this.keepStartLine(text, start - base, first - base)

@@ -28,8 +28,13 @@ export abstract class HeaderFields {
 
   /** `[name, value, name, value, …]`. Read it as you like; edit through the methods, which check. */
   get fields(): string[] {
-    this.list ??= (this.lines as FieldLines).toFields()
+    this.list ??= (this.lines as FieldLines).fields.slice()
     return this.list
+  }
+
+  /** The same, not to be changed: other heads may share it. */
+  private get shared(): readonly string[] {
+    return this.list ?? (this.lines as FieldLines).fields
   }
 
   /** The fields, to be edited: what was received is no longer what is there. @internal */
@@ -52,18 +57,18 @@ export abstract class HeaderFields {
 
   /** How many fields there are; two fields of one name count twice. */
   get fieldCount(): number {
-    return this.fields.length >> 1
+    return this.shared.length >> 1
   }
 
   /** The value of the first field named `name` in any case, or `undefined`. */
   get(name: string): string | undefined {
-    const index = indexOfName(this.fields, name, 0)
-    return index < 0 ? undefined : this.fields[index + 1]
+    const index = indexOfName(this.shared, name, 0)
+    return index < 0 ? undefined : this.shared[index + 1]
   }
 
   /** The values of all fields named `name` in any case, in their order. */
   getAll(name: string): string[] {
-    const fields = this.fields
+    const fields = this.shared
     const values: string[] = []
     for (let index = indexOfName(fields, name, 0); index >= 0; index = indexOfName(fields, name, index + 2)) {
       values.push(fields[index + 1] as string)
@@ -76,7 +81,7 @@ export abstract class HeaderFields {
    * `undefined`. Not for `Set-Cookie`, whose values hold commas: use `getAll`.
    */
   getCombined(name: string): string | undefined {
-    const fields = this.fields
+    const fields = this.shared
     let index = indexOfName(fields, name, 0)
     if (index < 0) return undefined
     let combined = fields[index + 1] as string
@@ -89,7 +94,7 @@ export abstract class HeaderFields {
 
   /** True when a field named `name` in any case is there, empty or not. */
   has(name: string): boolean {
-    return indexOfName(this.fields, name, 0) >= 0
+    return indexOfName(this.shared, name, 0) >= 0
   }
 
   /**
@@ -126,7 +131,7 @@ export abstract class HeaderFields {
 
   /** Removes every field named `name` in any case; true when there was one. */
   removeHeader(name: string): boolean {
-    const index = indexOfName(this.fields, name, 0)
+    const index = indexOfName(this.shared, name, 0)
     if (index < 0) return false
     removeFrom(this.editFields(), name, index)
     return true
@@ -134,7 +139,7 @@ export abstract class HeaderFields {
 
   /** Calls `callback` for each field in order. The fields must not be edited meanwhile. */
   forEachField(callback: (name: string, value: string) => void): void {
-    const fields = this.fields
+    const fields = this.shared
     for (let index = 0; index < fields.length; index += 2) {
       callback(fields[index] as string, fields[index + 1] as string)
     }
@@ -142,7 +147,7 @@ export abstract class HeaderFields {
 
   /** Walks the fields as `[name, value]`; `forEachField` does it without an array per field. */
   *[Symbol.iterator](): Generator<[name: string, value: string]> {
-    const fields = this.fields
+    const fields = this.shared
     for (let index = 0; index < fields.length; index += 2) {
       yield [fields[index] as string, fields[index + 1] as string]
     }

@@ -17,3 +17,17 @@ export function isIdempotent(method: string): boolean {
       return false
   }
 }
+
+/** Methods of RFC 9110, PATCH (RFC 5789) and QUERY: few enough to be labels of metrics, where clients invent others at will. */
+export const COMMON_METHODS: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'DELETE',
+  'PATCH',
+  'OPTIONS',
+  'TRACE',
+  'CONNECT',
+  'QUERY',
+])

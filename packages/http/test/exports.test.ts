@@ -4,6 +4,7 @@ import * as http from '../src/index.ts'
 test('the names this package promises', () => {
   expect(Object.keys(http).sort()).toMatchInlineSnapshot(`
     [
+      "COMMON_METHODS",
       "ChunkedDecoder",
       "FieldLines",
       "HEAD_FAILED",

@@ -171,3 +171,28 @@ test('whatever is done to a received header, it holds and writes what one made o
     { seed: 23, numRuns: 2000 },
   )
 })
+
+test('heads that repeat the same lines share what they say, and no edit of one shows in another', () => {
+  const parser = new RequestHeadParser()
+  const bytes = Buffer.from('GET / HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nX-Two: 2\r\n\r\n')
+  const next = (): RequestHeader => {
+    parser.execute(bytes, 0, bytes.length)
+    return parser.takeHeader()
+  }
+  const first = next()
+  expect(first.get('x-one')).toBe('1')
+  const second = next()
+  expect(second.lines).toBe(first.lines)
+  first.insertHeader('X-One', 'edited')
+  first.removeHeader('X-Two')
+  second.fields[1] = 'changed by hand'
+  const third = next()
+  expect([...third]).toEqual([
+    ['Host', 'a'],
+    ['X-One', '1'],
+    ['X-Two', '2'],
+  ])
+  expect(first.get('x-one')).toBe('edited')
+  expect(second.get('host')).toBe('changed by hand')
+  expect(third.clone().fields).toEqual(['Host', 'a', 'X-One', '1', 'X-Two', '2'])
+})

@@ -1,23 +1,11 @@
+import { COMMON_METHODS } from '@cirque/http'
 import type { Attempt, Session } from '@cirque/proxy'
 import type { Attributes } from '@opentelemetry/api'
-
-const METHODS: ReadonlySet<string> = new Set([
-  'GET',
-  'HEAD',
-  'POST',
-  'PUT',
-  'DELETE',
-  'PATCH',
-  'OPTIONS',
-  'TRACE',
-  'CONNECT',
-  'QUERY',
-])
 
 /** As the conventions want it: whatever a client invents is `_OTHER`. */
 export function methodOf(session: Session): string {
   const { method } = session.request
-  return METHODS.has(method) ? method : '_OTHER'
+  return COMMON_METHODS.has(method) ? method : '_OTHER'
 }
 
 /** What a span is called when its method is one that nobody knows. */
