@@ -89,6 +89,8 @@ export class ProxyExchange<Ctx>
   private deadline: HookDeadline | null = null
   /** Body bytes that had come when the present hook was given its time. */
   private bytesAtDeadline = 0
+  /** The time, while the request starts and nobody's hook has taken any; else 0. */
+  private clock = 0
 
   constructor(proxy: HttpProxy<Ctx>, client: ServerSession) {
     this.proxy = proxy
@@ -124,6 +126,16 @@ export class ProxyExchange<Ctx>
   start(): void {
     this.observers?.requestStart(this.session)
     if (this.failing) return
+    // What happens in one go happens at one time: reading the clock costs as much as matching a head.
+    this.clock = this.session.record.startedAt
+    try {
+      this.begin()
+    } finally {
+      this.clock = 0
+    }
+  }
+
+  private begin(): void {
     const { app, session, ctx } = this
     this.proxy.budget?.recordRequest()
     const previous = this.proxy.takeConnectionContext(this.downstream)
@@ -282,6 +294,7 @@ export class ProxyExchange<Ctx>
     const attempt = this.attempt as Attempt
     attempt.reused = upstream.reused
     attempt.connectedAt = this.now()
+    this.clock = 0
     const { app, session, ctx } = this
     if (app.connectedToUpstream === undefined) this.prepareRequest()
     else {
@@ -707,13 +720,14 @@ export class ProxyExchange<Ctx>
 
   /** The time, where somebody will look at it. */
   private now(): number {
-    return this.timed ? performance.now() : 0
+    return this.timed ? this.clock || performance.now() : 0
   }
 
   // --- hooks -------------------------------------------------------------------------------------
 
   private invoke<T>(phase: string, hook: () => T | Promise<T>, next: (value: T) => void): void {
     const { turn } = this
+    this.clock = 0
     let result: T | Promise<T>
     try {
       result = hook()

@@ -23,7 +23,8 @@ export interface Attempt {
 
 /**
  * The whole story of a request, for `logging`. Times are in milliseconds on the clock of `performance.now()`;
- * all are 0 in a proxy with neither `logging` nor observers, unless its option `recordTimes` is set.
+ * all are 0 in a proxy with neither `logging` nor observers, unless its option `recordTimes` is set. Steps that follow
+ * each other at once, with no hook between, share one: request, first attempt and a connection from the pool.
  */
 export interface RequestRecord {
   /** When the request's head had arrived. */
