@@ -1,10 +1,31 @@
 import type { HttpPeer } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import type { Attempt, ProxyObserver, Session } from '@cirque/proxy'
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Registry } from 'prom-client'
 import { integer, rejectUnknown } from './check.ts'
-import { CountTable } from './count-table.ts'
-import { BoundedNames, classLabel, codeLabel, methodLabel, statusLabel } from './labels.ts'
+import {
+  ACTIVE,
+  CounterLayout,
+  CounterMemory,
+  NO_UPSTREAM,
+  REQUEST_BYTES,
+  RESPONSE_BYTES,
+  RETRIES,
+} from './counter-memory.ts'
+import {
+  CLASSES,
+  CODES,
+  classIndex,
+  codeIndex,
+  METHODS,
+  methodIndex,
+  OUTCOMES,
+  SOURCES,
+  STATUSES,
+  sourceIndex,
+  statusIndex,
+} from './labels.ts'
+import { SlotHistogram, type SlotSource, slotMetric, tableCounter, upstreamCounter } from './slot-metrics.ts'
 import { BalancerMetrics, ServiceMetrics, type WatchedBalancer, type WatchedService } from './watched.ts'
 
 /** Upper bounds of the histograms' buckets, in seconds: from a hit in memory to a slow report. */
@@ -46,19 +67,13 @@ export function proxyMetrics(options: ProxyMetricsOptions = {}): ProxyMetrics {
 /** See {@link proxyMetrics}. */
 export class ProxyMetrics implements ProxyObserver {
   readonly registry: Registry
-  readonly #requests: CountTable
-  readonly #errors: CountTable
-  readonly #attempts: CountTable
-  readonly #duration: Histogram<'code'>
-  readonly #responseTime: Histogram<'upstream'>
-  readonly #upstreams: BoundedNames
+  readonly #layout: CounterLayout
+  readonly #memory: CounterMemory
+  /** Upper bounds of buckets, in milliseconds, as the clock has it. */
+  readonly #boundsMs: Float64Array
   readonly #upstreamLabel: (peer: HttpPeer) => string
   readonly #services: ServiceMetrics
   readonly #balancers: BalancerMetrics
-  #active = 0
-  #retries = 0
-  #requestBytes = 0
-  #responseBytes = 0
 
   constructor(options: ProxyMetricsOptions = {}) {
     rejectUnknown(options, OPTION_NAMES, 'the metrics')
@@ -66,70 +81,19 @@ export class ProxyMetrics implements ProxyObserver {
     if (typeof prefix !== 'string' || !/^([a-zA-Z_][a-zA-Z0-9_]*)?$/.test(prefix)) {
       throw new TypeError(`prefix must be letters, digits and underscores, received "${String(prefix)}"`)
     }
-    const buckets = checkBuckets(options.durationBucketsSeconds ?? DURATION_BUCKETS_DEFAULT)
+    const bounds = checkBuckets(options.durationBucketsSeconds ?? DURATION_BUCKETS_DEFAULT)
     const upstreamsMax = integer('upstreamsMax', options.upstreamsMax ?? 100, 1, 10_000)
+    const layout = new CounterLayout(bounds.length, upstreamsMax)
+    const memory = new CounterMemory(layout)
+    const memories = [memory]
     this.registry = registry
-    this.#upstreams = new BoundedNames(upstreamsMax)
+    this.#layout = layout
+    this.#memory = memory
+    this.#boundsMs = Float64Array.from(bounds, (bound) => bound * 1000)
     this.#upstreamLabel = options.upstreamLabel ?? addressOf
-    this.#requests = new CountTable(registry, `${prefix}http_requests_total`, 'Requests that have ended', [
-      'method',
-      'code',
-    ])
-    this.#errors = new CountTable(registry, `${prefix}http_request_errors_total`, 'Requests that failed', [
-      'source',
-      'error',
-    ])
-    this.#attempts = new CountTable(
-      registry,
-      `${prefix}upstream_attempts_total`,
-      'Attempts at upstreams, by class of status or by error',
-      ['upstream', 'outcome'],
-    )
-    const registers = [registry]
-    this.#duration = new Histogram({
-      name: `${prefix}http_request_duration_seconds`,
-      help: 'From the head of a request to the end of its response',
-      labelNames: ['code'],
-      buckets,
-      registers,
-    })
-    this.#responseTime = new Histogram({
-      name: `${prefix}upstream_response_seconds`,
-      help: 'From the start of an attempt to the head of its response',
-      labelNames: ['upstream'],
-      buckets,
-      registers,
-    })
-    const active = () => this.#active
-    new Gauge({
-      name: `${prefix}http_requests_active`,
-      help: 'Requests under way',
-      registers,
-      collect() {
-        this.set(active())
-      },
-    })
-    this.#total(`${prefix}http_retries_total`, 'Attempts beyond the first', () => this.#retries)
-    this.#total(`${prefix}http_request_body_bytes_total`, 'Bytes of request bodies', () => this.#requestBytes)
-    this.#total(
-      `${prefix}http_response_body_bytes_total`,
-      'Bytes of response bodies',
-      () => this.#responseBytes,
-    )
+    registerRequestMetrics({ registry, layout, bounds, memories: () => memories }, prefix)
     this.#services = new ServiceMetrics(registry, prefix)
     this.#balancers = new BalancerMetrics(registry, prefix, upstreamsMax)
-  }
-
-  #total(name: string, help: string, read: () => number): void {
-    new Counter({
-      name,
-      help,
-      registers: [this.registry],
-      collect() {
-        this.reset()
-        this.inc(read())
-      },
-    })
   }
 
   /**
@@ -149,29 +113,100 @@ export class ProxyMetrics implements ProxyObserver {
   // --- called by the proxy -----------------------------------------------------------------------
 
   onRequestStart(): void {
-    this.#active++
+    this.#memory.add(ACTIVE, 1)
   }
 
   onAttemptEnd(session: Session, attempt: Attempt): void {
     const { peer, error, status, startedAt, respondedAt } = attempt
-    if (attempt !== session.record.attempts[0]) this.#retries++
-    const upstream = peer === undefined ? 'none' : this.#upstreams.label(this.#upstreamLabel(peer))
-    this.#attempts.increment(upstream, error === undefined ? classLabel(status) : codeLabel(error.code))
-    if (respondedAt > 0) this.#responseTime.observe({ upstream }, (respondedAt - startedAt) / 1000)
+    const memory = this.#memory
+    if (attempt !== session.record.attempts[0]) memory.add(RETRIES, 1)
+    const row = peer === undefined ? NO_UPSTREAM : memory.upstreamRow(this.#upstreamLabel(peer))
+    const outcome = error === undefined ? classIndex(status) : CLASSES.length + codeIndex(error.code)
+    memory.add(this.#layout.upstream(row) + outcome, 1)
+    if (respondedAt > 0) this.#observe(this.#layout.upstreamTimes(row), respondedAt - startedAt)
   }
 
   onRequestEnd(session: Session, error: ProxyError | undefined): void {
-    const { record, downstream } = session
+    const { record, downstream, request } = session
     const status = downstream.responseStatus
-    this.#active--
-    this.#requests.increment(methodLabel(session.request.method), statusLabel(status))
-    if (error !== undefined) this.#errors.increment(error.source, codeLabel(error.code))
-    this.#requestBytes += downstream.requestBodyBytes
-    this.#responseBytes += downstream.responseBodyBytes
+    const memory = this.#memory
+    const layout = this.#layout
+    memory.add(ACTIVE, -1)
+    memory.add(layout.requests + methodIndex(request.method) * STATUSES.length + statusIndex(status), 1)
+    if (error !== undefined) {
+      memory.add(layout.errors + sourceIndex(error.source) * CODES.length + codeIndex(error.code), 1)
+    }
+    memory.add(REQUEST_BYTES, downstream.requestBodyBytes)
+    memory.add(RESPONSE_BYTES, downstream.responseBodyBytes)
     if (record.endedAt > 0) {
-      this.#duration.observe({ code: classLabel(status) }, (record.endedAt - record.startedAt) / 1000)
+      const at = layout.durations + classIndex(status) * layout.histogramSlots
+      this.#observe(at, record.endedAt - record.startedAt)
     }
   }
+
+  #observe(at: number, ms: number): void {
+    const bounds = this.#boundsMs
+    let bucket = 0
+    while (bucket < bounds.length && ms > (bounds[bucket] as number)) bucket++
+    this.#memory.add(at + bucket, 1)
+    this.#memory.add(at + bounds.length + 1, ms / 1000)
+  }
+}
+
+function registerRequestMetrics(source: SlotSource, prefix: string): void {
+  const { layout } = source
+  const requests = [
+    ['method', METHODS],
+    ['code', STATUSES],
+  ] as const
+  tableCounter(
+    source,
+    `${prefix}http_requests_total`,
+    'Requests that have ended',
+    layout.requests,
+    ...requests,
+  )
+  const errors = [
+    ['source', SOURCES],
+    ['error', CODES],
+  ] as const
+  tableCounter(source, `${prefix}http_request_errors_total`, 'Requests that failed', layout.errors, ...errors)
+  const attemptsHelp = 'Attempts at upstreams, by class of status or by error'
+  upstreamCounter(source, `${prefix}upstream_attempts_total`, attemptsHelp, 'outcome', OUTCOMES)
+  new SlotHistogram(
+    source,
+    `${prefix}http_request_duration_seconds`,
+    'From the head of a request to the end of its response',
+    'code',
+    (_memory, show) => {
+      CLASSES.forEach((name, index) => {
+        show(name, layout.durations + index * layout.histogramSlots)
+      })
+    },
+  )
+  new SlotHistogram(
+    source,
+    `${prefix}upstream_response_seconds`,
+    'From the start of an attempt to the head of its response',
+    'upstream',
+    (memory, show) => memory.forEachUpstream((name, row) => show(name, layout.upstreamTimes(row))),
+  )
+  slotMetric(source, 'gauge', `${prefix}http_requests_active`, 'Requests under way', ACTIVE)
+  slotMetric(source, 'counter', `${prefix}http_retries_total`, 'Attempts beyond the first', RETRIES)
+  slotMetric(
+    source,
+    'counter',
+    `${prefix}http_request_body_bytes_total`,
+    'Bytes of request bodies',
+    REQUEST_BYTES,
+  )
+  slotMetric(
+    source,
+    'counter',
+    `${prefix}http_response_body_bytes_total`,
+    'Bytes of response bodies',
+    RESPONSE_BYTES,
+  )
 }
 
 function addressOf(peer: HttpPeer): string {
