@@ -12,8 +12,8 @@ export interface FileDestinationOptions {
   readonly mode?: number
 }
 
-/** So many bytes are not kept waiting for more. */
-const BATCH_BYTES = 65_536
+/** So many are not kept waiting for more: each write wakes a thread. */
+const BATCH_BYTES = 262_144
 const BUSY_RETRY_MS = 50
 
 /**
@@ -73,7 +73,8 @@ class FileDestination implements LogDestination {
   }
 
   write(line: string): boolean {
-    const bytes = Buffer.byteLength(line) + 1
+    // Lines of an access log are ASCII. Others may take more, which is found out when they are written.
+    const bytes = line.length + 1
     if (this.#isClosed || this.#batchBytes + this.#textBytes + bytes > this.#bufferBytesMax) {
       this.#droppedCount++
       return false

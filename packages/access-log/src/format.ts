@@ -1,5 +1,7 @@
 import { suggest } from './check.ts'
 import type { Entry } from './entry.ts'
+import { LineWriter } from './line-writer.ts'
+import { cut, type Piece, parse } from './template.ts'
 import { type Reader, readerOf, readsAddresses, type Value } from './variables.ts'
 
 /**
@@ -52,21 +54,23 @@ function compileText(format: string, rules: FormatRules): CompiledFormat {
   }
   const template = isPreset ? ACCESS_LOG_PRESETS[format as keyof typeof ACCESS_LOG_PRESETS] : format
   if (/[\r\n]/.test(template)) throw new TypeError('A template for a line must not have a line break')
-  const pieces = parse(template)
-  const { literals, readers } = compile(pieces, rules)
-  const { valueCharactersMax } = rules
+  const pieces = parse(template).flatMap(splitRequest)
+  const line = new LineWriter(pieces, rules)
   return {
     readsAddresses: pieces.some(({ variable }) => variable !== undefined && readsAddresses(variable)),
     fields: undefined,
-    line(entry) {
-      let line = literals[0] as string
-      for (let index = 0; index < readers.length; index++) {
-        line += shown((readers[index] as Reader)(entry), valueCharactersMax)
-        line += literals[index + 1]
-      }
-      return line
-    },
+    line: (entry) => line.write(entry),
   }
+}
+
+/** One variable as three: what is checked and copied is then the target alone. */
+function splitRequest(piece: Piece): Piece[] {
+  if (piece.variable !== 'request') return [piece]
+  return [
+    { text: piece.text, variable: 'request_method' },
+    { text: ' ', variable: 'request_uri' },
+    { text: ' ', variable: 'server_protocol' },
+  ]
 }
 
 function compileFields(format: Readonly<Record<string, string>>, rules: FormatRules): CompiledFormat {
@@ -120,36 +124,6 @@ function typed(value: Value, variable: string, charactersMax: number): string | 
   return DECIMAL.has(variable) ? Number(value) : cut(value, charactersMax)
 }
 
-interface Piece {
-  readonly text: string
-  /** The variable that follows the text; undefined at the end. */
-  readonly variable: string | undefined
-}
-
-const VARIABLE = /\$(?:\{([^}]*)\}|(\w+)|(\$)|)/g
-
-function parse(template: string): Piece[] {
-  const pieces: Piece[] = []
-  let text = ''
-  let at = 0
-  for (const match of template.matchAll(VARIABLE)) {
-    text += template.slice(at, match.index)
-    at = match.index + match[0].length
-    const variable = match[1] ?? match[2]
-    if (match[3] !== undefined) text += '$'
-    else if (variable === undefined || variable === '') {
-      throw new TypeError(
-        `A "$" without a name in the template "${template}"; write "$$" for the sign itself`,
-      )
-    } else {
-      pieces.push({ text, variable })
-      text = ''
-    }
-  }
-  pieces.push({ text: text + template.slice(at), variable: undefined })
-  return pieces
-}
-
 /** `literals[0] readers[0] literals[1] …`: always one literal more. */
 function compile(pieces: readonly Piece[], rules: FormatRules): { literals: string[]; readers: Reader[] } {
   const literals: string[] = []
@@ -159,30 +133,6 @@ function compile(pieces: readonly Piece[], rules: FormatRules): { literals: stri
     if (variable !== undefined) readers.push(readerOf(variable, rules.isSecretField))
   }
   return { literals, readers }
-}
-
-/** A value in a line of text: nobody can forge a line or a column with it. */
-function shown(value: Value, charactersMax: number): string {
-  if (value === undefined || value === '') return '-'
-  if (typeof value === 'number') return String(value)
-  const text = value.length > charactersMax ? cut(value, charactersMax) : value
-  return UNSAFE.test(text) ? text.replace(UNSAFE_ALL, escaped) : text
-}
-
-// As nginx does: quotes, backslashes, controls and everything above ASCII.
-const UNSAFE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/
-const UNSAFE_ALL = /[^\x20\x21\x23-\x5b\x5d-\x7e]/gu
-
-function escaped(character: string): string {
-  let text = ''
-  // Fields hold bytes; what code gave, such as a request's id, may hold any character.
-  const bytes = character.charCodeAt(0) < 256 ? [character.charCodeAt(0)] : Buffer.from(character)
-  for (const byte of bytes) text += `\\x${byte.toString(16).toUpperCase().padStart(2, '0')}`
-  return text
-}
-
-function cut(text: string, charactersMax: number): string {
-  return text.length > charactersMax ? `${text.slice(0, charactersMax)}...` : text
 }
 
 /** JSON in ASCII: no line separator, terminal control or broken surrogate gets through. */

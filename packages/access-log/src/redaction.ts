@@ -42,13 +42,14 @@ export const REDACTED = '[redacted]'
 /** Takes secrets out of targets, queries and fields. */
 export class Redactor {
   readonly #query: ReadonlySet<string>
-  readonly #queryLengthMin: number
+  /** How long the names are: most others can be told by that. */
+  readonly #queryLengths: ReadonlySet<number>
   readonly #headers: ReadonlySet<string>
 
   /** @throws {TypeError} If a list is none. */
   constructor(redaction: Redaction = {}) {
     this.#query = names('query', redaction.query ?? REDACTED_QUERY_DEFAULT)
-    this.#queryLengthMin = Math.min(...Array.from(this.#query, (name) => name.length))
+    this.#queryLengths = new Set(Array.from(this.#query, (name) => name.length))
     this.#headers = names('headers', redaction.headers ?? REDACTED_HEADERS_DEFAULT)
   }
 
@@ -57,9 +58,13 @@ export class Redactor {
   }
 
   isSecretParameter(name: string): boolean {
-    // Decoding makes names shorter, never longer: most can be told by that.
-    if (name.length < this.#queryLengthMin) return false
-    return this.#query.has(plainName(name))
+    return this.#isSecretName(name, 0, name.length)
+  }
+
+  /** Whether the name that stands in `text` from `start` to `end` is that of a secret. */
+  #isSecretName(text: string, start: number, end: number): boolean {
+    if (!this.#queryLengths.has(end - start) && isSpelledPlainly(text, start, end)) return false
+    return this.#query.has(plainName(text.slice(start, end)))
   }
 
   /** A target or URL with the secrets of its query, and of a fragment that looks like one, redacted. */
@@ -68,28 +73,44 @@ export class Redactor {
     const hash = target.indexOf('#')
     const at = question < 0 ? hash : hash < 0 ? question : Math.min(question, hash)
     if (at < 0 || this.#query.size === 0) return target
-    const rest = this.query(target.slice(at + 1))
-    return target.slice(0, at + 1) + rest
+    return this.#redacted(target, at + 1)
   }
 
   /** A query, without its question mark. */
   query(query: string): string {
-    if (this.#query.size === 0) return query
+    return this.#query.size === 0 ? query : this.#redacted(query, 0)
+  }
+
+  /** `text` with the secrets redacted among the pairs that begin at `from`; the same string if there are none. */
+  #redacted(text: string, from: number): string {
     let redacted = ''
-    let start = 0
-    while (start <= query.length) {
-      let end = endOfPair(query, start)
-      const equals = equalsIn(query, start, end)
-      if (equals >= 0 && this.isSecretParameter(query.slice(start, equals))) {
+    /** Up to here the text is in `redacted`. */
+    let taken = 0
+    let start = from
+    while (start <= text.length) {
+      let end = endOfPair(text, start)
+      const equals = equalsIn(text, start, end)
+      if (equals >= 0 && this.#isSecretName(text, start, equals)) {
         // To most applications the other separators are part of the value.
-        const ampersand = query.indexOf('&', equals)
-        end = ampersand < 0 ? query.length : ampersand
-        redacted += `${query.slice(start, equals)}=${REDACTED}${query.slice(end, end + 1)}`
-      } else redacted += query.slice(start, end + 1)
+        const ampersand = text.indexOf('&', equals)
+        end = ampersand < 0 ? text.length : ampersand
+        redacted += `${text.slice(taken, equals)}=${REDACTED}`
+        taken = end
+      }
       start = end + 1
     }
-    return redacted
+    return taken === 0 ? text : redacted + text.slice(taken)
   }
+}
+
+/** True for a name that reads as it is spelled, but for its case. */
+function isSpelledPlainly(text: string, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const code = text.charCodeAt(at)
+    // Letters, digits and what names are commonly joined with.
+    if (code < 0x2d || code > 0x7a || code === 0x5b) return false
+  }
+  return true
 }
 
 /** Where the pair that begins at `start` ends: applications separate with `&`, some also with `;`, and browsers with `#`. */

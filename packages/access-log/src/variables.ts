@@ -77,6 +77,33 @@ export function readsAddresses(name: string): boolean {
   return ADDRESSES.has(name)
 }
 
+/** What needs no escape and has its bound: numbers, and words of ours or that the parsers have checked. */
+const PLAIN_VALUES: ReadonlySet<string> = new Set([
+  ...ADDRESSES,
+  'body_bytes_sent',
+  'clf_body_bytes_sent',
+  'connection_requests',
+  'msec',
+  'pid',
+  'request_body_bytes',
+  'request_completion',
+  'request_time',
+  'scheme',
+  'server_protocol',
+  'status',
+  'time_iso8601',
+  'time_local',
+])
+
+export function isPlainVariable(name: string): boolean {
+  return PLAIN_VALUES.has(name)
+}
+
+/** Whether a variable says the same for all requests with the same fields. */
+export function isFieldVariable(name: string): boolean {
+  return name === 'remote_user' || name === 'host' || name.startsWith('http_')
+}
+
 /** @throws {TypeError} If there is no such variable; the message names the nearest one. */
 export function readerOf(name: string, isSecretField: (name: string) => boolean): Reader {
   if (Object.hasOwn(PLAIN, name)) return PLAIN[name] as Reader

@@ -53,6 +53,36 @@ describe('formats', () => {
     expect(await lineOf('combined', head)).toMatch(/"HEAD \/ HTTP\/1\.1" 200 0 "-" "-"$/)
   })
 
+  test('each request of a connection shows its own fields, repeated or not', async () => {
+    const destination = new Lines()
+    const format = '$request|$remote_user|$http_x|$http_referer'
+    const log = accessLog({ destination, format })
+    await using proxy = await start({ observers: [log] }, undefined, {
+      requestFilter: (session) => {
+        if (session.request.path === '/edited') session.request.insertHeader('X', 'by a "filter"')
+      },
+    })
+    const socket = connect(proxy.port, '127.0.0.1')
+    const same = ['X: "one"', 'Referer: /?token=1', 'Authorization: Basic dXNlcjpwYXNz']
+    const heads = [get('/1', ...same), get('/2', ...same), get('/3', ...same)]
+    heads.push(get('/edited', ...same), get('/4', ...same), get('/5', 'X: two'), get('/6', ...same))
+    for (const [index, head] of heads.entries()) {
+      socket.write(head)
+      await until(() => destination.lines.length > index)
+    }
+    socket.destroy()
+    const first = 'user|\\x22one\\x22|/?token=[redacted]'
+    expect(destination.lines).toEqual([
+      `GET /1 HTTP/1.1|${first}`,
+      `GET /2 HTTP/1.1|${first}`,
+      `GET /3 HTTP/1.1|${first}`,
+      'GET /edited HTTP/1.1|user|by a \\x22filter\\x22|/?token=[redacted]',
+      `GET /4 HTTP/1.1|${first}`,
+      'GET /5 HTTP/1.1|-|two|-',
+      `GET /6 HTTP/1.1|${first}`,
+    ])
+  })
+
   test('templates take variables in both spellings, and $$ for the sign', async () => {
     const format =
       '$' +
