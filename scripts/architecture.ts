@@ -31,8 +31,8 @@ export const architecture: ReadonlyMap<string, Allowed> = new Map<string, Allowe
   ['load-balancing', { siblings: ['error', 'timeout', 'ketama', 'limits', 'http', 'core'], npm: ['undici'] }],
   ['stream-proxy', { siblings: ['error', 'timeout', 'core'], npm: [] }],
   ['proxy', { siblings: ['error', 'timeout', 'limits', 'pool', 'http', 'core', 'cache'], npm: ['undici'] }],
-  ['access-log', { siblings: ['error', 'core', 'proxy'], npm: [] }],
-  ['prometheus', { siblings: ['error', 'core', 'proxy'], npm: ['prom-client'] }],
+  ['access-log', { siblings: ['error', 'http', 'core', 'proxy'], npm: [] }],
+  ['prometheus', { siblings: ['error', 'http', 'core', 'proxy'], npm: ['prom-client'] }],
   ['opentelemetry', { siblings: ['error', 'http', 'proxy'], npm: ['@opentelemetry/api'] }],
   [
     'cirque',
