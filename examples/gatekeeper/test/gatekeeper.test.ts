@@ -31,6 +31,19 @@ function gatekeeper(peer: string, ...argv: string[]): ExampleProcess {
   return new ExampleProcess('gatekeeper', ['--ba', '127.0.0.1:0', '--pa', peer, ...argv])
 }
 
+test('serves from the threads that its configuration names, and ends them all', async () => {
+  await using upstream = await TestUpstream.start(sayTarget)
+  const conf = join(folder, 'threads.yaml')
+  writeFileSync(conf, 'threads: 2\n')
+  await using proxy = gatekeeper(upstream.address, '-c', conf, '--cp', '/api')
+  const address = await proxy.address()
+  for (let count = 0; count < 4; count += 1) {
+    expect(await request(address, '/api')).toMatchObject({ status: 200, body: 'asked for /api' })
+    expect(await request(address, '/other')).toMatchObject({ status: 404 })
+  }
+  expect((await proxy.stop()).status).toBe(0)
+})
+
 describe('--cp', () => {
   test('lets requests under the path through, and answers all others with 404', async () => {
     await using upstream = await TestUpstream.start(sayTarget)

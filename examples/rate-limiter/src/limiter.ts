@@ -14,7 +14,7 @@ export class Limiter implements ProxyHttp<Context> {
   /** Its memory is fixed, however many clients come: 192 KiB, enough to tell 16,384 of them apart. */
   readonly #limit: Gcra
 
-  /** @param memory - From `sharedMemory`; all threads that have the same one count together. */
+  /** @param memory - Of `byteLength()` bytes; all threads that have the same one count together. */
   constructor(
     { peerAddress, limit, windowMs }: Pick<LimiterOptions, 'peerAddress' | 'limit' | 'windowMs'>,
     memory: SharedArrayBuffer,
@@ -24,8 +24,8 @@ export class Limiter implements ProxyHttp<Context> {
   }
 
   /** The memory of one limit. */
-  static sharedMemory(): SharedArrayBuffer {
-    return new SharedArrayBuffer(Gcra.byteLength())
+  static byteLength(): number {
+    return Gcra.byteLength()
   }
 
   newCtx(): Context {

@@ -11,7 +11,7 @@ export interface LimiterOptions {
   readonly limit: number
   /** Length of the window. */
   readonly windowMs: number
-  /** Threads that serve, this one among them; they count together. */
+  /** Threads that serve, and count together. */
   readonly threads: number
   /** The server's own: `-c -u -d -t`. */
   readonly server: ServerArguments
@@ -23,7 +23,7 @@ export const USAGE: string = `Usage: rate-limiter [options] [server options]
   --pa ADDRESS   where requests go (127.0.0.1:7001, the echo-server example)
   --limit N      requests of one client in a window (3)
   --window SECONDS   length of the window (10)
-  --threads N      threads that serve and count together (1); more need a system with SO_REUSEPORT
+  --threads N      threads that serve, and count together (1)
   -h, --help     print this
 
   -c, --conf FILE   configuration file      -t, --test   check it and leave
