@@ -55,7 +55,7 @@ async function start(name: string, originPort: number, directory: string, option
   const child = new Child(name, [process.execPath, ...flags, script, ...args], {
     core: options.bench.cores[1],
   })
-  await untilServing(child, port, '/13')
+  await untilServing(child, { port, path: '/13', tls: false })
   return { name, port, child }
 }
 
@@ -94,7 +94,7 @@ async function run(options: Run): Promise<void> {
     const logs = join(directory, String(generation))
     await mkdir(logs)
     const contenders: Contender[] = []
-    for (const name of names) contenders.push(await start(name, origin.port, logs, options))
+    for (const name of names) contenders.push(await start(name, origin.ports.h1, logs, options))
     for (let round = -WARM_UP_ROUNDS; round < options.rounds; round += 1) {
       const first = (round + WARM_UP_ROUNDS) % contenders.length
       for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {
@@ -105,7 +105,7 @@ async function run(options: Run): Promise<void> {
     await Promise.all(contenders.map(({ child }) => child.stop()))
     rmSync(logs, { recursive: true })
   }
-  await origin.child.stop()
+  await Promise.all(origin.children.map((child) => child.stop()))
   process.stdout.write(`${report(micros)}\n`)
 }
 

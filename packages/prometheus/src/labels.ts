@@ -41,8 +41,7 @@ export function statusIndex(status: number): number {
 }
 
 export function classIndex(status: number): number {
-  const index = Math.trunc(status / 100)
-  return index < CLASSES.length - 1 ? index : CLASSES.length - 1
+  return Math.min(Math.trunc(status / 100), CLASSES.length - 1)
 }
 
 export function sourceIndex(source: string): number {
