@@ -209,6 +209,17 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   }
 
   /**
+   * Opens a connection to `peer` to be a tunnel: nothing is said on it, and it carries nothing else. Its session
+   * answers any request with a 101 at once. The handler is called later, never within this call.
+   */
+  connectTunnel(peer: HttpPeer, handler: ConnectHandler): PendingConnect {
+    const connection = new Http1ClientConnection(this, peer, true)
+    const dial = new Dial(peer, this, connection, new Waiter(this, connection, handler))
+    dial.start()
+    return dial
+  }
+
+  /**
    * A session over an idle or a new connection.
    *
    * @throws {ProxyError} If none could be opened; the signal's reason if it was aborted first.

@@ -27,6 +27,8 @@ export interface DialContext {
 export interface DialTarget {
   /** What to offer in a TLS handshake. */
   readonly alpnProtocols: readonly string[]
+  /** Whether bytes that come right behind a next-hop proxy's answer are expected. */
+  readonly hearsEarlyBytes?: boolean
   /** How to read from the socket, or undefined for `data` events. */
   onReadOptions(): OnReadOpts | undefined
   /** Takes over a connected transport. With `onRead` false its bytes come as `data` events. */
@@ -316,7 +318,7 @@ export class Dial implements TimerOwner {
         const why =
           after < 0 ? 'a malformed answer' : parser.chunked ? 'a body in its answer' : `status ${status}`
         this.fail(peerError('CONNECT_PROXY_FAILED', 'upstream', `The proxy of ${this.peer} gave ${why}`))
-      } else if (after < chunk.length) {
+      } else if (after < chunk.length && this.target.hearsEarlyBytes !== true) {
         this.fail(
           peerError(
             'CONNECT_PROXY_FAILED',
@@ -326,6 +328,7 @@ export class Dial implements TimerOwner {
         )
       } else if (this.peer.options.tls) this.startTls(socket)
       else {
+        if (after < chunk.length) socket.unshift(chunk.subarray(after))
         this.sendProxyHeader(socket)
         this.succeed(false)
       }

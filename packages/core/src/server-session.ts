@@ -71,7 +71,7 @@ export abstract class ServerSession {
   abstract get hasRequestBody(): boolean
   /** The declared length of the request's body in bytes, or -1. */
   abstract get requestContentLength(): number
-  /** True for an HTTP/1.1 upgrade or an extended CONNECT. */
+  /** True for an HTTP/1.1 upgrade or CONNECT, or an extended CONNECT: a 101 opens a tunnel, whatever the client sees. */
   abstract get isUpgrade(): boolean
   /** True when the client waits for a 100 before it sends the body (RFC 9110 §10.1.1). */
   abstract get expectsContinue(): boolean

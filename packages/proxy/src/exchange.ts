@@ -15,6 +15,7 @@ import { ProxyError, peerError, statusForError } from '@cirque/error'
 import { isIdempotent, type RequestHeader, type ResponseHeader } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { callLogging, type EndedExchange, logFailure, logHookFailure, persistContext } from './account.ts'
+import type { ConnectTunnels } from './connect-tunnels.ts'
 import { FailedPeers } from './failed-peers.ts'
 import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
 import { answerAtOnce, hookError, isPromise, isVerdict, judgedError, wrongAnswer } from './hooks.ts'
@@ -251,6 +252,10 @@ export class ProxyExchange<Ctx>
 
   private choosePeer(): void {
     const { app, session, ctx } = this
+    if (session.request.method === 'CONNECT') {
+      this.connectTunnel()
+      return
+    }
     let peer: HttpPeer | Promise<HttpPeer>
     try {
       peer = app.upstreamPeer(session, ctx)
@@ -260,6 +265,20 @@ export class ProxyExchange<Ctx>
     }
     if (isPromise(peer)) this.wait(peer, 'upstreamPeer', (chosen) => this.connect(chosen))
     else this.connect(peer)
+  }
+
+  /** The client has chosen the peer: it gets a tunnel to there, if the list of the proxy names it. */
+  private connectTunnel(): void {
+    let peer: HttpPeer
+    try {
+      peer = (this.proxy.tunnels as ConnectTunnels).peerFor(this.session.request.target)
+    } catch (error) {
+      this.attemptFailed(hookError(error, 'connect'))
+      return
+    }
+    this.peer = peer
+    ;(this.attempt as Attempt).peer = peer
+    this.pending = this.proxy.connector.connectTunnel(peer, this)
   }
 
   private connect(peer: HttpPeer): void {
@@ -325,6 +344,12 @@ export class ProxyExchange<Ctx>
   private prepareRequest(): void {
     if (this.upstream === null) return // the connection died while a hook was waited for
     const { app, session, ctx } = this
+    if (session.request.method === 'CONNECT') {
+      // The peer is told nothing: the connection is all that was asked for.
+      this.upgrade = true
+      this.sendRequest(session.request)
+      return
+    }
     this.upgrade = wantsUpgrade(this.downstream)
     const request = buildUpstreamRequest(this.downstream, this.peer as HttpPeer, this.upgrade)
     try {
@@ -358,7 +383,7 @@ export class ProxyExchange<Ctx>
       this.request.startAttempt(upstream)
       return
     }
-    upstream.sendHead(request, 0, this.upgrade && request.has('upgrade'))
+    upstream.sendHead(request, 0, this.upgrade && (request.method === 'CONNECT' || request.has('upgrade')))
     upstream.endRequest(null)
   }
 

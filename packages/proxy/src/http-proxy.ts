@@ -17,6 +17,7 @@ import {
   type WorkerContext,
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
+import { type ConnectOptions, ConnectTunnels } from './connect-tunnels.ts'
 import { ProxyExchange } from './exchange.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { GuardedLogger } from './guarded-logger.ts'
@@ -49,6 +50,8 @@ export interface HttpProxyOptions {
    * limit. Default 60,000.
    */
   readonly filterTimeoutMs?: number
+  /** To whom clients may open tunnels with CONNECT over HTTP/1.1. Default: to nobody, 405. */
+  readonly connect?: ConnectOptions
   /** What to tell upstreams about clients. Default: nothing. */
   readonly forwarding?: ForwardingOptions
   /** How clients are treated: timeouts, limits, strictness. */
@@ -71,6 +74,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set([
   'retryBackoffMaxMs',
   'retryBudget',
   'filterTimeoutMs',
+  'connect',
   'forwarding',
   'server',
   'connector',
@@ -106,6 +110,8 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly filterTimeoutMs: number
   readonly budget: RetryPermission | undefined
   readonly forwarding: Forwarding | undefined
+  /** Which tunnels clients may open; undefined for none. */
+  readonly tunnels: ConnectTunnels | undefined
   /** What requests and responses pass; null for nothing. */
   readonly modules: HttpModules | null
   /** The HTTP protocol's side; give it to a {@link ListeningService} of your own. */
@@ -162,6 +168,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.budget =
       options.retryBudget === false ? undefined : checkBudget(options.retryBudget ?? new TokenRetryBudget())
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
+    this.tunnels = options.connect === undefined ? undefined : new ConnectTunnels(options.connect)
     this.modules = downstreamModules(app)
     this.timed = options.recordTimes ?? app.logging !== undefined
     this.timedIfWatched = options.recordTimes ?? true
@@ -187,9 +194,9 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
 
   /** Called for each request. */
   onSession(downstream: ServerSession): void {
-    if (downstream.request.method === 'CONNECT') {
-      // A tunnel to wherever the client says is no reverse proxy's business.
-      refuse(downstream, this.serverName)
+    if (downstream.request.method === 'CONNECT' && (this.tunnels === undefined || !downstream.isUpgrade)) {
+      // A tunnel to wherever the client says is no reverse proxy's business; and one with a body is none at all.
+      refuse(downstream, this.tunnels !== undefined && downstream.hasRequestBody ? 400 : 405, this.serverName)
       return
     }
     this.#requests++
@@ -277,10 +284,10 @@ function downstreamModules<Ctx>(app: ProxyHttp<Ctx>): HttpModules | null {
   return modules.size === 0 ? null : modules
 }
 
-function refuse(downstream: ServerSession, serverName: string): void {
+function refuse(downstream: ServerSession, status: number, serverName: string): void {
   // What follows may be meant for the tunnel already: it must not be read as requests.
   downstream.disableKeepAlive()
-  new HttpSession(downstream, serverName).respondError(405)
+  new HttpSession(downstream, serverName).respondError(status)
 }
 
 function connectorOptions(configuration: ProxyConfiguration): ConnectorOptions {

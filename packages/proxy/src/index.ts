@@ -1,4 +1,5 @@
 export type { AttemptMessage, RequestMessage } from './channels.ts'
+export { CONNECT_ALLOW_MAX, type ConnectOptions } from './connect-tunnels.ts'
 export type { ForwardingOptions } from './forwarding.ts'
 export {
   HttpProxy,

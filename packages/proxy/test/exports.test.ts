@@ -4,6 +4,7 @@ import * as proxy from '../src/index.ts'
 test('the exported names change on purpose only', () => {
   expect(Object.keys(proxy).sort()).toMatchInlineSnapshot(`
     [
+      "CONNECT_ALLOW_MAX",
       "HttpProxy",
       "HttpProxyService",
       "PHASES",

@@ -13,6 +13,7 @@ import {
   latin1,
   NEED_MORE,
   type RequestHeader,
+  ResponseHeader,
   ResponseHeadParser,
   TRAIT_EXPECT,
 } from '@cirque/http'
@@ -83,6 +84,8 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   keepAliveTimeoutMs = -1
 
   private readonly owner: Http1ClientOwner
+  /** The transport itself is what is wanted: no HTTP is spoken on it. */
+  private readonly raw: boolean
   private socket: Duplex | null = null
   private parser: ResponseHeadParser | null = null
   /** What the field lines of the last head meant: the next head tends to have the same. */
@@ -119,9 +122,10 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   private writeTimer: CoarseTimer | null = null
   private takenAtArm = 0
 
-  constructor(owner: Http1ClientOwner, peer: HttpPeer) {
+  constructor(owner: Http1ClientOwner, peer: HttpPeer, raw: boolean = false) {
     super()
     this.owner = owner
+    this.raw = raw
     this.peer = peer
     this.readTimer = new CoarseTimer(this, READ_TIMER)
   }
@@ -130,6 +134,11 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
 
   get alpnProtocols(): readonly string[] {
     return ALPN
+  }
+
+  /** True for a tunnel: whoever is behind it may speak first. */
+  get hearsEarlyBytes(): boolean {
+    return this.raw
   }
 
   /** For `net.connect` and `tls.connect`: reads go into memory of ours, without an allocation each. */
@@ -161,7 +170,9 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       this.error ??= error
     })
     socket.on('close', () => this.onClose())
-    socket.resume()
+    // Who is behind a tunnel may speak first; nobody listens yet.
+    if (this.raw) socket.pause()
+    else socket.resume()
   }
 
   digest(): ConnectionDigest {
@@ -206,6 +217,10 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       this.tellLater()
       return
     }
+    if (this.raw) {
+      queueMicrotask(() => this.openTunnel())
+      return
+    }
     this.method = header.method
     this.upgradeWanted = upgrade
     this.requestChunked = contentLength < 0
@@ -213,6 +228,22 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
     this.text = requestHeadText(header, contentLength, upgrade)
     // The peer owes an answer (100 or a final one) before any body: wait for it with a limit.
     if (contentLength !== 0 && expects(header)) this.readTimer.arm(this.peer.options.readTimeoutMs)
+  }
+
+  /** Answers for the peer, which was asked nothing. */
+  private openTunnel(): void {
+    if (this.closed) return
+    this.startTunnel(ResponseHeader.build(101))
+    if (!this.closed && !this.paused) this.socket?.resume()
+  }
+
+  private startTunnel(header: ResponseHeader): void {
+    this.state = 'tunnel'
+    this.keepAlive = false
+    this.requestEnded = false
+    this.useOwnBuffer()
+    this.readTimer.cancel()
+    this.handler?.onResponseHead(header, -1)
   }
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
@@ -495,12 +526,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         )
         return false
       }
-      this.state = 'tunnel'
-      this.keepAlive = false
-      this.requestEnded = false
-      this.useOwnBuffer()
-      this.readTimer.cancel()
-      this.handler?.onResponseHead(header, -1)
+      this.startTunnel(header)
       return true
     }
     // An upgrade that was not granted leaves doubt about what the peer takes the next bytes for.

@@ -18,6 +18,9 @@ import { TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'
 /** How the response's body is framed (RFC 9112 §6). */
 type ResponseFraming = 'unwritten' | 'none' | 'length' | 'chunked' | 'until-close' | 'tunnel'
 
+/** Fields that a tunnel's answer must not have (RFC 9110 §9.3.6), or that say nothing in it. */
+const NOT_FOR_CONNECT: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding', 'upgrade'])
+
 /** One HTTP/1 request and its response. */
 export class Http1ServerSession extends ServerSession implements ChunkSink {
   /** True while the handler wants body bytes. */
@@ -31,6 +34,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   /** The client means to send more after this request: it may be on its way already. */
   readonly clientKeepAlive: boolean
   private readonly upgradeWanted: boolean
+  private readonly connectWanted: boolean
   private readonly continueWanted: boolean
   private bodyRemaining: number
   private decoder: ChunkedDecoder | null = null
@@ -55,8 +59,11 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     this.continueWanted = parser.expectContinue
     this.bodyRemaining = Math.max(parser.contentLength, 0)
     // A request with a body is never switched: its body would have to be read first (RFC 9110 §7.8).
-    this.upgradeWanted = parser.upgrade && !parser.chunked && parser.contentLength <= 0
-    this.keepAlive = parser.keepAlive
+    this.connectWanted = this.request.method === 'CONNECT'
+    this.upgradeWanted =
+      (parser.upgrade || this.connectWanted) && !parser.chunked && parser.contentLength <= 0
+    // What follows a CONNECT may be meant for the tunnel already: if none is opened, it is read as nothing else.
+    this.keepAlive = parser.keepAlive && !this.connectWanted
   }
 
   digest(): ConnectionDigest {
@@ -251,12 +258,17 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   private writeSwitching(header: ResponseHeader): void {
     this.framing = 'tunnel'
     this.keepAlive = false
-    let text = `HTTP/1.1 101 ${header.reason || 'Switching Protocols'}\r\n`
+    // RFC 9110 §9.3.6: any 2xx opens the tunnel that CONNECT asks for.
+    const { connectWanted } = this
+    let text = `HTTP/1.1 ${connectWanted ? '200 Connection Established' : `101 ${header.reason || 'Switching Protocols'}`}\r\n`
     const fields = header.fields
     for (let i = 0; i < fields.length; i += 2) {
-      if ((fields[i] as string).toLowerCase() !== 'connection') text += `${fields[i]}: ${fields[i + 1]}\r\n`
+      const name = (fields[i] as string).toLowerCase()
+      if (name !== 'connection' && !(connectWanted && NOT_FOR_CONNECT.has(name)))
+        text += `${fields[i]}: ${fields[i + 1]}\r\n`
     }
-    this.text += `${text}Connection: upgrade\r\n\r\n`
+    this.text += connectWanted ? `${text}\r\n` : `${text}Connection: upgrade\r\n\r\n`
+    if (connectWanted) this.responseStatus = 200
     this.connection.startTunnel()
     this.requestEnded = false
     // What the client sent ahead is held; it flows when the handler asks for it.

@@ -232,6 +232,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
       // Both directions are raw from now on.
       this.#release()
       this.#inner.writeHead(header, contentLength)
+      this.responseStatus = this.#inner.responseStatus
       this.requestEnded = this.#inner.requestEnded
       return
     }
