@@ -42,7 +42,7 @@ export async function generateLoad(options: BenchOptions, target: LoadTarget): P
   // With new TLS connections wrk resumes sessions by itself, sometimes.
   if (generatorName(options) === 'builtin' || (tls && mode !== 'keep-alive')) {
     const script = join(import.meta.dirname, 'children/generator.ts')
-    const args = [port, path, connections, mode, seconds, tls ? 'tls' : 'cleartext'].map(String)
+    const args = [port, path, connections, mode, seconds, ...(tls ? [options.groups] : [])].map(String)
     const child = new Child('load generator', [process.execPath, script, ...args], { core: options.cores[0] })
     return JSON.parse(await child.result(timeoutMs)) as LoadResult
   }

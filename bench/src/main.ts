@@ -45,7 +45,8 @@ async function run(options: BenchOptions): Promise<void> {
   say(`\norigin: ${measurements.origin}; ${versions.join(', ')}\n`)
   const ciphers = Object.entries(measurements.ciphers).map(([name, cipher]) => `${name} ${cipher}`)
   const keyName = options.key === 'ec' ? 'EC P-256' : 'RSA 2048'
-  if (ciphers.length > 0) say(`TLS 1.2 and 1.3, ${keyName}, group X25519: ${ciphers.join(', ')}\n`)
+  if (ciphers.length > 0)
+    say(`TLS 1.2 and 1.3, ${keyName}, key exchange ${options.groups}: ${ciphers.join(', ')}\n`)
   for (const current of measurements.cases) say(`${formatCase(current)}\n`)
   if (measurements.idle.length > 0) say(`${formatIdle(measurements.idle)}\n`)
   if (measurements.relay.length > 0) say(`${formatRelay(measurements.relay)}\n`)

@@ -27,21 +27,23 @@ export interface Target {
 }
 
 /**
- * What every client of the bench offers in TLS, whichever OpenSSL it has: without this, those from 3.5 on would agree
- * on the costlier post-quantum key exchange with the proxies that have it, and with the others not.
+ * What clients of the bench ask for in TLS: without it, those from OpenSSL 3.5 on would agree on the costlier
+ * post-quantum key exchange with the proxies that have it, and with the others not.
  */
-export const TLS_CLIENT = {
-  servername: 'localhost',
-  rejectUnauthorized: false,
-  ecdhCurve: 'X25519',
-  ALPNProtocols: ['http/1.1'],
-} as const
+export const GROUP_DEFAULT = 'X25519'
 
-/** Opens a connection to a proxy, with TLS if it speaks that. */
-export function dial(port: number, tls: boolean, session?: Buffer): Socket | TLSSocket {
-  if (!tls) return connect(port, '127.0.0.1')
-  const options = { ...TLS_CLIENT, ALPNProtocols: [...TLS_CLIENT.ALPNProtocols], port, host: '127.0.0.1' }
-  return connectTls(session === undefined ? options : { ...options, session })
+/** Opens a connection to a proxy: in cleartext, or with TLS that offers some groups of key exchange. */
+export function dial(port: number, groups: string | undefined, session?: Buffer): Socket | TLSSocket {
+  const address = { port, host: '127.0.0.1' }
+  if (groups === undefined) return connect(address)
+  return connectTls({
+    ...address,
+    servername: 'localhost',
+    rejectUnauthorized: false,
+    ecdhCurve: groups,
+    ALPNProtocols: ['http/1.1'],
+    ...(session === undefined ? {} : { session }),
+  })
 }
 
 /** What a single request brought back. */
@@ -57,7 +59,7 @@ export interface Probe {
 /** Sends one request on a connection of its own and reads the response to its end. */
 export async function probe({ port, path, tls }: Target, keepAlive: boolean): Promise<Probe> {
   const { promise, resolve, reject } = Promise.withResolvers<Probe>()
-  const socket = dial(port, tls)
+  const socket = dial(port, tls ? GROUP_DEFAULT : undefined)
   const chunks: Buffer[] = []
   let length = 0
   socket.setTimeout(PROBE_TIMEOUT_MS, () => socket.destroy(new Error(`No response on port ${port}`)))

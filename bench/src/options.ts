@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { type Mode, PROTOCOLS, type Protocol } from './cases.ts'
+import { GROUP_DEFAULT } from './network.ts'
 
 /** What to measure. Every case runs in every round, with every proxy. */
 export interface BenchOptions {
@@ -23,6 +24,8 @@ export interface BenchOptions {
   relayBytes: number
   /** The key of the certificate. */
   key: 'ec' | 'rsa'
+  /** What clients of new TLS connections offer for key exchange. */
+  groups: string
   /** Cores for load generator and origin, and for the proxy; empty: not pinned. */
   cores: readonly [string, string] | readonly []
   /** `auto` takes wrk and nginx where they are installed; `builtin` only what comes with Node.js. */
@@ -62,6 +65,7 @@ export const HELP: string = `npm run bench -- [options]
   --idle 10000         keep-alive connections of the idle test, 0: none
   --relay 1024m        bytes through the TCP proxy, each way, 0: none
   --key ec             or rsa: the certificate's key, P-256 or 2,048 bits
+  --groups X25519      key exchange for new TLS connections; browsers offer X25519MLKEM768:X25519
   --cores 0,1          load and origin on the first, the proxy on the second; "none": not pinned
   --tools auto         or "builtin": neither wrk nor nginx as the origin
   --from-source        our proxy from src/, without a build
@@ -143,6 +147,7 @@ export function parseOptions(args: readonly string[], coreCount: number): BenchO
       idle: text,
       relay: text,
       key: text,
+      groups: text,
       cores: text,
       tools: text,
       output: text,
@@ -180,6 +185,7 @@ export function parseOptions(args: readonly string[], coreCount: number): BenchO
     idleConnections: parseCount('idle', values.idle ?? (smoke ? '20' : quick ? '0' : '10000'), 0),
     relayBytes: relay === '0' ? 0 : parseSize(relay),
     key: oneOf('key', ['ec', 'rsa'], values.key ?? 'ec'),
+    groups: values.groups ?? GROUP_DEFAULT,
     cores: parseCores(values.cores ?? pinned),
     tools: oneOf('tools', ['auto', 'builtin'], values.tools ?? (smoke ? 'builtin' : 'auto')),
     fromSource: values['from-source'] === true || smoke,

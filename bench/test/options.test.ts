@@ -16,6 +16,7 @@ test('without flags the whole matrix is measured, pinned to the first and the la
     idleConnections: 10_000,
     relayBytes: 2 ** 30,
     key: 'ec',
+    groups: 'X25519',
     cores: ['0', '3'],
     tools: 'auto',
     fromSource: false,

@@ -1,5 +1,5 @@
 // A load generator for machines without wrk, and for measurements shorter than a second:
-//   node generator.ts PORT PATH CONNECTIONS MODE SECONDS [tls]
+//   node generator.ts PORT PATH CONNECTIONS MODE SECONDS [TLS_GROUPS]
 // Prints one line of JSON. It takes about as much CPU as the proxy under test: mind the pinning.
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -7,9 +7,8 @@ import type { LoadResult } from '../load.ts'
 import { dial } from '../network.ts'
 import { Histogram } from '../statistics.ts'
 
-const [portText, path, connectionsText, mode, secondsText, tlsText] = process.argv.slice(2)
+const [portText, path, connectionsText, mode, secondsText, groups] = process.argv.slice(2)
 const port = Number(portText)
-const tls = tlsText === 'tls'
 const keepAlive = mode === 'keep-alive'
 const request = `GET ${path} HTTP/1.1\r\nHost: localhost:${port}\r\n${keepAlive ? '' : 'Connection: close\r\n'}\r\n`
 /** How long to wait for the first response, if the time is up before. */
@@ -21,7 +20,7 @@ let stopped = false
 
 /** One connection: sends, counts the response's bytes, sends again. With a session it has to resume that. */
 function open(session?: Buffer): void {
-  const socket = dial(port, tls, session)
+  const socket = dial(port, groups, session)
   sockets.add(socket)
   let sentAt = performance.now()
   let head = ''
