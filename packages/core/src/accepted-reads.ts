@@ -26,11 +26,17 @@ interface Handle {
  * nothing unless every part is where it is expected, and only a plain or TLS socket that nobody has begun to read.
  * `packages/core/test/accepted-reads.test.ts` tells when a new Node.js has moved the parts.
  *
+ * Called again for the same socket it only changes who takes the reads; the memory stays.
+ *
  * @param buffer - What every read goes into, or a function that is called after each read for the next one's.
  * @param onRead - Called for each read. The next one overwrites the buffer, unless a function gives another. A TLS
  *   socket goes on to deliver what it has decrypted, up to 64 KiB, after a false and after `pause()`.
  */
 export function readInto(socket: Socket, buffer: Buffer | (() => Buffer), onRead: ReadCallback): boolean {
+  if (internals != null && takenOver.has(socket)) {
+    ;(socket as unknown as Record<symbol, unknown>)[internals.callback] = onRead
+    return true
+  }
   const handle = (socket as { _handle?: Handle | null })._handle
   if (
     process.platform === 'win32' || // the kernel fills buffers while JavaScript runs
@@ -51,8 +57,12 @@ export function readInto(socket: Socket, buffer: Buffer | (() => Buffer), onRead
   parts[internals.callback] = onRead
   if (typeof buffer === 'function') parts[internals.generator] = buffer
   handle.useUserBuffer(first)
+  takenOver.add(socket)
   return true
 }
+
+/** Sockets that read so already: who takes what they read may change, and nothing else. */
+const takenOver: WeakSet<Socket> = new WeakSet()
 
 let internals: ReadInternals | null | undefined
 

@@ -14,7 +14,12 @@ import {
   type Http1ClientOwner,
   type ResponseLimits,
 } from './http1/client-connection.ts'
-import { Http2ClientPool, type Http2PoolOwner } from './http2/client-pool.ts'
+import {
+  Http2ClientPool,
+  type Http2PoolOwner,
+  type OnReadReader,
+  type ReadSource,
+} from './http2/client-pool.ts'
 import { type Logger, silentLogger } from './logger.ts'
 import { nameHint } from './nearest-name.ts'
 import type { HttpPeer } from './peer.ts'
@@ -175,9 +180,13 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
     })
   }
 
-  /** An idle connection to `peer`, at once; or null, when one has to be opened. */
-  acquire(peer: HttpPeer): ClientSession | null {
-    if (peer.options.httpVersion !== 1 && this.#http2.wants(peer)) {
+  /**
+   * An idle connection to `peer`, at once; or null, when one has to be opened.
+   *
+   * @param upgrade - It is to carry an upgrade. Default false.
+   */
+  acquire(peer: HttpPeer, upgrade: boolean = false): ClientSession | null {
+    if (peer.options.httpVersion !== 1 && this.#http2.wants(peer, upgrade)) {
       const session = this.#http2.acquire(peer)
       if (session !== null) {
         this.#reused++
@@ -198,10 +207,16 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
     }
   }
 
-  /** Opens a connection to `peer`. The handler is called later, never within this call. */
-  connect(peer: HttpPeer, handler: ConnectHandler): PendingConnect {
+  /**
+   * Opens a connection to `peer`. The handler is called later, never within this call.
+   *
+   * @param upgrade - It is to carry an upgrade. Default false.
+   */
+  connect(peer: HttpPeer, handler: ConnectHandler, upgrade: boolean = false): PendingConnect {
     if (peer.options.dispatcher !== undefined) return this.#dispatch(peer, handler)
-    if (peer.options.httpVersion !== 1 && this.#http2.wants(peer)) return this.#http2.connect(peer, handler)
+    if (peer.options.httpVersion !== 1 && this.#http2.wants(peer, upgrade)) {
+      return this.#http2.connect(peer, handler)
+    }
     const connection = new Http1ClientConnection(this, peer)
     const dial = new Dial(peer, this, connection, new Waiter(this, connection, handler))
     dial.start()
@@ -305,9 +320,10 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   }
 
   /** @internal */
-  onHttp1Dialled(peer: HttpPeer, socket: Duplex, handler: ConnectHandler): void {
+  onHttp1Dialled(peer: HttpPeer, socket: Duplex, handler: ConnectHandler, reads: ReadSource | null): void {
     const connection = new Http1ClientConnection(this, peer)
-    connection.attach(socket, false)
+    if (reads !== null) reads.adoptReads(connection.onReadOptions() as OnReadReader)
+    connection.attach(socket, reads !== null)
     this.connected(peer, connection)
     handler.onConnected(connection)
   }

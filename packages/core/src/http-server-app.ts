@@ -61,16 +61,17 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
     else this.#connections.add(new Http1ServerConnection(socket, this))
   }
 
-  #serve(socket: Socket, http2: boolean): void {
-    this.#connections.add(
-      http2 ? new Http2ServerConnection(socket, this) : new Http1ServerConnection(socket, this),
-    )
+  #serve(socket: Socket, http2: boolean): Http1ServerConnection | Http2ServerConnection {
+    const connection = http2
+      ? new Http2ServerConnection(socket, this)
+      : new Http1ServerConnection(socket, this)
+    this.#connections.add(connection)
+    return connection
   }
 
-  onProtocol(reader: PrefaceReader, http2: boolean): void {
+  onProtocol(reader: PrefaceReader, http2: boolean, buffer: Buffer, count: number): void {
     this.#connections.delete(reader)
-    this.#serve(reader.socket, http2)
-    if (!http2) reader.socket.resume()
+    this.#serve(reader.socket, http2).onSharedRead(count, buffer)
   }
 
   onPrefaceFailed(reader: PrefaceReader): void {

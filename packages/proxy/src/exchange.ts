@@ -301,9 +301,10 @@ export class ProxyExchange<Ctx>
       return
     }
     const { connector } = this.proxy
-    const idle = connector.acquire(peer)
+    this.upgrade = wantsUpgrade(this.downstream)
+    const idle = connector.acquire(peer, this.upgrade)
     if (idle !== null) this.onConnected(idle)
-    else this.pending = connector.connect(peer, this)
+    else this.pending = connector.connect(peer, this, this.upgrade)
   }
 
   onConnected(upstream: ClientSession): void {
@@ -350,7 +351,6 @@ export class ProxyExchange<Ctx>
       this.sendRequest(session.request)
       return
     }
-    this.upgrade = wantsUpgrade(this.downstream)
     const request = buildUpstreamRequest(this.downstream, this.peer as HttpPeer, this.upgrade)
     try {
       this.proxy.forwarding?.apply(request, session)

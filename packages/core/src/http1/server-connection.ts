@@ -141,7 +141,7 @@ export class Http1ServerConnection implements TimerOwner {
   // --- reading ---------------------------------------------------------------------------------
 
   /** A read into memory that the next read overwrites: heads are read where they lie, all else is copied. */
-  private onSharedRead(count: number, buffer: Buffer): boolean {
+  onSharedRead(count: number, buffer: Buffer): boolean {
     if (this.session?.bodyDoubtful === true) return !this.socket.isPaused()
     this.borrowed = true
     if (this.held !== null || this.consuming) this.hold(buffer, 0, count)
@@ -288,7 +288,13 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   private refuse(failure: HeadFailure): void {
-    this.owner.onHeadRefused(failure.status, failure.code)
+    const { owner } = this
+    owner.onHeadRefused(failure.status, failure.code)
+    if (failure.code === 'INVALID_VERSION' && owner.options.h2c && this.requestCount === 0) {
+      // RFC 9113 §3.4: it may be a broken preface, whose sender can make nothing of an answer in HTTP/1.
+      this.destroy()
+      return
+    }
     this.answerAndClose(failure.status, canonicalReason(failure.status))
   }
 

@@ -1,13 +1,27 @@
-import http2, { type ClientHttp2Session } from 'node:http2'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { isProxyError, type ProxyError, peerError } from '@cirque/error'
+import {
+  ErrorCode,
+  errorName,
+  Http2Connection,
+  type Http2ConnectionHandler,
+  type Http2Stream,
+  type Http2StreamHandler,
+} from '@cirque/http2'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResponseLimits } from '../http1/client-connection.ts'
+import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
+import { encryptsAtOnce } from '../http1/wire.ts'
+import { guardWrites } from '../http1/write-guard.ts'
 import type { HttpPeer } from '../peer.ts'
+import type { WriteResult } from '../server-session.ts'
 import { Http2ClientSession } from './client-session.ts'
+import { clientEngineOptions } from './engine-options.ts'
+import { writeChunks } from './transport.ts'
+import { atTurnEnd, type TurnWriter } from './turn-end.ts'
 
 /** What owns upstream HTTP/2 connections: the pool. */
 export interface Http2ClientOwner {
@@ -22,9 +36,9 @@ export interface Http2ClientOwner {
   onHttp2Closed(connection: Http2ClientConnection): void
   /** The peer wants HTTP/1.1, or cannot speak HTTP/2. */
   onDowngrade(peer: HttpPeer): void
+  /** The peer takes no extended CONNECT: its upgrades go over HTTP/1.1, where it has that. */
+  onNoConnectProtocol(peer: HttpPeer): void
 }
-
-const { NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants
 
 const IDLE_TIMER = 0
 const PING_TIMER = 1
@@ -35,15 +49,12 @@ const CLOSE_TIMER = 3
 const PONG_TIMEOUT_MS = 5_000
 /** How long the last frames of a connection may take, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000
-/** The connection's own receive window, in bytes. Node gives it back at once; only streams hold data back. */
-const CONNECTION_WINDOW_BYTES = 8_388_608
-/** What one stream may hold in either direction besides its window, for the library's own limit. */
-const STREAM_BYTES_MAX = 262_144
-/** Longest block of fields that we send, in bytes; more than any client's head may hold. */
-const SENT_FIELDS_BYTES_MAX = 1_048_576
+
+/** A read above this size is taken for a part of a long body. */
+const LONG_RUN_BYTES = 16_384
 
 /** One HTTP/2 connection to a peer; carries as many exchanges at once as both sides allow. */
-export class Http2ClientConnection implements TimerOwner {
+export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler, TurnWriter {
   /** The peer that it was opened for; its windows, pings and idle timeout apply. */
   readonly peer: HttpPeer
   readonly owner: Http2ClientOwner
@@ -53,38 +64,42 @@ export class Http2ClientConnection implements TimerOwner {
   requestCount = 0
 
   private readonly socket: Duplex
-  private readonly session: ClientHttp2Session
+  private readonly engine: Http2Connection
+  private readonly encrypts: boolean
   private streamsMax: number
   private retired = false
   private closed = false
-  /** The last stream that the peer will serve, once GOAWAY has told. */
-  private lastServed = Number.POSITIVE_INFINITY
   private failure: Error | null = null
+  /** Memory of its own for the next read; null while it reads into the shared one. */
+  private readMemory: Buffer | null = null
+  /** What the present read has brought is still in use. */
+  private readRetained = false
+  /** Sessions that were told of data in this turn. */
+  private touched: Http2ClientSession[] = []
+  /** Those that wait for the peer's settings. */
+  private awaiting: Http2ClientSession[] | null = null
   private readonly idleTimer: CoarseTimer
   private readonly closeTimer: CoarseTimer
   private pingTimer: CoarseTimer | null = null
   private pongTimer: CoarseTimer | null = null
 
-  /** Takes over a connected transport, which speaks HTTP/2 by ALPN or by agreement. */
-  constructor(owner: Http2ClientOwner, peer: HttpPeer, socket: Duplex) {
+  /**
+   * Takes over a connected transport, which speaks HTTP/2 by ALPN or by agreement.
+   *
+   * @param onRead - Its reads come to `read`, in memory that `readBuffer` gives; else as `data` events.
+   */
+  constructor(owner: Http2ClientOwner, peer: HttpPeer, socket: Duplex, onRead: boolean) {
     this.owner = owner
     this.peer = peer
     this.socket = socket
     this.streamsMax = peer.options.http2StreamsMax
+    this.encrypts = encryptsAtOnce(socket)
     this.idleTimer = new CoarseTimer(this, IDLE_TIMER)
     this.closeTimer = new CoarseTimer(this, CLOSE_TIMER)
-    const session = http2.connect('http://upstream', {
-      ...sessionOptions(peer, owner.limits),
-      createConnection: () => socket,
-    })
-    this.session = session
-    session.on('error', (error: Error) => {
-      this.failure ??= error
-    })
-    session.on('close', () => this.onClose())
-    session.on('goaway', (_code, lastStreamId) => this.onGoaway(lastStreamId))
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
-    session.on('remoteSettings', () => owner.onConnectionChanged(this))
+    this.engine = new Http2Connection('client', this, clientEngineOptions(peer, owner.limits))
+    if (socket instanceof Socket) guardWrites(socket, (error) => this.onWriteError(error))
+    if (!onRead) socket.on('data', (chunk: Buffer) => this.receive(chunk, chunk.length))
+    socket.on('drain', () => this.engine.resumeOutput())
     socket.on('error', (error: Error) => {
       this.failure ??= error
     })
@@ -94,18 +109,69 @@ export class Http2ClientConnection implements TimerOwner {
       this.pingTimer = new CoarseTimer(this, PING_TIMER)
       this.pongTimer = new CoarseTimer(this, PONG_TIMER)
     }
+    socket.resume()
   }
 
   digest(): ConnectionDigest {
     return connectionDigest(this.socket as Socket, this.establishedAt, this.requestCount)
   }
 
+  // --- reading -----------------------------------------------------------------------------------
+
+  /** Where the next read goes: what all connections share, but for long bodies. */
+  get readBuffer(): Buffer {
+    return this.readMemory ?? sharedReadBuffer ?? this.ownMemory()
+  }
+
+  private ownMemory(): Buffer {
+    this.readMemory = takeReadBuffer()
+    return this.readMemory
+  }
+
+  /** A read of `count` bytes into `buffer`. Returns true to read on. */
+  read(count: number, buffer: Buffer): boolean {
+    this.readRetained = false
+    this.receive(buffer, count)
+    if (this.closed) return false
+    if (this.readRetained) this.readMemory = takeReadBuffer(buffer.length)
+    else if (this.readMemory === null) {
+      if (count > LONG_RUN_BYTES) this.readMemory = takeReadBuffer()
+    } else if (this.openStreams === 0) {
+      returnReadBuffer(this.readMemory)
+      this.readMemory = null
+    } else if (count === buffer.length && count < LONG_READ_BYTES) {
+      // A long body: fewer and larger reads.
+      returnReadBuffer(this.readMemory)
+      this.readMemory = takeReadBuffer(LONG_READ_BYTES)
+    }
+    return true
+  }
+
+  private receive(buffer: Buffer, count: number): void {
+    this.engine.receive(buffer, 0, count)
+    const { touched } = this
+    for (let i = 0; i < touched.length; i++) (touched[i] as Http2ClientSession).turnOver()
+    touched.length = 0
+  }
+
+  /** The memory of the present read stays in use. */
+  retainRead(): void {
+    this.readRetained = true
+  }
+
+  /** The session hears `turnOver` once this read is dealt with. */
+  touch(session: Http2ClientSession): void {
+    this.touched.push(session)
+  }
+
+  // --- exchanges ---------------------------------------------------------------------------------
+
   /** True when a request may start now. */
   get available(): boolean {
-    const { session, openStreams } = this
-    if (this.retired || this.closed || session.closed || session.destroyed || this.socket.destroyed)
-      return false
-    return openStreams < this.streamsMax && openStreams < this.peerStreamsMax && !this.exhausted
+    if (this.retired || this.closed || !this.engine.available || this.socket.destroyed) return false
+    return (
+      this.openStreams < this.streamsMax && this.openStreams < this.engine.peerStreamsMax && !this.exhausted
+    )
   }
 
   /** True when it has carried enough, or is too old: it takes no more requests. */
@@ -115,23 +181,35 @@ export class Http2ClientConnection implements TimerOwner {
     return connectionAgeMaxMs > 0 && Date.now() - this.establishedAt > connectionAgeMaxMs
   }
 
-  /** What the peer's settings allow; before they arrive there is no limit (RFC 9113 §6.5.2). */
-  private get peerStreamsMax(): number {
-    const { remoteSettings } = this.session
-    return remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY
-  }
-
   /** A session for one request of `peer`. */
   open(peer: HttpPeer): Http2ClientSession {
     this.idleTimer.cancel()
     this.openStreams++
     this.requestCount++
     if (this.pingTimer?.armed === false) this.pingTimer.arm(this.peer.options.http2PingIntervalMs)
-    return new Http2ClientSession(this, this.session, peer, this.requestCount > 1)
+    return new Http2ClientSession(this, peer, this.requestCount > 1)
   }
 
-  /** A session's stream is gone, or it never had one. */
-  streamClosed(): void {
+  /** The session's request begins; null when the connection takes none any more. */
+  start(fields: readonly string[], endOfStream: boolean, handler: Http2StreamHandler): Http2Stream | null {
+    const stream = this.engine.open(fields, endOfStream, handler)
+    stream?.resume()
+    return stream
+  }
+
+  /** Whether the peer takes extended CONNECT; undefined while its settings have not come. */
+  get connectProtocol(): boolean | undefined {
+    return this.engine.settingsReceived ? this.engine.peerConnectProtocol : undefined
+  }
+
+  /** The session hears `onSettings` once the peer's settings have come. */
+  awaitSettings(session: Http2ClientSession): void {
+    this.awaiting ??= []
+    this.awaiting.push(session)
+  }
+
+  /** A session is over, or its stream is gone: another may take its place. */
+  sessionEnded(): void {
     this.openStreams--
     if (this.closed) return
     if (this.openStreams === 0) {
@@ -160,17 +238,14 @@ export class Http2ClientConnection implements TimerOwner {
   private close(): void {
     this.retired = true
     this.idleTimer.cancel()
-    if (this.closed) return
-    this.session.close()
+    if (this.closed || this.closeTimer.armed) return
+    this.engine.finishDrain()
+    this.engine.flush()
+    this.socket.end()
     this.closeTimer.arm(CLOSE_TIMEOUT_MS)
   }
 
-  // --- what the peer says of its streams -------------------------------------------------------
-
-  /** True when the peer has told that it did not and will not serve this stream (RFC 9113 §6.8, §8.7). */
-  refused(id: number | undefined, code: number): boolean {
-    return id === undefined || id > this.lastServed || code === NGHTTP2_REFUSED_STREAM
-  }
+  // --- what the peer says of its streams -----------------------------------------------------------
 
   /** A stream was refused while others run: the peer has its limit here, whatever its settings say. */
   learnLimit(): void {
@@ -182,22 +257,114 @@ export class Http2ClientConnection implements TimerOwner {
     if (this.streamsMax < this.peer.options.http2StreamsMax) this.streamsMax++
   }
 
-  /** True when the whole connection ended, not one stream. */
-  get gone(): boolean {
-    return this.closed || this.session.destroyed || this.socket.destroyed
+  /** True when the peer broke the rules of HTTP/2, so that the connection had to end. */
+  get isBroken(): boolean {
+    return this.engine.failure !== null
   }
 
   /** Why the connection ended, if it did by an error. */
   get cause(): Error | null {
-    return this.failure
+    const { failure } = this.engine
+    return this.failure ?? (failure === null ? null : new Error(failure))
   }
 
-  private onGoaway(lastStreamId: number): void {
-    // The same frame twice names ever smaller ids, so that a peer can drain without losing requests.
-    this.lastServed = Math.min(this.lastServed, lastStreamId)
-    this.retired = true
+  /** The error of this package that ended the connection, or null. */
+  get ownFailure(): ProxyError | null {
+    return isProxyError(this.failure) ? this.failure : null
+  }
+
+  // --- the engine's calls --------------------------------------------------------------------------
+
+  onSettings(): void {
+    const { awaiting } = this
+    this.awaiting = null
+    if (awaiting !== null) for (const session of awaiting) session.onSettings()
     this.owner.onConnectionChanged(this)
-    if (this.openStreams === 0) this.closeTimer.arm(CLOSE_TIMEOUT_MS)
+  }
+
+  onGoaway(_lastStreamId: number, code: number): void {
+    this.retired = true
+    if (code !== ErrorCode.NO_ERROR) {
+      // The peer is about to close (RFC 9113 §5.4.1); should it not, nobody waits for it.
+      this.failure ??= new Error(`Upstream ended the connection with ${errorName(code)}`)
+      this.closeTimer.arm(CLOSE_TIMEOUT_MS)
+    }
+    this.owner.onConnectionChanged(this)
+    if (this.openStreams === 0) this.close()
+  }
+
+  onPong(): void {
+    this.pongTimer?.cancel()
+    if (this.openStreams > 0) this.pingTimer?.arm(this.peer.options.http2PingIntervalMs)
+  }
+
+  onConnectionError(): void {
+    this.retired = true
+    this.engine.flush()
+    this.socket.end()
+    this.closeTimer.arm(CLOSE_TIMEOUT_MS)
+    this.owner.onConnectionChanged(this)
+  }
+
+  onRequest(): void {}
+  onRequestRefused(): void {}
+  onDrained(): void {}
+  onStreamClosed(): void {}
+
+  // --- writing -------------------------------------------------------------------------------------
+
+  onOutputWaiting(): void {
+    atTurnEnd(this)
+  }
+
+  writeTurn(): void {
+    this.engine.flush()
+  }
+
+  writeOutput(chunks: readonly Buffer[]): WriteResult {
+    try {
+      return writeChunks(this.socket, chunks, this.encrypts)
+    } catch (error) {
+      // A stream that a `connect` function gave may throw where it should call back.
+      this.socket.destroy(
+        error instanceof Error ? error : new Error('The stream failed to write', { cause: error }),
+      )
+      return 0
+    }
+  }
+
+  // --- timers, the end -----------------------------------------------------------------------------
+
+  onTimer(tag: number): void {
+    if (this.closed) return
+    switch (tag) {
+      case IDLE_TIMER:
+        if (this.openStreams === 0) this.close()
+        break
+      case PING_TIMER:
+        if (this.openStreams === 0) break
+        this.pongTimer?.arm(PONG_TIMEOUT_MS)
+        this.engine.ping()
+        break
+      case PONG_TIMER:
+        this.failure ??= peerError(
+          'PING_TIMEOUT',
+          'upstream',
+          `Upstream did not answer a ping in ${PONG_TIMEOUT_MS} ms`,
+        )
+        this.destroy()
+        break
+      default:
+        this.destroy()
+    }
+  }
+
+  /** The peer takes nothing any more. What it has answered before may still be on its way. */
+  private onWriteError(error: Error): void {
+    this.failure ??= error
+    this.retired = true
+    if (!this.closed) this.closeTimer.arm(CLOSE_TIMEOUT_MS)
+    this.owner.onConnectionChanged(this)
   }
 
   /** The peer has closed its side: nothing can be answered any more. */
@@ -212,73 +379,11 @@ export class Http2ClientConnection implements TimerOwner {
     this.retired = true
     for (const timer of [this.idleTimer, this.closeTimer, this.pingTimer, this.pongTimer]) timer?.cancel()
     if (!this.socket.destroyed) this.socket.destroy()
+    const { awaiting } = this
+    this.awaiting = null
+    this.engine.close()
+    if (awaiting !== null) for (const session of awaiting) session.onSettings()
+    this.readMemory = null
     this.owner.onHttp2Closed(this)
   }
-
-  // --- timers ----------------------------------------------------------------------------------
-
-  onTimer(tag: number): void {
-    if (this.closed) return
-    switch (tag) {
-      case IDLE_TIMER:
-        if (this.openStreams === 0) this.close()
-        break
-      case PING_TIMER:
-        this.ping()
-        break
-      case PONG_TIMER:
-        this.fail(
-          peerError('PING_TIMEOUT', 'upstream', `Upstream did not answer a ping in ${PONG_TIMEOUT_MS} ms`),
-        )
-        break
-      default:
-        if (this.openStreams === 0) this.destroy()
-    }
-  }
-
-  private ping(): void {
-    if (this.openStreams === 0 || this.session.destroyed) return
-    this.pongTimer?.arm(PONG_TIMEOUT_MS)
-    this.session.ping((error) => {
-      if (this.closed || error !== null) return
-      this.pongTimer?.cancel()
-      if (this.openStreams > 0) this.pingTimer?.arm(this.peer.options.http2PingIntervalMs)
-    })
-  }
-
-  private fail(error: ProxyError): void {
-    this.failure ??= error
-    this.retired = true
-    this.session.destroy(error, NGHTTP2_NO_ERROR)
-    this.closeTimer.arm(CLOSE_TIMEOUT_MS)
-  }
-
-  /** The error of this package that ended the connection, or null. */
-  get ownFailure(): ProxyError | null {
-    return isProxyError(this.failure) ? this.failure : null
-  }
-}
-
-function sessionOptions(peer: HttpPeer, limits: ResponseLimits): http2.ClientSessionOptions {
-  const { http2StreamsMax, http2WindowBytes } = peer.options
-  const perStream = http2WindowBytes + limits.headBytesMax + STREAM_BYTES_MAX
-  return {
-    settings: {
-      enablePush: false,
-      headerTableSize: 4_096,
-      initialWindowSize: http2WindowBytes,
-      maxFrameSize: 65_536,
-      maxHeaderListSize: limits.headBytesMax,
-    },
-    maxDeflateDynamicTableSize: 4_096,
-    maxReservedRemoteStreams: 0,
-    maxSendHeaderBlockLength: SENT_FIELDS_BYTES_MAX,
-    // The pseudo-field comes on top of what the fields' own check allows.
-    maxHeaderListPairs: limits.fieldsMax + 16,
-    maxSessionMemory: Math.max(10, Math.ceil((http2StreamsMax * perStream) / 1_000_000)),
-    maxSettings: 16,
-    peerMaxConcurrentStreams: http2StreamsMax,
-    // Fields may repeat as their sender sees fit: what must not was refused before.
-    strictSingleValueFields: false,
-  } as http2.ClientSessionOptions
 }

@@ -1,13 +1,26 @@
+import type { OnReadOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { type ProxyError, peerError } from '@cirque/error'
 import type { ConnectHandler, PendingConnect } from '../connector.ts'
 import type { DialHandler, DialTarget } from '../dial.ts'
 import type { ResponseLimits } from '../http1/client-connection.ts'
+import { sharedReadBuffer } from '../http1/read-buffer.ts'
 import type { HttpPeer } from '../peer.ts'
 import { Http2ClientConnection, type Http2ClientOwner } from './client-connection.ts'
 import type { Http2ClientSession } from './client-session.ts'
 import { Http1Memory } from './http1-memory.ts'
+
+/** The two sides of reading into memory of one's own. */
+export interface OnReadReader {
+  buffer(): Buffer
+  callback(count: number, buffer: Buffer): boolean
+}
+
+/** A transport whose reads are to be taken over. */
+export interface ReadSource {
+  adoptReads(reads: OnReadReader): void
+}
 
 /** What the pool needs of the connector. */
 export interface Http2PoolOwner {
@@ -15,7 +28,7 @@ export interface Http2PoolOwner {
   /** Dials `peer`; the target takes the transport. */
   dial(peer: HttpPeer, target: DialTarget, handler: DialHandler): PendingConnect
   /** The peer chose HTTP/1.1: the transport becomes such a connection, whose session goes to `handler`. */
-  onHttp1Dialled(peer: HttpPeer, socket: Duplex, handler: ConnectHandler): void
+  onHttp1Dialled(peer: HttpPeer, socket: Duplex, handler: ConnectHandler, reads: ReadSource | null): void
   /** Opens a connection, of whatever protocol is right by now. */
   connect(peer: HttpPeer, handler: ConnectHandler): PendingConnect
   onHttp2Opened(): void
@@ -31,6 +44,7 @@ export interface Http2PoolLimits {
   readonly connectionAgeMaxMs: number
 }
 
+const NOTHING: Buffer = Buffer.alloc(0)
 const ALPN_BOTH: readonly string[] = ['h2', 'http/1.1']
 const ALPN_HTTP2: readonly string[] = ['h2']
 
@@ -52,6 +66,8 @@ export class Http2ClientPool implements Http2ClientOwner {
   /** By reuse key, the connection being opened that takes further requests. */
   readonly #dials: Map<string, SharedDial> = new Map()
   readonly #http1: Http1Memory = new Http1Memory()
+  /** Peers that speak HTTP/2 and take upgrades over HTTP/1.1 only. */
+  readonly #http1Upgrades: Http1Memory = new Http1Memory()
   #closed = false
 
   constructor(owner: Http2PoolOwner, limits: Http2PoolLimits) {
@@ -66,10 +82,12 @@ export class Http2ClientPool implements Http2ClientOwner {
     return this.#idle.size
   }
 
-  /** Whether a new connection to `peer` may turn out to speak HTTP/2. */
-  wants(peer: HttpPeer): boolean {
+  /** Whether a new connection to `peer` may turn out to speak HTTP/2, and carry an upgrade if that is asked for. */
+  wants(peer: HttpPeer, upgrade: boolean): boolean {
     const { httpVersion, tls } = peer.options
-    return httpVersion === 2 || (httpVersion === 'auto' && tls && !this.#http1.has(peer.reuseKey))
+    if (httpVersion === 2) return true
+    if (httpVersion !== 'auto' || !tls || this.#http1.has(peer.reuseKey)) return false
+    return !upgrade || !this.#http1Upgrades.has(peer.reuseKey)
   }
 
   /** A session on a connection that stands, or null. */
@@ -120,8 +138,8 @@ export class Http2ClientPool implements Http2ClientOwner {
     if (this.#dials.get(dial.peer.reuseKey) === dial) this.#dials.delete(dial.peer.reuseKey)
   }
 
-  adopt(peer: HttpPeer, socket: Duplex): Http2ClientConnection {
-    const connection = new Http2ClientConnection(this, peer, socket)
+  adopt(peer: HttpPeer, socket: Duplex, onRead: boolean): Http2ClientConnection {
+    const connection = new Http2ClientConnection(this, peer, socket, onRead)
     this.#all.add(connection)
     this.#owner.onHttp2Opened()
     return connection
@@ -140,6 +158,10 @@ export class Http2ClientPool implements Http2ClientOwner {
 
   onDowngrade(peer: HttpPeer): void {
     this.#http1.remember(peer.reuseKey)
+  }
+
+  onNoConnectProtocol(peer: HttpPeer): void {
+    this.#http1Upgrades.remember(peer.reuseKey)
   }
 
   onConnectionChanged(connection: Http2ClientConnection): void {
@@ -201,7 +223,7 @@ class SharedWait implements PendingConnect {
 }
 
 /** A connection being opened, and the requests that wait for it. */
-class SharedDial implements DialTarget, DialHandler {
+class SharedDial implements DialTarget, DialHandler, ReadSource {
   readonly peer: HttpPeer
   readonly alpnProtocols: readonly string[]
   readonly #pool: Http2ClientPool
@@ -211,6 +233,10 @@ class SharedDial implements DialTarget, DialHandler {
   #ended = false
   #pending: PendingConnect | null = null
   #socket: Duplex | null = null
+  #onRead = false
+  /** Who takes what is read, once it is known who that is. */
+  #reads: OnReadReader | null = null
+  #early: Buffer = NOTHING
 
   constructor(pool: Http2ClientPool, owner: Http2PoolOwner, peer: HttpPeer) {
     this.#pool = pool
@@ -242,12 +268,32 @@ class SharedDial implements DialTarget, DialHandler {
     this.#pending?.cancel()
   }
 
-  onReadOptions(): undefined {
-    return undefined
+  onReadOptions(): OnReadOpts | undefined {
+    if (sharedReadBuffer === null) return undefined
+    return {
+      buffer: () => this.#reads?.buffer() ?? (sharedReadBuffer as Buffer),
+      callback: (count, buffer) => this.#read(count, buffer as Buffer),
+    }
   }
 
-  attach(socket: Duplex): void {
+  /** Nobody reads before the connection stands; what comes all the same is kept, and nothing is read after it. */
+  #read(count: number, buffer: Buffer): boolean {
+    if (this.#reads !== null) return this.#reads.callback(count, buffer)
+    this.#early = Buffer.concat([this.#early, buffer.subarray(0, count)])
+    return false
+  }
+
+  /** The connection's reads go there from now on. */
+  adoptReads(reads: OnReadReader): void {
+    this.#reads = reads
+    const early = this.#early
+    this.#early = NOTHING
+    if (early.length > 0) reads.callback(early.length, early)
+  }
+
+  attach(socket: Duplex, onRead: boolean): void {
     this.#socket = socket
+    this.#onRead = onRead
   }
 
   onDialled(): void {
@@ -267,13 +313,21 @@ class SharedDial implements DialTarget, DialHandler {
   }
 
   #serveHttp2(socket: Duplex): void {
-    const connection = this.#pool.adopt(this.peer, socket)
+    const connection = this.#pool.adopt(this.peer, socket, this.#onRead)
+    if (this.#onRead) {
+      this.adoptReads({
+        buffer: () => connection.readBuffer,
+        callback: (count, buffer) => connection.read(count, buffer),
+      })
+    }
     for (const wait of this.#waits) {
       if (wait.cancelled) continue
       const session = this.#pool.serve(connection, wait.peer)
       if (session === null) wait.next = this.#owner.connect(wait.peer, wait.handler)
       else wait.handler.onConnected(session)
     }
+    // The transport outlives those that waited for it, and must not hold on to them.
+    this.#waits.length = 0
     this.#pool.dialServed(connection)
   }
 
@@ -286,9 +340,10 @@ class SharedDial implements DialTarget, DialHandler {
       if (taken) wait.next = this.#owner.connect(wait.peer, wait.handler)
       else {
         taken = true
-        this.#owner.onHttp1Dialled(wait.peer, socket, wait.handler)
+        this.#owner.onHttp1Dialled(wait.peer, socket, wait.handler, this.#onRead ? this : null)
       }
     }
+    this.#waits.length = 0
     if (!taken) socket.destroy()
   }
 

@@ -1,69 +1,53 @@
-import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
-import type { Duplex } from 'node:stream'
 import { fromSystemError, ProxyError, peerError, type RetryDecision } from '@cirque/error'
-import { bodylessStatus, type RequestHeader } from '@cirque/http'
+import { bodylessStatus, type RequestHeader, ResponseHeader } from '@cirque/http'
+import {
+  ErrorCode,
+  errorName,
+  type Http2Response,
+  type Http2Stream,
+  type Http2StreamHandler,
+  type ResetOrigin,
+} from '@cirque/http2'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { ClientSession } from '../client-session.ts'
 import type { ConnectionDigest } from '../digest.ts'
+import { returnReadBuffer, sharedReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
+import { TEXT_BODY_BYTES_MAX } from '../http1/wire.ts'
 import type { HttpPeer } from '../peer.ts'
-import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
+import { WRITE_DONE, WRITE_FULL, type WriteResult } from '../server-session.ts'
 import type { Http2ClientConnection } from './client-connection.ts'
-import { fieldRecord, requestFields } from './fields.ts'
-import { readTrailers } from './request-head.ts'
-import { readResponseHead } from './response-head.ts'
-import { COPY_BYTES_MAX } from './server-session.ts'
-
-const {
-  NGHTTP2_CANCEL,
-  NGHTTP2_FLAG_END_STREAM,
-  NGHTTP2_HTTP_1_1_REQUIRED,
-  NGHTTP2_NO_ERROR,
-  NGHTTP2_PROTOCOL_ERROR,
-} = http2.constants
+import { requestFields, trailerFields } from './fields.ts'
+import { passedTrailers } from './request-head.ts'
+import { acceptOf, asSwitching, toExtendedConnect } from './websocket.ts'
 
 const READ_TIMER = 0
 const WRITE_TIMER = 1
 
 /** One HTTP/2 stream to a peer: a request and its response. */
-export class Http2ClientSession extends ClientSession implements TimerOwner {
+export class Http2ClientSession extends ClientSession implements TimerOwner, Http2StreamHandler {
   private readonly connection: Http2ClientConnection
-  private readonly session: ClientHttp2Session
   private readonly peer: HttpPeer
-  private stream: ClientHttp2Stream | null = null
+  private stream: Http2Stream | null = null
   private closed = false
-  private streamError: Error | null = null
-  /** The connection knows that this session's slot is free again. */
-  private slotFree = false
+  /** The connection knows that this session's place is free again. */
+  private placeFree = false
   private method = ''
   private informationalCount = 0
-  private responseLength = -1
-  private bodyless = false
-  /** END_STREAM has come: what follows the end of the stream is a reset without meaning. */
-  private endSeen = false
   private headSeen = false
-  private trailers: string[] | null = null
+  /** The upgrade that is asked for; null when there is none. */
+  private upgrade: RequestHeader | null = null
+  private tunnel = false
   /** Bytes of the announced request body still to come; -1 when its length is not known. */
   private requestRemaining = 0
-  private requestBodyBytes = 0
-  private requestTrailers: string[] | null = null
-  private trailersExpected = false
-  private trailersWanted = false
-  private drainWanted = false
   private paused = false
-  private flushScheduled = false
+  private touched = false
   private readonly readTimer: CoarseTimer
   private writeTimer: CoarseTimer | null = null
-  private takenAtArm = 0
+  private sentAtArm = 0
 
-  constructor(
-    connection: Http2ClientConnection,
-    session: ClientHttp2Session,
-    peer: HttpPeer,
-    reused: boolean,
-  ) {
+  constructor(connection: Http2ClientConnection, peer: HttpPeer, reused: boolean) {
     super()
     this.connection = connection
-    this.session = session
     this.peer = peer
     this.reused = reused
     this.readTimer = new CoarseTimer(this, READ_TIMER)
@@ -77,234 +61,227 @@ export class Http2ClientSession extends ClientSession implements TimerOwner {
 
   sendHead(header: RequestHeader, contentLength: number, upgrade: boolean): void {
     if (this.closed) return
-    if (upgrade) {
-      this.failSoon(
-        new ProxyError('TUNNEL_REFUSED', 'internal', `The HTTP/2 peer ${this.peer} carries no upgrades`, {
-          status: 501,
-        }),
-      )
-      return
-    }
-    const { options, address } = this.peer
     this.method = header.method
     this.requestRemaining = contentLength
-    const authority = address?.kind === 'tcp' ? address.text : 'localhost'
-    const { fields, trailersExpected } = requestFields(
-      header,
-      contentLength,
-      options.tls ? 'https' : 'http',
-      authority,
-      null,
-    )
-    const endStream = contentLength === 0 && !trailersExpected
-    this.trailersExpected = trailersExpected
-    let stream: ClientHttp2Stream
-    try {
-      stream = this.session.request(fields, { endStream, waitForTrailers: trailersExpected })
-    } catch (cause) {
-      this.failSoon(
-        new ProxyError('INTERNAL_ERROR', 'internal', 'Request cannot be written as HTTP/2', { cause }),
-      )
+    if (upgrade) {
+      this.upgrade = header
+      this.armReadTimer()
+      if (this.connection.connectProtocol === undefined) this.connection.awaitSettings(this)
+      else this.askForTunnel(header)
       return
     }
-    this.requestSent = true
-    this.stream = stream
-    this.listen(stream)
+    this.begin(requestFields(header, contentLength, this.scheme, this.authority, null), contentLength === 0)
     // The peer owes an answer (100 or a final one) before any body: wait for it with a limit.
     if (contentLength !== 0 && header.has('expect')) this.armReadTimer()
   }
 
-  private listen(stream: ClientHttp2Stream): void {
-    stream.on('error', (error: Error) => {
-      this.streamError = error // told by 'close', which follows
-    })
-    stream.on('headers', (_headers, _flags, raw) => this.onInformational(raw ?? []))
-    stream.on('response', (_headers, flags, raw) => this.onHead(raw ?? [], flags))
-    stream.on('trailers', (_headers: unknown, _flags: number, raw?: string[]) => {
-      this.trailers = readTrailers(raw ?? [])
-    })
-    stream.on('drain', () => this.onDrain())
-    stream.on('close', () => this.onClose())
-    if (this.trailersExpected) stream.once('wantTrailers', () => this.onWantTrailers())
-    watchEnd(stream, () => {
-      this.endSeen = true
-    })
+  private get scheme(): 'http' | 'https' {
+    return this.peer.options.tls ? 'https' : 'http'
+  }
+
+  /** For a request without `Host`. */
+  private get authority(): string {
+    const { address } = this.peer
+    return address?.kind === 'tcp' ? address.text : 'localhost'
+  }
+
+  private begin(fields: readonly string[], endOfStream: boolean): void {
+    const stream = this.connection.start(fields, endOfStream, this)
+    if (stream === null) {
+      // The connection was lost, or told to take no more, between its choice and now.
+      const error = peerError('CONNECTION_CLOSED', 'upstream', 'Upstream takes no more requests here', {
+        retry: 'allowed',
+      })
+      queueMicrotask(() => this.fail(error))
+      return
+    }
+    this.requestSent = true
+    this.stream = stream
+  }
+
+  /** The peer's settings have come, or the connection has ended without them. */
+  onSettings(): void {
+    if (this.closed || this.upgrade === null || this.stream !== null) return
+    if (this.connection.connectProtocol === undefined) {
+      this.fail(this.connectionError())
+    } else this.askForTunnel(this.upgrade)
+  }
+
+  /** RFC 8441: the HTTP/1.1 upgrade that everything above knows becomes an extended CONNECT. */
+  private askForTunnel(upgrade: RequestHeader): void {
+    const refusal = this.refusalOf(upgrade)
+    if (refusal !== null) {
+      queueMicrotask(() => this.fail(refusal))
+      return
+    }
+    this.begin(requestFields(toExtendedConnect(upgrade), -1, this.scheme, this.authority, 'websocket'), false)
+  }
+
+  private refusalOf(upgrade: RequestHeader): ProxyError | null {
+    const { peer, connection } = this
+    if (connection.connectProtocol !== true) {
+      if (peer.options.httpVersion === 'auto') {
+        connection.owner.onNoConnectProtocol(peer)
+        return peerError('H2_DOWNGRADE', 'upstream', 'Upstream takes upgrades over HTTP/1.1 only', {
+          retry: 'allowed',
+        })
+      }
+      return new ProxyError('TUNNEL_REFUSED', 'internal', `The HTTP/2 peer ${peer} carries no upgrades`, {
+        status: 501,
+      })
+    }
+    if (
+      upgrade.get('upgrade')?.toLowerCase() !== 'websocket' ||
+      upgrade.get('sec-websocket-key') === undefined
+    ) {
+      return new ProxyError('TUNNEL_REFUSED', 'internal', 'Only WebSockets are tunnelled over HTTP/2', {
+        status: 501,
+      })
+    }
+    return null
   }
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
     const size = end - start
     const { stream } = this
     if (this.closed || stream === null || size === 0) return WRITE_DONE
-    if (stream.destroyed || stream.writableEnded) return WRITE_DONE // its 'close' event is on its way
     if (!this.headSeen) this.readTimer.cancel()
-    if (this.requestRemaining >= 0) {
+    if (this.requestRemaining >= 0 && !this.tunnel) {
       this.requestRemaining -= size
       if (this.requestRemaining < 0) {
         this.fail(new ProxyError('INTERNAL_ERROR', 'internal', 'Request body exceeds its Content-Length'))
         return WRITE_DONE
       }
     }
-    this.requestBodyBytes += size
-    const copied = size <= COPY_BYTES_MAX
-    const whole = start === 0 && end === buffer.length
-    const run = whole ? buffer : buffer.subarray(start, end)
-    const room = stream.write(copied ? Buffer.from(run) : run)
-    this.armWriteTimer()
-    if (!room) {
-      this.drainWanted = true
-      return WRITE_FULL
-    }
-    return copied ? WRITE_DONE : WRITE_RETAINED
+    const result = stream.write(buffer, start, end)
+    if (stream.queuedBytes > 0) this.armWriteTimer()
+    return result
   }
 
   endRequest(trailers: string[] | null): void {
-    const { stream } = this
-    if (this.requestEnded || this.closed || stream === null) return
+    if (this.requestEnded || this.closed) return
     this.requestEnded = true
+    if (this.tunnel) {
+      this.stream?.end()
+      return
+    }
+    // What asks for a tunnel is not ended: the tunnel's bytes follow.
+    if (this.upgrade !== null) return
     if (this.requestRemaining > 0) {
       this.fail(
         new ProxyError('INTERNAL_ERROR', 'internal', `Request body is ${this.requestRemaining} bytes short`),
       )
       return
     }
-    this.requestTrailers = trailers
-    if (!stream.destroyed && !stream.writableEnded) stream.end()
-    if (this.trailersWanted) this.sendTrailers()
+    this.stream?.end(trailerFields(trailers))
     if (!this.paused && !this.responseEnded) this.armReadTimer()
   }
 
-  /** All data is sent. It may come before `endRequest`, never twice. */
-  private onWantTrailers(): void {
-    this.trailersWanted = true
-    if (this.requestEnded) this.sendTrailers()
-  }
-
-  private sendTrailers(): void {
-    const { stream, requestTrailers } = this
-    if (stream === null || stream.destroyed || stream.closed) return
-    try {
-      stream.sendTrailers(requestTrailers === null ? {} : fieldRecord(requestTrailers))
-    } catch (cause) {
-      this.fail(
-        new ProxyError('INTERNAL_ERROR', 'internal', 'Trailers cannot be written as HTTP/2', { cause }),
-      )
-    }
-  }
-
-  /** Nothing is coalesced here: the library writes once per turn. */
+  /** Nothing is coalesced here: the connection writes once per turn. */
   flush(): void {}
 
-  private onDrain(): void {
-    if (!this.drainWanted || this.closed) return
-    this.drainWanted = false
-    this.handler?.onUpstreamDrain()
+  onDrain(): void {
+    if (!this.closed) this.handler?.onUpstreamDrain()
   }
 
   // --- the response ----------------------------------------------------------------------------
 
-  private onInformational(raw: string[]): void {
-    if (this.closed || this.headSeen) return
+  onResponse(response: Http2Response, endOfStream: boolean): void {
+    if (this.closed) return
     this.responseStarted = true
-    const { informationalMax, fieldsMax } = this.connection.owner.limits
-    const head = readResponseHead(raw, fieldsMax)
-    if (head === null || head.header.status === 101 || head.header.status > 199) {
-      this.fail(this.malformed())
+    const { status, fields, contentLength } = response
+    if (fields.length > this.connection.owner.limits.fieldsMax * 2) {
+      this.fail(peerError('INVALID_HTTP_HEADER', 'upstream', 'Upstream sent too many fields'))
       return
     }
+    const header = new ResponseHeader(status, '', 'HTTP/2', fields)
+    if (status < 200) {
+      this.onInformational(header)
+      return
+    }
+    this.headSeen = true
+    if (this.upgrade !== null && status < 300) {
+      this.openTunnel(this.upgrade, header)
+      return
+    }
+    const bodyless = this.method === 'HEAD' || bodylessStatus(status)
+    this.armReadTimer()
+    this.touch()
+    this.handler?.onResponseHead(header, bodyless || endOfStream ? 0 : contentLength)
+  }
+
+  private onInformational(header: ResponseHeader): void {
+    const { informationalMax } = this.connection.owner.limits
     if (++this.informationalCount > informationalMax) {
-      this.fail(
-        peerError(
-          'INVALID_HTTP_HEADER',
-          'upstream',
-          `Upstream sent more than ${informationalMax} informational responses`,
-        ),
-      )
+      const act = `Upstream sent more than ${informationalMax} informational responses`
+      this.fail(peerError('INVALID_HTTP_HEADER', 'upstream', act))
       return
     }
     // While the request is under way, whose turn it is depends on the client.
     if (this.requestEnded) this.armReadTimer()
     else this.readTimer.cancel()
-    this.handler?.onInformational(head.header)
+    this.touch()
+    this.handler?.onInformational(header)
   }
 
-  private onHead(raw: string[], flags: number): void {
-    const { stream } = this
-    if (this.closed || this.headSeen || stream === null) return
-    this.headSeen = true
-    this.responseStarted = true
-    const head = readResponseHead(raw, this.connection.owner.limits.fieldsMax)
-    if (head === null || head.header.status < 200) {
-      this.fail(this.malformed())
-      return
-    }
-    const { header, contentLength } = head
-    const ended = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
-    this.bodyless = this.method === 'HEAD' || bodylessStatus(header.status)
-    if (ended && !this.bodyless && contentLength > 0) {
-      this.fail(peerError('H2_ERROR', 'upstream', 'Upstream announced a body and sent none'))
-      return
-    }
-    this.responseLength = this.bodyless || ended ? 0 : contentLength
-    this.armReadTimer()
-    this.handler?.onResponseHead(header, this.responseLength)
-    if (this.closed) return
-    this.scheduleFlush()
-    // Not before the head: the library hands data over at once, and heads a moment later.
-    stream.on('data', (chunk: Buffer) => this.onData(chunk))
-    stream.on('end', () => this.onEnd())
-    if (this.paused) stream.pause()
+  private openTunnel(upgrade: RequestHeader, header: ResponseHeader): void {
+    this.tunnel = true
+    this.requestEnded = false
+    this.readTimer.cancel()
+    this.touch()
+    this.handler?.onResponseHead(asSwitching(header, acceptOf(upgrade)), -1)
   }
 
-  private malformed(): ProxyError {
-    return peerError('INVALID_HTTP_HEADER', 'upstream', 'Upstream sent a malformed response head')
-  }
-
-  private onData(chunk: Buffer): void {
-    if (this.closed || this.responseEnded) return
-    this.responseBodyBytes += chunk.length
-    if (this.responseLength >= 0 && this.responseBodyBytes > this.responseLength) {
-      this.fail(peerError('H2_ERROR', 'upstream', 'Upstream sent more than its Content-Length'))
-      return
+  onData(buffer: Buffer, start: number, end: number): void {
+    const { handler } = this
+    if (handler === null) return
+    const size = end - start
+    this.responseBodyBytes += size
+    if (!this.tunnel) this.armReadTimer()
+    this.touch()
+    let result: WriteResult
+    if (buffer === sharedReadBuffer && size > TEXT_BODY_BYTES_MAX) {
+      // Every connection reads into this memory: what may stay queued has to move out of it.
+      const own = takeReadBuffer()
+      buffer.copy(own, 0, start, end)
+      result = handler.onResponseData(own, 0, size)
+      if (result === WRITE_DONE) returnReadBuffer(own)
+    } else {
+      result = handler.onResponseData(buffer, start, end)
+      if (result !== WRITE_DONE && size > TEXT_BODY_BYTES_MAX) this.connection.retainRead()
     }
-    this.armReadTimer()
-    const result = this.handler?.onResponseData(chunk, 0, chunk.length)
-    if (this.closed) return
-    if (result === WRITE_FULL) {
+    if (result === WRITE_FULL && !this.closed) {
       this.paused = true
       this.readTimer.cancel()
       this.stream?.pause()
     }
-    this.scheduleFlush()
   }
 
-  private onEnd(): void {
-    if (this.closed || this.responseEnded || !this.endSeen) return // `onClose` tells of a reset
-    if (this.responseLength >= 0 && this.responseBodyBytes !== this.responseLength) {
-      this.fail(peerError('PREMATURE_BODY_END', 'upstream', 'Upstream sent less than its Content-Length'))
-      return
-    }
+  onEnd(trailers: string[] | null): void {
+    if (this.closed || this.responseEnded) return
     this.responseEnded = true
     this.connection.learnSuccess()
     this.readTimer.cancel()
-    this.handler?.onResponseEnd(this.trailers)
+    this.handler?.onResponseEnd(this.tunnel ? null : passedTrailers(trailers))
+    if (this.stream?.closed === true) this.freePlace()
   }
 
-  /** What one turn brings leaves in one write: the head, small bodies and their end. */
-  private scheduleFlush(): void {
-    if (this.flushScheduled) return
-    this.flushScheduled = true
-    setImmediate(flushResponse, this)
+  /** What one read brings leaves together: the connection tells when it is dealt with. */
+  private touch(): void {
+    if (this.touched) return
+    this.touched = true
+    this.connection.touch(this)
   }
 
-  flushNow(): void {
-    this.flushScheduled = false
+  turnOver(): void {
+    this.touched = false
     if (!this.closed) this.handler?.onResponseFlush()
   }
 
   resumeResponse(): void {
     if (!this.paused || this.closed) return
     this.paused = false
-    if (!this.responseEnded && this.headSeen) this.armReadTimer()
+    if (!this.responseEnded && this.headSeen && !this.tunnel) this.armReadTimer()
     this.stream?.resume()
   }
 
@@ -322,13 +299,8 @@ export class Http2ClientSession extends ClientSession implements TimerOwner {
   private armWriteTimer(): void {
     this.writeTimer ??= new CoarseTimer(this, WRITE_TIMER)
     if (this.writeTimer.armed) return
-    this.takenAtArm = this.taken
+    this.sentAtArm = this.stream?.sentBytes ?? 0
     this.writeTimer.arm(this.peer.options.writeTimeoutMs)
-  }
-
-  /** Body bytes that the library has taken from the stream's queue. */
-  private get taken(): number {
-    return this.requestBodyBytes - ((this.stream as Duplex | null)?.writableLength ?? 0)
   }
 
   onTimer(tag: number): void {
@@ -340,8 +312,9 @@ export class Http2ClientSession extends ClientSession implements TimerOwner {
       this.fail(peerError('READ_TIMEOUT', 'upstream', `Upstream sent nothing for ${readTimeoutMs} ms`))
       return
     }
-    if (this.stream === null || this.stream.writableLength === 0) return
-    if (this.taken !== this.takenAtArm) this.armWriteTimer()
+    const { stream } = this
+    if (stream === null || stream.queuedBytes === 0) return
+    if (stream.sentBytes !== this.sentAtArm) this.armWriteTimer()
     else this.fail(peerError('WRITE_TIMEOUT', 'upstream', `Upstream took nothing for ${writeTimeoutMs} ms`))
   }
 
@@ -360,95 +333,72 @@ export class Http2ClientSession extends ClientSession implements TimerOwner {
     handler?.onUpstreamError(error)
   }
 
-  /** For failures within a call of the handler's. */
-  private failSoon(error: ProxyError): void {
-    queueMicrotask(() => this.fail(error))
-  }
-
   private end(): void {
     if (this.closed) return
     this.closed = true
     this.readTimer.cancel()
     this.writeTimer?.cancel()
     const { stream } = this
-    if (stream === null) {
-      this.freeSlot()
+    // What both sides have ended goes out by itself, a tunnel's last bytes too; what is not whole ends here.
+    if (stream !== null && !stream.closed && !(this.responseEnded && this.requestEnded)) {
+      stream.reset(this.responseEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL)
+    }
+    this.freePlace()
+  }
+
+  private freePlace(): void {
+    if (this.placeFree) return
+    this.placeFree = true
+    this.connection.sessionEnded()
+  }
+
+  onReset(code: number, origin: ResetOrigin): void {
+    if (this.closed) return
+    if (this.responseEnded) {
+      this.freePlace()
       return
     }
-    // What is whole ends by itself; what is not ends here.
-    if (!stream.destroyed && !stream.closed && !(this.responseEnded && this.requestEnded)) {
-      stream.close(this.responseEnded ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL)
-    }
-    // Data that nobody wants any more would keep the stream open.
-    stream.resume()
-  }
-
-  private freeSlot(): void {
-    if (this.slotFree) return
-    this.slotFree = true
-    this.connection.streamClosed()
-  }
-
-  private onClose(): void {
-    const { stream } = this
-    if (!this.closed && !this.responseEnded && stream !== null) {
-      const error = this.resetError(stream)
-      this.freeSlot()
-      this.fail(error)
-    } else this.freeSlot()
+    this.fail(origin === 'connection' ? this.connectionError() : this.resetError(code, origin))
   }
 
   /** What a stream that ended too early says, and whether the request may be sent again. */
-  private resetError(stream: ClientHttp2Stream): ProxyError {
+  private resetError(code: number, origin: ResetOrigin): ProxyError {
     const { connection, peer } = this
-    const code = stream.rstCode ?? NGHTTP2_NO_ERROR
-    if (!this.responseStarted && connection.refused(stream.id, code)) {
+    if (!this.responseStarted && (origin === 'unprocessed' || code === ErrorCode.REFUSED_STREAM)) {
       // It was not served, so that sending it again cannot do anything twice (RFC 9113 §8.7).
       this.requestSent = false
-      if (stream.id !== undefined) connection.learnLimit()
+      connection.learnLimit()
       return peerError('H2_ERROR', 'upstream', 'Upstream refused the stream', { retry: 'allowed' })
     }
-    if (code === NGHTTP2_HTTP_1_1_REQUIRED) {
+    if (code === ErrorCode.HTTP_1_1_REQUIRED) {
       connection.owner.onDowngrade(peer)
       connection.retire()
-      const retry: RetryDecision =
-        peer.options.httpVersion === 'auto' && !this.responseStarted ? 'allowed' : 'never'
-      if (retry === 'allowed') this.requestSent = false
-      return peerError('H2_DOWNGRADE', 'upstream', 'Upstream asks for HTTP/1.1', { retry })
+      const again = peer.options.httpVersion === 'auto' && !this.responseStarted
+      if (again) this.requestSent = false
+      return peerError('H2_DOWNGRADE', 'upstream', 'Upstream asks for HTTP/1.1', {
+        retry: again ? 'allowed' : 'never',
+      })
     }
-    const retry: RetryDecision = this.responseStarted ? 'never' : 'if-reused'
+    const act =
+      origin === 'rules'
+        ? 'Upstream sent a malformed response'
+        : `Upstream reset the stream (${errorName(code)})`
+    return peerError('H2_ERROR', 'upstream', act)
+  }
+
+  /** The whole connection has ended. */
+  private connectionError(): ProxyError {
+    const { connection } = this
+    const retry: RetryDecision = this.responseStarted ? 'never' : this.requestSent ? 'if-reused' : 'allowed'
     const own = connection.ownFailure
     if (own !== null) return peerError(own.code, 'upstream', own.message, { cause: own, retry })
-    const cause = connection.cause ?? this.streamError
+    const { cause } = connection
     if (cause !== null && 'syscall' in cause) {
       return fromSystemError(cause, 'upstream', 'Connection to upstream failed', { retry })
     }
-    if (code === NGHTTP2_PROTOCOL_ERROR || (cause as { code?: unknown } | null)?.code === 'ERR_HTTP2_ERROR') {
+    if (connection.isBroken) {
       return peerError('INVALID_H2', 'upstream', 'Upstream broke the rules of HTTP/2', { cause })
     }
-    if (connection.gone) {
-      return peerError('CONNECTION_CLOSED', 'upstream', 'Upstream closed the connection', { cause, retry })
-    }
-    return peerError('H2_ERROR', 'upstream', `Upstream reset the stream (code ${code})`)
+    return peerError('CONNECTION_CLOSED', 'upstream', 'Upstream closed the connection', { cause, retry })
   }
-}
-
-/**
- * Tells of END_STREAM. A reset ends a stream's readable side too, and looks the same at its `end` event: only
- * the order of things tells them apart, for a reset has closed the stream before.
- */
-function watchEnd(stream: ClientHttp2Stream, onEndOfStream: () => void): void {
-  const push = stream.push
-  stream.push = function pushWatched(
-    this: ClientHttp2Stream,
-    chunk: unknown,
-    encoding?: BufferEncoding,
-  ): boolean {
-    if (chunk === null && !this.closed && !this.destroyed) onEndOfStream()
-    return push.call(this, chunk, encoding)
-  }
-}
-
-function flushResponse(session: Http2ClientSession): void {
-  session.flushNow()
 }

@@ -1,13 +1,15 @@
 import type { Socket } from 'node:net'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { readInto } from '../accepted-reads.ts'
+import { sharedReadBuffer } from '../http1/read-buffer.ts'
 
 /** What an HTTP/2 client sends first (RFC 9113 §3.4). No HTTP/1 request begins like it: its method is reserved. */
 const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 
 /** Who waits to know what a cleartext connection speaks. Exactly one of the two is called. */
 export interface PrefaceOwner {
-  /** The first bytes have told; they lie in the socket again, which is paused. */
-  onProtocol(reader: PrefaceReader, http2: boolean): void
+  /** The first `count` bytes of `buffer`, which is lent, have told. They are the connection's first bytes. */
+  onProtocol(reader: PrefaceReader, http2: boolean, buffer: Buffer, count: number): void
   /** The connection ended, or took too long, before it told. */
   onPrefaceFailed(reader: PrefaceReader): void
 }
@@ -19,7 +21,7 @@ export class PrefaceReader implements TimerOwner {
   readonly #timer: CoarseTimer
   readonly #onData: (chunk: Buffer) => void
   readonly #onGone: () => void
-  /** What has come so far and may still be the preface; at most its 24 bytes. */
+  /** What has come so far and may still be the preface; less than its 24 bytes. */
   #held: Buffer | null = null
   #settled = false
 
@@ -27,9 +29,16 @@ export class PrefaceReader implements TimerOwner {
     this.socket = socket
     this.#owner = owner
     this.#timer = new CoarseTimer(this)
-    this.#onData = (chunk) => this.#read(chunk)
+    this.#onData = (chunk) => this.#read(chunk, chunk.length)
     this.#onGone = () => this.destroy()
-    socket.on('data', this.#onData)
+    const isShared =
+      sharedReadBuffer !== null &&
+      readInto(socket, sharedReadBuffer, (count, buffer) => {
+        this.#read(buffer, count)
+        return !socket.isPaused()
+      })
+    if (isShared) socket.resume()
+    else socket.on('data', this.#onData)
     socket.on('end', this.#onGone)
     socket.on('close', this.#onGone)
     this.#timer.arm(timeoutMs)
@@ -51,19 +60,22 @@ export class PrefaceReader implements TimerOwner {
     this.destroy()
   }
 
-  #read(chunk: Buffer): void {
-    const held = this.#held
-    const bytes = held === null ? chunk : Buffer.concat([held, chunk])
-    const count = Math.min(bytes.length, PREFACE.length)
-    const alike = bytes.compare(PREFACE, 0, count, 0, count) === 0
+  #read(chunk: Buffer, size: number): void {
+    if (this.#settled) return
+    let bytes = chunk
+    let count = size
+    if (this.#held !== null) {
+      bytes = Buffer.concat([this.#held, chunk.subarray(0, size)])
+      count = bytes.length
+    }
+    const compared = Math.min(count, PREFACE.length)
+    const alike = bytes.compare(PREFACE, 0, compared, 0, compared) === 0
     if (alike && count < PREFACE.length) {
-      this.#held = bytes
+      this.#held = Buffer.from(bytes.subarray(0, count))
       return
     }
     this.#settle()
-    this.socket.pause()
-    this.socket.unshift(bytes)
-    this.#owner.onProtocol(this, alike)
+    this.#owner.onProtocol(this, alike, bytes, count)
   }
 
   #settle(): void {

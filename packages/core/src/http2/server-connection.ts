@@ -1,16 +1,28 @@
-import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { type ProxyError, peerError } from '@cirque/error'
+import { isProxyError, type ProxyError, peerError } from '@cirque/error'
+import {
+  errorName,
+  Http2Connection,
+  type Http2ConnectionHandler,
+  type Http2Request,
+  type Http2Stream,
+  type RequestProblem,
+  type ResetOrigin,
+} from '@cirque/http2'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { readInto } from '../accepted-reads.ts'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
-import { bytesQueued, bytesTaken } from '../http1/wire.ts'
-import type { ServerSession } from '../server-session.ts'
+import { sharedReadBuffer } from '../http1/read-buffer.ts'
+import { bytesQueued, bytesTaken, encryptsAtOnce } from '../http1/wire.ts'
+import type { ServerSession, WriteResult } from '../server-session.ts'
+import { serverEngineOptions } from './engine-options.ts'
 import { isRefusal, readRequestHead } from './request-head.ts'
 import { Http2ServerSession } from './server-session.ts'
-import { TokenBucket } from './token-bucket.ts'
+import { writeChunks } from './transport.ts'
+import { atTurnEnd, type TurnWriter } from './turn-end.ts'
 
 /** What owns HTTP/2 connections: hands each request to the application and counts. */
 export interface Http2ConnectionOwner {
@@ -19,7 +31,7 @@ export interface Http2ConnectionOwner {
   readonly draining: boolean
   /** A request has arrived. The owner answers it, now or later, through the session. */
   onSession(session: ServerSession): void
-  /** A head was refused and answered with `status`. */
+  /** A head was refused and answered with `status`; 0 where the connection ended for it. */
   onHeadRefused(status: number, code: string): void
   /** The connection is closed and holds nothing any more. */
   onConnectionClosed(connection: Http2ServerConnection): void
@@ -27,72 +39,66 @@ export interface Http2ConnectionOwner {
 
 /**
  * The connection's life; moves go down the list only.
- * - `open`: takes requests.
- * - `closing`: GOAWAY named the last request that is served; open ones finish.
+ * - `open`: takes requests; also while a drain still waits for those that the client has sent before it knew.
+ * - `closing`: GOAWAY has named the last request that is served; open ones finish.
+ * - `linger`: the last frames are on their way, and our side is closed.
  * - `closed`: nothing moves any more.
  */
-export type Http2ConnectionState = 'open' | 'closing' | 'closed'
-
-const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_FLAG_END_STREAM } = http2.constants
+export type Http2ConnectionState = 'open' | 'closing' | 'linger' | 'closed'
 
 const IDLE_TIMER = 0
 const LINGER_TIMER = 1
+const WRITE_TIMER = 2
+const DRAIN_TIMER = 3
 
-/** The connection's own receive window, in bytes. Node gives it back at once; only streams hold data back. */
-const CONNECTION_WINDOW_BYTES = 1_048_576
-/** Pings and settings at once per connection, as a multiple of what is allowed per second. */
-const CONTROL_BURST_SECONDS = 10
-/** Longest block of fields that we send, in bytes; more than any upstream's head may hold. */
-const SENT_FIELDS_BYTES_MAX = 1_048_576
-/** What one stream may hold in either direction besides its window, for the library's own limit. */
-const STREAM_BYTES_MAX = 262_144
-/** Frames against the rules, and streams over the limit, before the library ends the connection. */
-const INVALID_FRAMES_MAX = 100
-/** HTTP/2 settings in one frame; the protocol knows seven. */
-const SETTINGS_PER_FRAME_MAX = 16
+/** A read above this size is copied as a whole, so that bodies in it are not copied piece by piece. */
+const LONG_READ_BYTES = 8_192
 
-/** One client's HTTP/2 connection: opens a session per stream, watches for floods, closes without losing requests. */
-export class Http2ServerConnection implements TimerOwner {
+/** One client's HTTP/2 connection: opens a session per stream, ends floods, closes without losing requests. */
+export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler, TurnWriter {
   readonly socket: Socket | TLSSocket
   readonly owner: Http2ConnectionOwner
   readonly establishedAt: number = Date.now()
   state: Http2ConnectionState = 'open'
   requestCount = 0
 
-  private readonly session: ServerHttp2Session
-  private openStreams = 0
+  private readonly engine: Http2Connection
+  private readonly encrypts: boolean
   private socketError: Error | null = null
   private takenAtLinger = 0
   private lingeredMs = 0
-  private readonly resets: TokenBucket
-  private readonly controls: TokenBucket
+  private takenAtArm = 0
   private readonly idleTimer: CoarseTimer
-  private readonly lingerTimer: CoarseTimer
+  private lingerTimer: CoarseTimer | null = null
+  private writeTimer: CoarseTimer | null = null
+  private drainTimer: CoarseTimer | null = null
 
-  /** Takes the socket over. What was read of it may be put back before with `unshift`. */
+  /** Takes the socket over. What was read of it before is to be handed to `onSharedRead`. */
   constructor(socket: Socket | TLSSocket, owner: Http2ConnectionOwner) {
-    const { options } = owner
     this.socket = socket
     this.owner = owner
-    this.resets = new TokenBucket(options.http2ResetBurstMax, options.http2ResetsPerSecondMax)
-    const perSecond = options.http2ControlFramesPerSecondMax
-    this.controls = new TokenBucket(perSecond * CONTROL_BURST_SECONDS, perSecond)
+    this.encrypts = encryptsAtOnce(socket)
     this.idleTimer = new CoarseTimer(this, IDLE_TIMER)
-    this.lingerTimer = new CoarseTimer(this, LINGER_TIMER)
+    this.engine = new Http2Connection('server', this, serverEngineOptions(owner.options))
+    const isShared =
+      sharedReadBuffer !== null &&
+      readInto(socket, sharedReadBuffer, (count, buffer) => this.onSharedRead(count, buffer))
+    if (isShared) socket.resume()
+    else socket.on('data', (chunk: Buffer) => this.engine.receive(chunk, 0, chunk.length))
+    socket.on('end', () => this.onEnd())
+    socket.on('drain', () => this.engine.resumeOutput())
     socket.on('error', (error: Error) => {
       this.socketError = error
     })
     socket.on('close', () => this.onClose())
-    socket.on('end', () => this.onEnd())
-    const session = http2.performServerHandshake(socket, sessionOptions(options))
-    this.session = session
-    session.on('error', () => undefined) // told by 'close', and by each stream
-    session.on('close', () => this.onSessionClosed())
-    session.on('ping', () => this.onControlFrame())
-    session.on('remoteSettings', () => this.onControlFrame())
-    session.on('stream', (stream, _headers, flags, raw) => this.onStream(stream, flags, raw))
-    session.setLocalWindowSize(Math.max(CONNECTION_WINDOW_BYTES, options.http2WindowBytes))
-    this.idleTimer.arm(options.idleTimeoutMs)
+    this.idleTimer.arm(owner.options.idleTimeoutMs)
+  }
+
+  /** A read into memory that the next read overwrites. */
+  onSharedRead(count: number, buffer: Buffer): boolean {
+    if (count <= LONG_READ_BYTES) this.engine.receive(buffer, 0, count)
+    else this.engine.receive(Buffer.from(buffer.subarray(0, count)), 0, count)
+    return true
   }
 
   digest(): ConnectionDigest {
@@ -101,118 +107,158 @@ export class Http2ServerConnection implements TimerOwner {
 
   /** True when no new request is wanted on this connection. */
   get isDraining(): boolean {
-    return this.state !== 'open' || this.owner.draining
+    return this.engine.state !== 'open' || this.owner.draining
   }
 
   /**
-   * Ends the connection after its open requests. GOAWAY names the last one; a client may send what it had sent
-   * after that to somebody else (RFC 9113 §6.8). The library takes no request after any GOAWAY, so there is no
-   * warning with the highest id before.
+   * Ends the connection after its open requests. GOAWAY with the highest id warns the client; once it has answered a
+   * ping, another names the last request, and what it sent in between is served (RFC 9113 §6.8).
    */
   drain(): void {
-    if (this.state === 'open') this.close()
+    if (this.engine.state !== 'open') return
+    this.engine.drain()
+    this.drainTimer = new CoarseTimer(this, DRAIN_TIMER)
+    this.drainTimer.arm(this.owner.options.lingerTimeoutMs)
   }
 
   /** Cuts the connection and all its requests at once. */
   destroy(): void {
     this.socket.destroy()
+    this.onClose()
   }
 
-  /** Tells the client which request is the last one; the connection ends with the last of the open ones. */
-  private close(): void {
-    this.state = 'closing'
-    this.session.close()
-    if (this.openStreams === 0) this.linger()
-  }
+  // --- the engine's calls ------------------------------------------------------------------------
 
-  // --- requests --------------------------------------------------------------------------------
-
-  private onStream(stream: ServerHttp2Stream, flags: number, raw: string[]): void {
-    stream.on('error', ignore)
-    if (stream.destroyed || stream.closed) {
-      // Reset within the read that brought it.
-      this.countReset()
-      return
-    }
-    this.openStreams++
+  onRequest(stream: Http2Stream, request: Http2Request, endOfStream: boolean): void {
     this.idleTimer.cancel()
     const { owner } = this
-    const head = readRequestHead(raw, owner.options)
+    const head = readRequestHead(request, owner.options)
     if (isRefusal(head)) {
       owner.onHeadRefused(head.status, head.code)
       this.refuse(stream, head.status)
+      stream.discard()
       return
     }
-    const session = new Http2ServerSession(this, stream, head, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
+    const session = new Http2ServerSession(this, stream, head, endOfStream)
+    stream.handler = session
     if (++this.requestCount === owner.options.requestsPerConnectionMax) this.drain()
     owner.onSession(session)
   }
 
+  onRequestRefused(stream: Http2Stream, problem: RequestProblem): void {
+    const status = problem === 'HTTP2_HEAD_BYTES' ? 431 : 400
+    this.owner.onHeadRefused(status, problem)
+    this.refuse(stream, status)
+  }
+
   /** A minimal answer to what never became a request. */
-  private refuse(stream: ServerHttp2Stream, status: number): void {
-    stream.on('close', () => this.streamClosed(true))
+  private refuse(stream: Http2Stream, status: number): void {
     const name = this.owner.options.serverName
-    const fields: (string | number)[] = [':status', status, 'cache-control', 'private, no-store']
+    const fields = [':status', `${status}`, 'cache-control', 'private, no-store']
     if (name !== '') fields.push('server', name)
-    // The library resets a stream whose body nobody has asked for, once the response is out.
-    stream.respond(fields as unknown as readonly string[], { endStream: true })
+    stream.sendHead(fields, true)
   }
 
-  /**
-   * A stream is gone.
-   *
-   * @param whole - False when it ended before its response did, by a reset or for what the client did.
-   */
-  streamClosed(whole: boolean): void {
-    this.openStreams--
-    if (this.state === 'closed') return
-    if (!whole) this.countReset()
-    if (this.openStreams > 0) return
-    if (this.state === 'closing' || this.session.closed || this.session.destroyed) this.linger()
-    else this.idleTimer.arm(this.owner.options.idleTimeoutMs)
+  onStreamClosed(_stream: Http2Stream, _origin: ResetOrigin | null): void {
+    if (this.engine.openStreams > 0) return
+    if (this.state === 'closing') this.linger()
+    else if (this.state === 'open') this.idleTimer.arm(this.owner.options.idleTimeoutMs)
   }
 
-  // --- floods ----------------------------------------------------------------------------------
-
-  /** Resets by the client and those it provokes from us cost us work and it nothing. */
-  private countReset(): void {
-    if (!this.resets.take()) this.flooded('HTTP2_RESET_FLOOD')
-  }
-
-  private onControlFrame(): void {
-    if (!this.controls.take()) this.flooded('HTTP2_CONTROL_FLOOD')
-  }
-
-  private flooded(code: string): void {
-    if (this.session.destroyed) return
-    this.owner.onHeadRefused(0, code)
-    this.state = 'closing'
-    this.session.destroy(
-      peerError('H2_ERROR', 'downstream', `Client floods its connection (${code})`),
-      NGHTTP2_ENHANCE_YOUR_CALM,
-    )
+  onConnectionError(_code: number, reason: string): void {
+    // A limit's reason is its name; the others are for people.
+    this.owner.onHeadRefused(0, reason.startsWith('HTTP2_') ? reason : 'HTTP2_PROTOCOL')
     this.linger()
   }
 
-  // --- timers, errors, the end -----------------------------------------------------------------
+  onDrained(): void {
+    if (this.state !== 'open') return
+    this.state = 'closing'
+    if (this.engine.openStreams === 0) this.linger()
+  }
+
+  onSettings(): void {}
+  onGoaway(): void {}
+  onPong(): void {}
+
+  // --- writing -----------------------------------------------------------------------------------
+
+  onOutputWaiting(): void {
+    atTurnEnd(this)
+  }
+
+  writeTurn(): void {
+    this.engine.flush()
+  }
+
+  writeOutput(chunks: readonly Buffer[]): WriteResult {
+    const result = writeChunks(this.socket, chunks, this.encrypts)
+    if (this.socket.writableLength > 0 && this.state !== 'closed') this.watchWrites()
+    return result
+  }
+
+  private watchWrites(): void {
+    this.writeTimer ??= new CoarseTimer(this, WRITE_TIMER)
+    if (this.writeTimer.armed) return
+    this.takenAtArm = bytesTaken(this.socket)
+    this.writeTimer.arm(this.owner.options.writeTimeoutMs)
+  }
+
+  /** Bytes that the client has taken so far, whatever the stream. */
+  get taken(): number {
+    return bytesTaken(this.socket)
+  }
+
+  // --- timers, errors, the end -------------------------------------------------------------------
 
   onTimer(tag: number): void {
-    if (this.state === 'closed') return
-    if (tag === LINGER_TIMER) this.lingerOn()
-    else if (this.openStreams === 0 && this.state !== 'closing') this.close()
+    switch (tag) {
+      case LINGER_TIMER:
+        this.lingerOn()
+        break
+      case DRAIN_TIMER:
+        this.engine.finishDrain()
+        break
+      case WRITE_TIMER:
+        this.onWriteTimer()
+        break
+      default:
+        if (this.engine.openStreams === 0) this.engine.finishDrain()
+    }
+  }
+
+  private onWriteTimer(): void {
+    if (this.socket.writableLength === 0 || this.state === 'closed') return
+    if (bytesTaken(this.socket) !== this.takenAtArm) {
+      this.watchWrites()
+      return
+    }
+    const { writeTimeoutMs } = this.owner.options
+    this.socketError ??= peerError(
+      'WRITE_TIMEOUT',
+      'downstream',
+      `Client took nothing for ${writeTimeoutMs} ms`,
+    )
+    this.destroy()
   }
 
   /** The client has ended its sending side: it can open no window any more, so it has gone. */
   private onEnd(): void {
-    if (this.openStreams === 0 || this.owner.options.abortOnClose) this.destroy()
-    else this.close()
+    if (this.state === 'linger') this.socket.destroySoon()
+    else if (this.engine.openStreams === 0 || this.owner.options.abortOnClose) this.destroy()
+    else this.engine.finishDrain()
   }
 
   /** The last frames are on their way: the client is given time to take them and to close. */
   private linger(): void {
+    if (this.state === 'linger' || this.state === 'closed') return
+    this.state = 'linger'
     this.idleTimer.cancel()
+    this.drainTimer?.cancel()
+    this.engine.flush()
+    this.socket.end()
     this.takenAtLinger = bytesTaken(this.socket)
-    this.lingeredMs = 0
+    this.lingerTimer = new CoarseTimer(this, LINGER_TIMER)
     this.lingerTimer.arm(this.owner.options.lingerTimeoutMs)
   }
 
@@ -222,61 +268,29 @@ export class Http2ServerConnection implements TimerOwner {
     this.lingeredMs = taken === this.takenAtLinger ? this.lingeredMs + lingerTimeoutMs : 0
     this.takenAtLinger = taken
     if (bytesQueued(this.socket) === 0 || this.lingeredMs >= writeTimeoutMs) this.destroy()
-    else this.lingerTimer.arm(lingerTimeoutMs)
-  }
-
-  /** The protocol is over, by whosever will. The socket may still have its last bytes to send. */
-  private onSessionClosed(): void {
-    if (this.state === 'closed') return
-    this.state = 'closing'
-    this.destroy()
+    else this.lingerTimer?.arm(lingerTimeoutMs)
   }
 
   private onClose(): void {
     if (this.state === 'closed') return
     this.state = 'closed'
     this.idleTimer.cancel()
-    this.lingerTimer.cancel()
+    this.lingerTimer?.cancel()
+    this.writeTimer?.cancel()
+    this.drainTimer?.cancel()
+    this.engine.close()
     this.owner.onConnectionClosed(this)
   }
 
   /** Why a stream ended that nobody had ended here. */
-  closeReason(stream: ServerHttp2Stream): ProxyError {
+  closeReason(code: number, origin: ResetOrigin): ProxyError {
     const cause = this.socketError
-    const code = stream.rstCode ?? NGHTTP2_NO_ERROR
-    const act = this.socket.destroyed
-      ? 'Client closed the connection'
-      : `Client reset the stream (code ${code})`
+    if (origin === 'connection' && isProxyError(cause)) return cause
+    if (origin === 'rules') {
+      return peerError('H2_ERROR', 'downstream', `Client broke the rules of its stream (${errorName(code)})`)
+    }
+    const act =
+      origin === 'peer' ? `Client reset the stream (${errorName(code)})` : 'Client closed the connection'
     return peerError('CONNECTION_CLOSED', 'downstream', act, cause === null ? {} : { cause })
   }
 }
-
-function sessionOptions(options: ResolvedHttpServerOptions): http2.ServerSessionOptions {
-  const streams = options.http2StreamsMax
-  const perStream = options.http2WindowBytes + options.headBytesMax + STREAM_BYTES_MAX
-  return {
-    settings: {
-      enablePush: false,
-      headerTableSize: 4_096,
-      maxConcurrentStreams: streams,
-      initialWindowSize: options.http2WindowBytes,
-      maxFrameSize: 16_384,
-      maxHeaderListSize: options.headBytesMax,
-      enableConnectProtocol: true,
-    },
-    maxDeflateDynamicTableSize: 4_096,
-    maxSendHeaderBlockLength: SENT_FIELDS_BYTES_MAX,
-    // The pseudo-fields come on top of what the fields' own check allows.
-    maxHeaderListPairs: options.fieldsMax + 16,
-    maxSessionMemory: Math.max(10, Math.ceil((streams * perStream) / 1_000_000)),
-    maxSettings: SETTINGS_PER_FRAME_MAX,
-    maxSessionInvalidFrames: INVALID_FRAMES_MAX,
-    maxSessionRejectedStreams: INVALID_FRAMES_MAX,
-    streamResetBurst: options.http2ResetBurstMax,
-    streamResetRate: options.http2ResetsPerSecondMax,
-    // Fields may repeat as their sender sees fit: what must not was refused before.
-    strictSingleValueFields: false,
-  }
-}
-
-function ignore(): void {}

@@ -1,22 +1,17 @@
-import http2, { type ServerHttp2Stream } from 'node:http2'
 import { ProxyError, peerError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
+import { ErrorCode, type Http2Stream, type Http2StreamHandler, type ResetOrigin } from '@cirque/http2'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import type { ConnectionDigest } from '../digest.ts'
-import { bytesTaken } from '../http1/wire.ts'
-import { ServerSession, WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
-import { fieldRecord, responseFields } from './fields.ts'
-import { type Http2RequestHead, readTrailers } from './request-head.ts'
+import { sharedReadBuffer } from '../http1/read-buffer.ts'
+import { ServerSession, WRITE_DONE, type WriteResult } from '../server-session.ts'
+import { informationalFields, responseFields, trailerFields } from './fields.ts'
+import { type Http2RequestHead, passedTrailers } from './request-head.ts'
 import type { Http2ServerConnection } from './server-connection.ts'
 import { fromSwitching, notSwitched, toUpgrade } from './websocket.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = http2.constants
-
 const BODY_TIMER = 0
 const WRITE_TIMER = 1
-
-/** A body up to this many bytes is copied, so that its memory may be read into again at once. */
-export const COPY_BYTES_MAX = 15_360
 
 /**
  * For how many write timeouts a stream may take nothing while its connection does: the client's other streams
@@ -27,44 +22,30 @@ const WRITE_PERIODS_MAX = 4
 /** How the response's body is told apart: by a length, by the stream's end, or there is none, or it is a tunnel. */
 type ResponseFraming = 'unwritten' | 'none' | 'length' | 'until-end' | 'tunnel'
 
-/** One HTTP/2 stream: a request and its response. */
-export class Http2ServerSession extends ServerSession implements TimerOwner {
+/** One HTTP/2 stream of a client: a request and its response. */
+export class Http2ServerSession extends ServerSession implements TimerOwner, Http2StreamHandler {
   private readonly connection: Http2ServerConnection
-  private readonly stream: ServerHttp2Stream
+  private readonly stream: Http2Stream
   private readonly contentLength: number
   private readonly bodied: boolean
   private readonly continueWanted: boolean
   /** For an extended CONNECT: what accepts it; else null. */
   private readonly accept: string | null
   private flowing = false
-  private listening = false
-  /** END_STREAM has come and nothing is left to read. */
-  private bodyEnded = false
-  /** After an early response: body bytes are counted and dropped. */
-  private discarding = false
-  private discardedBytes = 0
-  private trailers: string[] | null = null
   private framing: ResponseFraming = 'unwritten'
   private responseRemaining = 0
-  /** The stream waits for trailers before it ends. */
-  private trailersExpected = false
-  private responseTrailers: string[] | null = null
-  private trailersWanted = false
-  private drainWanted = false
   private continued = false
   /** The client broke the exchange and the handler knows; a response may still be under way. */
   private failed = false
-  /** The reset is no doing of the client's. */
-  private resetByUs = false
   private bodyTimer: CoarseTimer | null = null
   private writeTimer: CoarseTimer | null = null
-  private takenAtArm = 0
+  private sentAtArm = 0
   private connectionTakenAtArm = 0
   private stalledPeriods = 0
 
   constructor(
     connection: Http2ServerConnection,
-    stream: ServerHttp2Stream,
+    stream: Http2Stream,
     head: Http2RequestHead,
     endOfStream: boolean,
   ) {
@@ -75,14 +56,6 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     this.contentLength = endOfStream || head.webSocket ? 0 : head.contentLength
     this.bodied = !endOfStream && head.contentLength !== 0 && !head.webSocket
     this.continueWanted = head.expectContinue && this.bodied
-    stream.on('close', () => this.onClose())
-    stream.on('drain', () => this.onDrain())
-    if (!this.bodied && this.accept === null) return
-    // Unlike data, these do not wait for the body to be asked for: the end of an empty one may have passed by then.
-    stream.on('end', () => this.onEnd())
-    stream.on('trailers', (_headers: unknown, _flags: number, raw?: string[]) => {
-      this.trailers = raw === undefined ? null : readTrailers(raw)
-    })
   }
 
   digest(): ConnectionDigest {
@@ -122,100 +95,51 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     if (this.closed || this.flowing) return
     this.flowing = true
     if (this.requestEnded) return
-    if (!this.bodied && this.framing !== 'tunnel') {
-      this.endRequest()
-      return
+    if (this.framing === 'tunnel') this.stream.resume()
+    else if (this.bodied) {
+      this.armBodyTimer()
+      this.stream.resume()
+    } else {
+      this.requestEnded = true
+      this.handler?.onRequestEnd(null)
     }
-    if (this.bodyEnded) {
-      this.finishBody()
-      return
-    }
-    if (this.framing !== 'tunnel') this.armBodyTimer()
-    this.listen()
-    this.stream.resume()
-  }
-
-  private listen(): void {
-    if (this.listening) return
-    this.listening = true
-    const { stream } = this
-    stream.on('data', (chunk: Buffer) => this.onData(chunk))
   }
 
   pauseRequestBody(): void {
     if (!this.flowing) return
     this.flowing = false
-    if ((!this.bodied && this.framing !== 'tunnel') || this.requestEnded) return
     this.bodyTimer?.cancel()
     this.stream.pause()
   }
 
-  private onData(chunk: Buffer): void {
-    const { options } = this.connection.owner
-    if (this.discarding) {
-      this.discardedBytes += chunk.length
-      if (this.discardedBytes > options.discardBytesMax) this.stream.close(NGHTTP2_NO_ERROR)
-      return
+  onData(buffer: Buffer, start: number, end: number): void {
+    this.requestBodyBytes += end - start
+    if (this.framing !== 'tunnel') {
+      const limit = this.connection.owner.options.requestBodyBytesMax
+      if (limit > 0 && this.requestBodyBytes > limit) {
+        this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
+        return
+      }
+      this.armBodyTimer()
     }
-    if (this.closed || this.failed) return
-    this.requestBodyBytes += chunk.length
-    if (this.framing === 'tunnel') {
-      this.handler?.onRequestData(chunk, 0, chunk.length)
-      return
-    }
-    const limit = options.requestBodyBytesMax
-    if (limit > 0 && this.requestBodyBytes > limit) {
-      this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
-      return
-    }
-    // The library resets the stream at this; a longer body than announced must not get through without it.
-    if (this.contentLength >= 0 && this.requestBodyBytes > this.contentLength) {
-      this.fail(peerError('H2_ERROR', 'downstream', 'Request body exceeds its Content-Length'), true)
-      return
-    }
-    this.armBodyTimer()
-    this.handler?.onRequestData(chunk, 0, chunk.length)
+    if (buffer !== sharedReadBuffer) this.handler?.onRequestData(buffer, start, end)
+    else this.handler?.onRequestData(Buffer.from(buffer.subarray(start, end)), 0, end - start)
   }
 
-  private onEnd(): void {
-    const { stream } = this
+  onEnd(trailers: string[] | null): void {
     this.bodyTimer?.cancel()
-    // A reset ends the readable side too: only END_STREAM ends a body. `onClose` tells of the rest.
-    if (stream.aborted || stream.destroyed || this.discarding || this.closed || this.failed) return
-    this.bodyEnded = true
-    if (this.flowing) this.finishBody()
-  }
-
-  /** END_STREAM has come and everything before it was delivered. */
-  private finishBody(): void {
-    if (this.framing === 'tunnel') {
-      this.endRequest()
-      if (this.responseEnded) this.closed = true
-      return
-    }
-    if (this.contentLength >= 0 && this.requestBodyBytes !== this.contentLength) {
-      this.fail(peerError('H2_ERROR', 'downstream', 'Request body is shorter than its Content-Length'), true)
-      return
-    }
-    this.endRequest()
-  }
-
-  private endRequest(): void {
+    if (this.requestEnded || this.failed) return
     this.requestEnded = true
-    this.handler?.onRequestEnd(this.trailers)
+    const tunnel = this.framing === 'tunnel'
+    this.handler?.onRequestEnd(tunnel ? null : passedTrailers(trailers))
+    if (tunnel && this.responseEnded) this.closed = true
   }
+
+  onResponse(): void {}
 
   private armBodyTimer(): void {
     this.bodyTimer ??= new CoarseTimer(this, BODY_TIMER)
     this.bodyTimer.arm(this.connection.owner.options.bodyTimeoutMs)
-  }
-
-  /** The response is complete: what is left of the body is dropped, up to a limit. */
-  private discardBody(): void {
-    this.discarding = true
-    this.armBodyTimer()
-    this.listen()
-    this.stream.resume()
   }
 
   // --- the response ----------------------------------------------------------------------------
@@ -224,50 +148,40 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   disableKeepAlive(): void {}
 
   writeInformational(header: ResponseHeader): void {
-    const { stream } = this
-    if (this.closed || this.framing !== 'unwritten' || stream.destroyed || stream.closed) return
+    if (this.closed || this.framing !== 'unwritten') return
     if (header.status === 100) {
       if (this.continued) return
       this.continued = true
     }
-    this.attempt(() => stream.additionalHeaders({ ...fieldRecord(header.fields), ':status': header.status }))
+    this.stream.sendHead(informationalFields(header), false)
   }
 
   writeHead(header: ResponseHeader, contentLength: number): void {
     if (this.closed) return
     if (this.framing !== 'unwritten') throw new Error('The response head was already written')
     const { status } = header
-    const { stream } = this
     this.responseStatus = status
     if (status === 101) {
       this.writeSwitching(header)
       return
     }
     if (this.accept !== null && status < 300) {
-      this.refuseSwitching()
+      this.responseStatus = 501
+      this.framing = 'none'
+      this.stream.sendHead(responseFields(notSwitched(), 0, false), true)
       return
     }
     const bodyless = this.request.method === 'HEAD' || bodylessStatus(status) || status === 205
     if (bodyless) this.framing = 'none'
     else this.framing = contentLength >= 0 ? 'length' : 'until-end'
     this.responseRemaining = bodyless || contentLength < 0 ? 0 : contentLength
-    if (stream.destroyed || stream.closed) return // its 'close' event is on its way
-    const { fields, trailersExpected } = responseFields(header, contentLength, bodyless)
-    const endStream = bodyless || (contentLength === 0 && !trailersExpected)
-    this.trailersExpected = trailersExpected && !bodyless
-    if (this.trailersExpected) stream.once('wantTrailers', () => this.onWantTrailers())
-    this.attempt(() =>
-      stream.respond(fields as unknown as readonly string[], {
-        endStream,
-        waitForTrailers: this.trailersExpected,
-      }),
-    )
+    // Where nothing follows a head in this turn, the engine ends the stream with that very frame.
+    this.stream.sendHead(responseFields(header, contentLength, bodyless), bodyless)
   }
 
   /** The upgrade is granted: the stream is a tunnel from now on (RFC 8441 §5). */
   private writeSwitching(header: ResponseHeader): void {
-    const { stream, accept } = this
-    const answer = accept === null ? null : fromSwitching(header, accept)
+    const answer = this.accept === null ? null : fromSwitching(header, this.accept)
     if (answer === null) {
       this.fail(
         new ProxyError('INTERNAL_ERROR', 'internal', 'A 101 that accepts no WebSocket over HTTP/2'),
@@ -278,37 +192,13 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     this.framing = 'tunnel'
     this.requestEnded = false
     this.flowing = false
-    if (stream.destroyed || stream.closed) return // its 'close' event is on its way
-    const { fields } = responseFields(answer, -1, false)
-    this.attempt(() => stream.respond(fields as unknown as readonly string[]))
-  }
-
-  private refuseSwitching(): void {
-    const { stream } = this
-    this.responseStatus = 501
-    this.framing = 'none'
-    if (stream.destroyed || stream.closed) return // its 'close' event is on its way
-    const { fields } = responseFields(notSwitched(), 0, false)
-    this.attempt(() => stream.respond(fields as unknown as readonly string[], { endStream: true }))
-  }
-
-  /** The library throws for fields that it does not take; that is our fault or a filter's, and ends the stream. */
-  private attempt(act: () => void): void {
-    try {
-      act()
-    } catch (cause) {
-      this.fail(
-        new ProxyError('INTERNAL_ERROR', 'internal', 'Response cannot be written as HTTP/2', { cause }),
-        true,
-      )
-    }
+    this.stream.pause()
+    this.stream.sendHead(responseFields(answer, -1, false), false)
   }
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
     const size = end - start
-    const { stream } = this
     if (this.closed || size === 0 || this.framing === 'none') return WRITE_DONE
-    if (stream.destroyed || stream.writableEnded) return WRITE_DONE // its 'close' event is on its way
     if (this.framing === 'length') {
       if (size > this.responseRemaining) {
         this.fail(
@@ -320,16 +210,9 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
       this.responseRemaining -= size
     }
     this.responseBodyBytes += size
-    const copied = size <= COPY_BYTES_MAX
-    const whole = start === 0 && end === buffer.length
-    const run = whole ? buffer : buffer.subarray(start, end)
-    const room = stream.write(copied ? Buffer.from(run) : run)
-    this.armWriteTimer()
-    if (!room) {
-      this.drainWanted = true
-      return WRITE_FULL
-    }
-    return copied ? WRITE_DONE : WRITE_RETAINED
+    const result = this.stream.write(buffer, start, end)
+    if (this.stream.queuedBytes > 0) this.armWriteTimer()
+    return result
   }
 
   endResponse(trailers: string[] | null): void {
@@ -354,39 +237,20 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
     const { stream } = this
     if (this.framing === 'tunnel') {
       this.closed = this.requestEnded
-      if (!stream.destroyed && !stream.writableEnded) stream.end()
+      stream.end()
       return
     }
     this.closed = true
-    this.responseTrailers = trailers
-    if (stream.destroyed || stream.closed) return
-    if (!stream.writableEnded) stream.end()
-    if (this.trailersWanted) this.sendTrailers()
-    if ((this.bodied || this.accept !== null) && !this.requestEnded) this.discardBody()
+    this.bodyTimer?.cancel()
+    stream.end(trailerFields(trailers))
+    // What is left of the request is of no use: the client is told so, and what is on its way is dropped.
+    stream.discard()
   }
 
-  /** All data is sent. It may come before `endResponse`, never twice. */
-  private onWantTrailers(): void {
-    this.trailersWanted = true
-    if (this.responseEnded) this.sendTrailers()
-  }
-
-  private sendTrailers(): void {
-    const { stream, responseTrailers } = this
-    if (stream.destroyed || stream.closed) return
-    try {
-      stream.sendTrailers(responseTrailers === null ? {} : fieldRecord(responseTrailers))
-    } catch {
-      stream.close(NGHTTP2_INTERNAL_ERROR)
-    }
-  }
-
-  /** Nothing is coalesced here: the library writes once per turn. */
+  /** Nothing is coalesced here: the connection writes once per turn. */
   flush(): void {}
 
-  private onDrain(): void {
-    if (!this.drainWanted) return
-    this.drainWanted = false
+  onDrain(): void {
     if (!this.closed) this.handler?.onDownstreamDrain()
   }
 
@@ -400,41 +264,29 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   }
 
   private watchWrites(timer: CoarseTimer): void {
-    this.takenAtArm = this.taken
-    this.connectionTakenAtArm = bytesTaken(this.connection.socket)
+    this.sentAtArm = this.stream.sentBytes
+    this.connectionTakenAtArm = this.connection.taken
     timer.arm(this.connection.owner.options.writeTimeoutMs)
   }
 
-  /** Body bytes that the library has taken from the stream's queue. */
-  private get taken(): number {
-    return this.responseBodyBytes - this.stream.writableLength
-  }
-
   onTimer(tag: number): void {
-    const { options } = this.connection.owner
-    if (tag === WRITE_TIMER) this.onWriteTimer(options.writeTimeoutMs)
-    else if (this.discarding) this.stream.close(NGHTTP2_NO_ERROR)
+    const { bodyTimeoutMs, writeTimeoutMs } = this.connection.owner.options
+    if (tag === WRITE_TIMER) this.onWriteTimer(writeTimeoutMs)
     else {
-      this.fail(
-        peerError(
-          'REQUEST_TIMEOUT',
-          'downstream',
-          `Client sent nothing of its body for ${options.bodyTimeoutMs} ms`,
-        ),
-        false,
-      )
+      const act = `Client sent nothing of its body for ${bodyTimeoutMs} ms`
+      this.fail(peerError('REQUEST_TIMEOUT', 'downstream', act), false)
     }
   }
 
   private onWriteTimer(ms: number): void {
     const { stream, writeTimer } = this
-    if (stream.writableLength === 0 || writeTimer === null || stream.destroyed) return
-    if (this.taken !== this.takenAtArm) this.stalledPeriods = 0
+    if (stream.queuedBytes === 0 || writeTimer === null) return
+    if (stream.sentBytes !== this.sentAtArm) this.stalledPeriods = 0
     else {
-      const othersMove = bytesTaken(this.connection.socket) !== this.connectionTakenAtArm
+      const othersMove = this.connection.taken !== this.connectionTakenAtArm
       if (++this.stalledPeriods >= (othersMove ? WRITE_PERIODS_MAX : 1)) {
         const error = peerError('WRITE_TIMEOUT', 'downstream', `Client took nothing for ${ms} ms`)
-        if (this.closed) stream.close(NGHTTP2_CANCEL)
+        if (this.closed) stream.reset(ErrorCode.CANCEL)
         else this.fail(error, true)
         return
       }
@@ -465,21 +317,19 @@ export class Http2ServerSession extends ServerSession implements TimerOwner {
   destroy(error?: ProxyError): void {
     if (this.closed) return
     this.closed = true
+    this.bodyTimer?.cancel()
     this.reset(error)
   }
 
   private reset(error: ProxyError | undefined): void {
-    const { stream } = this
-    if (stream.destroyed || stream.closed) return
-    const theirs = error?.source === 'downstream'
-    this.resetByUs = !theirs
-    stream.close(theirs || error === undefined ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
+    this.writeTimer?.cancel()
+    const theirs = error === undefined || error.source === 'downstream'
+    this.stream.reset(theirs ? ErrorCode.CANCEL : ErrorCode.INTERNAL_ERROR)
   }
 
-  private onClose(): void {
+  onReset(code: number, origin: ResetOrigin): void {
     this.bodyTimer?.cancel()
     this.writeTimer?.cancel()
-    this.connection.streamClosed(this.responseEnded || this.resetByUs || this.framing === 'tunnel')
-    if (!this.closed) this.fail(this.connection.closeReason(this.stream), true)
+    this.fail(this.connection.closeReason(code, origin), true)
   }
 }

@@ -17,9 +17,37 @@ export function toUpgrade(request: RequestHeader): string {
   request.insertHeader('Connection', 'upgrade')
   request.insertHeader('Upgrade', 'websocket')
   request.insertHeader('Sec-WebSocket-Key', key)
+  return acceptOfKey(key)
+}
+
+function acceptOfKey(key: string): string {
   return createHash('sha1')
     .update(key + ACCEPT_SUFFIX)
     .digest('base64')
+}
+
+/** What accepts an HTTP/1.1 upgrade to WebSocket. */
+export function acceptOf(upgrade: RequestHeader): string {
+  return acceptOfKey(upgrade.get('sec-websocket-key') ?? '')
+}
+
+/** The extended CONNECT that stands for an HTTP/1.1 upgrade to WebSocket (RFC 8441 §5); a copy. */
+export function toExtendedConnect(upgrade: RequestHeader): RequestHeader {
+  const request = upgrade.clone()
+  for (const name of ['Connection', 'Upgrade', 'Sec-WebSocket-Key', 'Content-Length'])
+    request.removeHeader(name)
+  return request
+}
+
+/** The 101 that a 2xx to an extended CONNECT stands for. */
+export function asSwitching(accepted: ResponseHeader, accept: string): ResponseHeader {
+  const header = accepted.clone()
+  header.setStatus(101)
+  header.removeHeader('Content-Length')
+  header.insertHeader('Connection', 'upgrade')
+  header.insertHeader('Upgrade', 'websocket')
+  header.insertHeader('Sec-WebSocket-Accept', accept)
+  return header
 }
 
 /**

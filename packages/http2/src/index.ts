@@ -1,0 +1,18 @@
+export {
+  Http2Connection,
+  type Http2ConnectionHandler,
+  type Http2State,
+  type RequestProblem,
+} from './connection.ts'
+export { ErrorCode, errorName } from './constants.ts'
+export type { FieldsProblem, Http2Request, Http2Response } from './message-fields.ts'
+export { type Http2Options, type ResolvedHttp2Options, resolveHttp2Options } from './options.ts'
+export {
+  Http2Stream,
+  type Http2StreamHandler,
+  type ResetOrigin,
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_RETAINED,
+  type WriteResult,
+} from './stream.ts'
