@@ -29,6 +29,7 @@ const config: ViteUserConfig = {
       ...projectsIn('examples', 'example-'),
       project('bench', 'bench'),
       project('fuzz', 'fuzz'),
+      project('soak', 'soak'),
       project('repo', 'scripts'),
     ],
     include: ['test/**/*.test.ts'],

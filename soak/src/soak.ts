@@ -1,0 +1,193 @@
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { Agent } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type CertificateFiles, Gateway, startOrigin } from './children.ts'
+import { closeHttp, get, HTTP1_KINDS } from './http-traffic.ts'
+import { closeOthers, OTHER_KINDS, UPGRADE_KINDS } from './other-traffic.ts'
+import type { GatewayState } from './programs/gateway.ts'
+import type { SoakResult } from './report.ts'
+import { quantile } from './statistics.ts'
+import { Traffic } from './traffic.ts'
+import { judge, notGivenBack, type Sample } from './verdict.ts'
+
+/** What {@link soak} takes. */
+export interface SoakOptions {
+  readonly minutes: number
+  /** Exchanges per second, over all kinds. */
+  readonly perSecond: number
+  /** Called with each sample. */
+  readonly onSample?: (sample: Sample) => void
+}
+
+const CERTIFICATES: URL = new URL('../../packages/core/test/data/', import.meta.url)
+const SAMPLES = 400
+const COLLECT_ONE_IN = 4
+const GOOD_CLIENT_MS = 25
+/** Longer than what the gateway keeps of idle clients and UDP sessions. */
+const SETTLE_MS = 30_000
+
+/**
+ * Sends mixed traffic through a gateway and samples it, while a second gateway is upgraded again and again under
+ * traffic of its own. Each runs in a process of its own; so do the upstreams.
+ */
+export async function soak(options: SoakOptions): Promise<SoakResult> {
+  const folder = mkdtempSync(join(tmpdir(), 'cirque-soak-'))
+  const tls = certificatesIn(folder)
+  const origin = await startOrigin()
+  const gateway = await Gateway.start(origin.ports, tls)
+  const upgraded = await Gateway.start(origin.ports, tls)
+  try {
+    return await run(options, gateway, upgraded, tls)
+  } finally {
+    closeHttp()
+    closeOthers()
+    await Promise.all([gateway.stop(), upgraded.stop()])
+    await origin.stop()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+async function run(
+  options: SoakOptions,
+  gateway: Gateway,
+  upgraded: Gateway,
+  tls: CertificateFiles,
+): Promise<SoakResult> {
+  const before = await gateway.state(true)
+  const traffic = new Traffic()
+  const good = new GoodClient(gateway, traffic)
+  const share = Math.max(4, options.perSecond / 10)
+  traffic.begin(gateway, [...HTTP1_KINDS, ...OTHER_KINDS], options.perSecond)
+  traffic.begin(upgraded, [...newConnections(), ...UPGRADE_KINDS], share)
+  good.begin()
+  const seconds = options.minutes * 60
+  const startedAt = performance.now()
+  const since = (): number => (performance.now() - startedAt) / 1_000
+  const samples: Sample[] = []
+  let reloads = 0
+  let upgrades = 0
+
+  async function sampling(): Promise<void> {
+    const every = Math.max(0.5, seconds / SAMPLES)
+    for (let count = 1; since() < seconds; count += 1) {
+      await delay(Math.max(0, count * every - since()) * 1_000)
+      const state = await gateway.state(count % COLLECT_ONE_IN === 0)
+      const sample: Sample = { seconds: since(), state, ...good.take() }
+      samples.push(sample)
+      options.onSample?.(sample)
+    }
+  }
+
+  async function reloading(): Promise<void> {
+    const every = Math.max(3, seconds / 60)
+    while (since() + every < seconds) {
+      await delay(every * 1_000)
+      if (reloads % 2 === 0) copyCertificates(tls)
+      gateway.reload(++reloads)
+    }
+  }
+
+  async function upgrading(): Promise<void> {
+    const every = Math.max(10, seconds / 30)
+    while (since() + every < seconds) {
+      await delay(every * 1_000)
+      await upgraded.upgrade()
+      upgrades += 1
+    }
+  }
+
+  const failed = (error: unknown): void => traffic.report(`the soak itself: ${(error as Error).message}`)
+  await Promise.all([sampling().catch(failed), reloading().catch(failed), upgrading().catch(failed)])
+  await Promise.all([traffic.end(), good.end()])
+  closeHttp()
+  closeOthers()
+  return {
+    minutes: since() / 60,
+    perSecond: Math.round(options.perSecond + share + 1_000 / GOOD_CLIENT_MS),
+    samples,
+    judgements: judge(samples),
+    counts: traffic.counts,
+    errors: traffic.errors,
+    upgrades,
+    reloads,
+    left: await settled(gateway, before),
+  }
+}
+
+/** Waits until everything is given back, and tells what is not after a while. */
+async function settled(gateway: Gateway, before: GatewayState): Promise<string[]> {
+  const until = performance.now() + SETTLE_MS
+  for (;;) {
+    const left = notGivenBack(before, await gateway.state(true))
+    if (left.length === 0 || performance.now() > until) return left
+    await delay(500)
+  }
+}
+
+function newConnections(): typeof HTTP1_KINDS {
+  return HTTP1_KINDS.filter(({ name }) => /new|slow upstream|own answer/.test(name)).map((kind) => ({
+    ...kind,
+    name: `${kind.name}, through upgrades`,
+    ...(kind.name === 'own answer' ? { run: (place) => get(place, '/own') } : {}),
+  }))
+}
+
+/** A well-behaved client on one connection, whose waits are measured. */
+class GoodClient {
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  readonly #gateway: Gateway
+  readonly #traffic: Traffic
+  #latencies: number[] = []
+  #isEnding = false
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(gateway: Gateway, traffic: Traffic) {
+    this.#gateway = gateway
+    this.#traffic = traffic
+  }
+
+  begin(): void {
+    this.#running = this.#run()
+  }
+
+  /** The waits since it was last asked. */
+  take(): Pick<Sample, 'latencyP50Ms' | 'latencyP99Ms'> {
+    const latencies = this.#latencies
+    this.#latencies = []
+    return { latencyP50Ms: quantile(latencies, 0.5), latencyP99Ms: quantile(latencies, 0.99) }
+  }
+
+  async end(): Promise<void> {
+    this.#isEnding = true
+    await this.#running
+    this.#agent.destroy()
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isEnding) {
+      const begun = performance.now()
+      try {
+        const [status] = await get(this.#gateway, '/hello', { agent: this.#agent })
+        if (status !== 200) this.#traffic.report(`good client: status ${status}`)
+      } catch (error) {
+        this.#traffic.report(`good client: ${(error as Error).message}`)
+      }
+      this.#latencies.push(performance.now() - begun)
+      await delay(GOOD_CLIENT_MS)
+    }
+  }
+}
+
+function certificatesIn(folder: string): CertificateFiles {
+  const tls = { certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') }
+  copyCertificates(tls)
+  return tls
+}
+
+function copyCertificates({ certFile, keyFile }: CertificateFiles): void {
+  copyFileSync(fileURLToPath(new URL('localhost.pem', CERTIFICATES)), certFile)
+  copyFileSync(fileURLToPath(new URL('localhost-key.pem', CERTIFICATES)), keyFile)
+}
