@@ -31,6 +31,7 @@ export const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ['configuration', ['core/src/configuration', 'core/src/nearest-name.ts']],
   ['client-hello', ['stream-proxy/src/client-hello.ts']],
   ['sticky', ['load-balancing/src/sticky/']],
+  ['hpack', ['hpack/src/']],
 ])
 
 /** Loads a target. Instrument first. */
