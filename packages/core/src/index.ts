@@ -31,6 +31,7 @@ export {
 } from './connector.ts'
 export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
 export { DnsCache, type DnsCacheOptions, type ResolveAnswer, type ResolvedAddress } from './dns-cache.ts'
+export { DOCTOR_CHECKS, type DoctorCode, type DoctorFinding, doctorReport } from './doctor/finding.ts'
 export {
   type HealthAnswer,
   type HealthProbe,

@@ -4,6 +4,8 @@ import { type Address, parseAddress } from './address.ts'
 import { Admission } from './admission.ts'
 import type { ConnectionFilter } from './connection-filter.ts'
 import { ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
+import type { DoctorFinding } from './doctor/finding.ts'
+import { examineConnectionsMax, examineProxyProtocol } from './doctor/listening.ts'
 import { Listener } from './listener.ts'
 import {
   integer,
@@ -167,6 +169,20 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     const serving = new ServingEndpoint(this.name, plan, acceptor, this.#intake)
     this.#endpoints.push({ listener: new Listener(plan), acceptor, serving })
     return this
+  }
+
+  examine(): DoctorFinding[] {
+    const nowMs = Date.now()
+    return [
+      ...examineConnectionsMax(this.name, this.connectionsMax, readFileDescriptorsMax()),
+      ...this.#endpoints.flatMap(({ listener: { plan }, acceptor }) => [
+        ...examineProxyProtocol(
+          plan.address.text,
+          plan.proxyProtocol?.trusted === undefined && plan.proxyProtocol !== undefined,
+        ),
+        ...(acceptor?.examine(nowMs) ?? []),
+      ]),
+    ]
   }
 
   /** Sets the filter of all listeners, whenever they were added; `undefined` accepts everybody. */

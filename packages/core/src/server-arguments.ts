@@ -6,6 +6,8 @@ export interface ServerArguments {
   readonly conf: string | undefined
   /** `-d`, `--daemon`: run in the background. */
   readonly daemon: boolean
+  /** `--doctor`: look for what an operator should change, and stop. Absent is false. */
+  readonly doctor?: boolean
   /** `-t`, `--test`: check the configuration and stop. */
   readonly test: boolean
   /** `-u`, `--upgrade`: take over from a running server. */
@@ -35,16 +37,17 @@ export class ServerArgumentsError extends Error {
   }
 }
 
-const USAGE: string = 'Usage: [-c, --conf PATH] [-d, --daemon] [-t, --test] [-u, --upgrade]'
+const USAGE: string = 'Usage: [-c, --conf PATH] [-d, --daemon] [-t, --test] [-u, --upgrade] [--doctor]'
 const LONG: Readonly<Record<string, string>> = {
   '--conf': 'c',
   '--daemon': 'd',
+  '--doctor': 'D',
   '--test': 't',
   '--upgrade': 'u',
 }
 
 /**
- * Parses a server's command line: `-c PATH`, `--conf=PATH`, `-d`, `-t`, `-u`, also bundled as `-dt`.
+ * Parses a server's command line: `-c PATH`, `--conf=PATH`, `-d`, `-t`, `-u`, also bundled as `-dt`, and `--doctor`.
  *
  * @param argv - Without the runtime and the script: `process.argv.slice(2)`.
  * @throws {ServerArgumentsError} If a flag is unknown (unless `allowUnknown`), repeated with another value,
@@ -92,7 +95,13 @@ export function parseServerArguments(
   }
   if (options.allowUnknown !== true && rest[0] !== undefined) throw unknown(rest[0])
   return {
-    options: { conf, daemon: flags.has('d'), test: flags.has('t'), upgrade: flags.has('u') },
+    options: {
+      conf,
+      daemon: flags.has('d'),
+      doctor: flags.has('D'),
+      test: flags.has('t'),
+      upgrade: flags.has('u'),
+    },
     rest,
   }
 }

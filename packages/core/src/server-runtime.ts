@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
+import type { DoctorFinding } from './doctor/finding.ts'
 
 /** Something about the machine or the runtime that an operator should change. */
-export interface RuntimeFinding {
+export interface RuntimeFinding extends DoctorFinding {
   readonly code: 'NODE_VERSION' | 'FILE_DESCRIPTORS' | 'TLS_UNVERIFIED'
-  readonly message: string
 }
 
 /** What {@link checkRuntime} looks at; a test may pass its own. */
@@ -26,21 +26,21 @@ const FILE_DESCRIPTORS_MIN: number = 4096
 
 /**
  * Looks for known defects of this Node.js version, a low limit of open files, and switched-off certificate
- * checks. The server logs each finding as a warning, once, at start.
+ * checks. The server logs each finding as a warning, once, at start; `server.examine()` looks at more.
  */
 export function checkRuntime(facts: RuntimeFacts = {}): RuntimeFinding[] {
   const findings: RuntimeFinding[] = []
   const version = facts.nodeVersion ?? process.versions.node
   const advice = adviseVersion(version)
-  if (advice !== undefined) findings.push({ code: 'NODE_VERSION', message: advice })
+  if (advice !== undefined) findings.push({ code: 'NODE_VERSION', level: 'error', message: advice })
   const descriptors = facts.fileDescriptorsMax ?? readFileDescriptorsMax()
   if (descriptors !== undefined && descriptors < FILE_DESCRIPTORS_MIN) {
     const message = `Only ${descriptors} files may be open, and each connection takes one or two: raise "ulimit -n"`
-    findings.push({ code: 'FILE_DESCRIPTORS', message })
+    findings.push({ code: 'FILE_DESCRIPTORS', level: 'warning', message })
   }
   if ((facts.environment ?? process.env)['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
     const message = 'NODE_TLS_REJECT_UNAUTHORIZED=0 switches off certificate checks for the whole process'
-    findings.push({ code: 'TLS_UNVERIFIED', message })
+    findings.push({ code: 'TLS_UNVERIFIED', level: 'error', message })
   }
   return findings
 }

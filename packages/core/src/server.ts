@@ -4,6 +4,9 @@ import {
   loadConfiguration,
   type ServerConfiguration,
 } from './configuration.ts'
+import { examineConfiguration } from './doctor/files.ts'
+import { type DoctorFinding, doctorReport } from './doctor/finding.ts'
+import { examineMachine } from './doctor/machine.ts'
 import { rejectUnknown } from './listener-options.ts'
 import { type FileLogger, type Logger, openFileLogger, stderrLogger, threadLogger } from './logger.ts'
 import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
@@ -230,6 +233,20 @@ export class Server {
   }
 
   /**
+   * Looks for what an operator should change: Node.js and the machine, the configuration and its files, and what each
+   * service says of itself. Starts nothing. `--doctor` prints it.
+   */
+  examine(): DoctorFinding[] {
+    const services = this.#graph.nodes.flatMap(({ service }) => [...(service.examine?.() ?? [])])
+    const { configuration } = this
+    return [
+      ...examineMachine(configuration),
+      ...examineConfiguration(configuration, this.arguments.conf),
+      ...services,
+    ]
+  }
+
+  /**
    * Starts every service and resolves after shutdown: for embedding and tests. With `-t` it resolves at once.
    *
    * It installs no signal handlers unless asked to, and none for uncaught errors ever.
@@ -238,6 +255,8 @@ export class Server {
    */
   async run(options: RunOptions = {}): Promise<void> {
     if (isServingThread) return await this.#runInWorker(options)
+    if (this.arguments.doctor === true)
+      throw new Error('Only runForever() prints what the doctor says (--doctor)')
     const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     if (wantsDaemon && !isDaemonChild()) throw new Error('Only runForever() can start a daemon')
     if (this.arguments.upgrade) throw new Error('Only runForever() can take over from a running server (-u)')
@@ -254,7 +273,8 @@ export class Server {
   /**
    * Runs as the process's main program: handles signals, logs a failure and sets `process.exitCode` to 1 then,
    * and lets the process end by itself, as nothing of the server keeps it alive. With `-d` the
-   * process that was started only launches the daemon, and it ends when the daemon is ready. With `-u` it starts
+   * process that was started only launches the daemon, and it ends when the daemon is ready. With `--doctor` it prints
+   * what `examine()` finds, and the exit status is 1 if an error is among it. With `-u` it starts
    * the successor of the running server, and it ends when that one has taken over.
    */
   async runForever(): Promise<void> {
@@ -262,7 +282,13 @@ export class Server {
     const { test, upgrade } = this.arguments
     const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     try {
-      if (upgrade && !test && !isSuccessor()) await this.#launchSuccessor(wantsDaemon)
+      if (this.arguments.doctor === true) {
+        this.#begin()
+        const findings = this.examine()
+        process.stdout.write(doctorReport(findings))
+        if (findings.some(({ level }) => level === 'error')) process.exitCode = 1
+        this.#setPhase('terminated')
+      } else if (upgrade && !test && !isSuccessor()) await this.#launchSuccessor(wantsDaemon)
       else if (wantsDaemon && !test && !isDaemonChild() && !isSuccessor()) {
         this.#begin()
         const pid = await launchDaemon(this.configuration)

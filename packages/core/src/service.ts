@@ -2,6 +2,7 @@ import type { Socket as DatagramSocket, RemoteInfo } from 'node:dgram'
 import type { Server as NetServer, Socket } from 'node:net'
 import type { Address } from './address.ts'
 import type { ServerConfiguration } from './configuration.ts'
+import type { DoctorFinding } from './doctor/finding.ts'
 import type { Logger } from './logger.ts'
 import type { ServiceDispatch } from './threads/service-dispatch.ts'
 import type { SharedState } from './threads/shared-state.ts'
@@ -145,6 +146,8 @@ export interface Service {
   importState?(state: unknown): void
   /** SIGHUP came, or `server.reload()`: read again what can change at run time. A failure is logged. */
   reload?(): void | Promise<void>
+  /** `--doctor`, or `server.examine()`: what an operator should change about this service. It has not started. */
+  examine?(): readonly DoctorFinding[]
 }
 
 /**

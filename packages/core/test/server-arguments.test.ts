@@ -1,16 +1,17 @@
 import { expect, test } from 'vitest'
 import { parseServerArguments, ServerArgumentsError } from '../src/index.ts'
 
-const NONE = { conf: undefined, daemon: false, test: false, upgrade: false }
+const NONE = { conf: undefined, daemon: false, doctor: false, test: false, upgrade: false }
 
 test.each([
   [[], NONE],
   [['-c', 'a.yaml'], { ...NONE, conf: 'a.yaml' }],
   [['--conf', 'a.yaml', '-t'], { ...NONE, conf: 'a.yaml', test: true }],
   [['--conf=a=b.yaml'], { ...NONE, conf: 'a=b.yaml' }],
-  [['-dtu'], { conf: undefined, daemon: true, test: true, upgrade: true }],
-  [['-tc', 'x', '--daemon', '--upgrade'], { conf: 'x', daemon: true, test: true, upgrade: true }],
+  [['-dtu'], { ...NONE, daemon: true, test: true, upgrade: true }],
+  [['-tc', 'x', '--daemon', '--upgrade'], { ...NONE, conf: 'x', daemon: true, test: true, upgrade: true }],
   [['-c', 'x', '-c', 'x'], { ...NONE, conf: 'x' }],
+  [['--doctor', '-c', 'x'], { ...NONE, conf: 'x', doctor: true }],
 ])('parses %j', (argv, options) => {
   expect(parseServerArguments(argv)).toEqual({ options, rest: [] })
 })
@@ -25,6 +26,7 @@ test.each([
   [['-c', '-t'], '-c needs a path'],
   [['--conf='], '--conf= needs a path'],
   [['--test=yes'], 'takes no value'],
+  [['--doctr'], 'did you mean "--doctor"?'],
   [['-c', 'a', '--conf=b'], 'Two configuration files'],
   [['--constructor'], 'Unknown flag'],
 ])('refuses %j', (argv, message) => {

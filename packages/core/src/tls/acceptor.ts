@@ -9,6 +9,8 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls'
+import type { DoctorFinding } from '../doctor/finding.ts'
+import { examineCertificate, examineTicketKeys } from '../doctor/listening.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import {
   type AcceptorPlan,
@@ -97,6 +99,18 @@ export class TlsAcceptor implements HelloReceiver {
       throw new TypeError(`Invalid TLS options for ${address}: ${(cause as Error).message}`, { cause })
     }
     this.#names = this.#indexNames()
+  }
+
+  /** What an operator should change: certificates, keys, ticket keys. */
+  examine(nowMs: number): DoctorFinding[] {
+    const { address, ticketKeys } = this.#plan
+    const all = this.#default === undefined ? this.#sites : [this.#default, ...this.#sites]
+    return [
+      ...all.flatMap(({ checked, plan: { files } }) =>
+        examineCertificate(address, { checked, files }, nowMs),
+      ),
+      ...(ticketKeys instanceof TicketKeys ? [] : examineTicketKeys(address, ticketKeys)),
+    ]
   }
 
   /** Takes connections from now on, and looks after files. */
