@@ -25,7 +25,7 @@ export const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ['hop-by-hop', ['http/src/']],
   ['http-date', ['http/src/']],
   ['negotiation', ['core/src/conditional.ts', 'core/src/modules/content-coding.ts']],
-  ['grpc-web', ['core/src/modules/grpc-web.ts']],
+  ['grpc-web', ['core/src/modules/grpc-web']],
   ['address', ['core/src/address.ts', 'http/src/host.ts']],
   ['proxy-protocol', ['core/src/proxy-protocol/']],
   ['configuration', ['core/src/configuration', 'core/src/nearest-name.ts']],

@@ -1,7 +1,8 @@
 import { GrpcWeb } from '@cirque/core'
+import { ProxyError } from '@cirque/error'
 import { isFieldValue, isToken, RequestHeader, ResponseHeader } from '@cirque/http'
 import fc from 'fast-check'
-import { holds, same } from '../check.ts'
+import { holds, orRefused, same } from '../check.ts'
 import type { Target } from '../target.ts'
 
 /** Media types of request and response and the trailers, apart by line feeds. */
@@ -45,8 +46,9 @@ export const target: Target = {
     const bridge = new GrpcWeb()
     bridge.requestHeaderFilter(request)
     bridge.responseHeaderFilter(response)
-    const isWeb = /^application\/grpc-web(?:\s*;|\s*$|\+)/i.test(requestType.trim())
+    const isWeb = /^application\/grpc-web(?:-text)?(?:\s*;|\s*$|\+)/i.test(requestType.trim())
     same('TE is added exactly for gRPC-Web', request.get('te'), isWeb ? 'trailers' : undefined)
+    if (bridge.filtersRequestBody) checkText(requestType, words.join(''))
     if (!bridge.filtersResponseBody) {
       same(
         'any other response stays',
@@ -57,8 +59,31 @@ export const target: Target = {
     }
     holds('the response is gRPC-Web', /^application\/grpc-web/i.test(response.get('content-type') ?? ''))
     same('no length is left', response.has('content-length'), false)
-    checkFrame(bridge.responseTrailerFilter(trailers), trailers)
+    const isText = /^application\/grpc-web-text/i.test(response.get('content-type') ?? '')
+    const frame = bridge.responseTrailerFilter(trailers)
+    checkFrame(
+      isText && frame !== undefined ? Buffer.from(frame.toString('latin1'), 'base64') : frame,
+      trailers,
+    )
   },
+}
+
+/** A body of base64, in pieces that each may end with padding: the same in one part and in two, or refused in both. */
+function checkText(requestType: string, text: string): void {
+  const cut = text.length >> 1
+  const [whole, parts] = [[text], [text.slice(0, cut), text.slice(cut)]].map((chunks) => {
+    const bridge = new GrpcWeb()
+    bridge.requestHeaderFilter(RequestHeader.build('POST', '/', [['Content-Type', requestType]]))
+    return orRefused(() => {
+      const decoded = chunks.map(
+        (chunk) => bridge.requestBodyFilter(Buffer.from(chunk, 'latin1')) ?? Buffer.alloc(0),
+      )
+      return Buffer.concat([...decoded, bridge.requestBodyFilter(null) ?? Buffer.alloc(0)]).toString('hex')
+    }, ProxyError)
+  })
+  same('base64 in two parts', parts, whole)
+  if (/^(?:[A-Za-z0-9+/]{4})*$/.test(text))
+    same('base64 as Node.js reads it', whole, Buffer.from(text, 'base64').toString('hex'))
 }
 
 /** A frame of trailers as the gRPC-Web protocol has it, read again. */
