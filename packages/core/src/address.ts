@@ -142,6 +142,8 @@ function canonicalIpv6(text: string, host: string): string {
 function checkHost(text: string, host: string): string {
   if (isIPv4(host)) return host
   if (host === '') throw invalid(text, 'the host is missing')
+  // "UNIX:1" would be a host whose text, "unix:1", is another address.
+  if (host === 'unix') throw invalid(text, 'a Unix socket is written in lower case: unix:/path')
   const name = host.endsWith('.') ? host.slice(0, -1) : host
   if (name.length > HOST_CHARACTERS_MAX) throw invalid(text, 'the host name is longer than 253 characters')
   const labels = name.split('.')

@@ -2,6 +2,10 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ADDRESS_CACHE_ENTRIES_MAX, parseAddress } from '../src/index.ts'
 
+test.each(['UNIX:80', 'Unix:/run/a.sock'])('%s is neither a host nor a Unix socket', (text) => {
+  expect(() => parseAddress(text)).toThrow(TypeError)
+})
+
 test.each([
   ['1.2.3.4:80', '1.2.3.4', 80],
   ['Example.COM:443', 'example.com', 443],
