@@ -27,6 +27,7 @@ export function plot(title: string, seconds: readonly number[], panels: readonly
   const height = panels.length * PANEL_HEIGHT + 30
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12">`,
+    `<title>${escapeText(title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
     `<text x="${LEFT}" y="20" font-size="15" fill="#111111">${escapeText(title)}</text>`,
   ]
