@@ -309,7 +309,10 @@ export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler
   onRequest(): void {}
   onRequestRefused(): void {}
   onDrained(): void {}
-  onStreamClosed(): void {}
+
+  onStreamClosed(stream: Http2Stream): void {
+    if (stream.handler instanceof Http2ClientSession) stream.handler.streamClosed()
+  }
 
   // --- writing -------------------------------------------------------------------------------------
 

@@ -346,6 +346,11 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
     this.freePlace()
   }
 
+  /** Both sides have ended; what came may still have to be delivered. */
+  streamClosed(): void {
+    if (this.responseEnded) this.freePlace()
+  }
+
   private freePlace(): void {
     if (this.placeFree) return
     this.placeFree = true
