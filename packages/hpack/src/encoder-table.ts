@@ -1,7 +1,11 @@
 import { ENTRY_BYTES } from './decoder-table.ts'
+import { nameHash } from './static-table.ts'
 
 /** Entries that the ring begins with; it doubles when it is full, up to what the bytes let in. */
 const CAPACITY_FIRST = 16
+/** Copied, which is much cheaper than to fill anew; and typed arrays are expensive to make above 64 bytes. */
+const NO_TEXTS: readonly string[] = new Array(CAPACITY_FIRST).fill('')
+const NO_ENTRIES: readonly number[] = new Array(CAPACITY_FIRST).fill(-1)
 
 /** Entries of one hash that a search looks at: what lies deeper is sent anew, which costs bytes and not time. */
 const DEPTH_MAX = 8
@@ -22,10 +26,9 @@ export class EncoderTable {
   #names: string[]
   #values: string[]
   /** Position of the next older entry of the same hash, by position; −1 is none. */
-  #older: Int32Array
+  #older: number[]
   /** Position of the newest entry, by the low bits of the hash; −1 is none. */
-  #newest: Int32Array
-  #hashes: Int32Array
+  #newest: number[]
   #mask: number
   #next: number
 
@@ -33,11 +36,10 @@ export class EncoderTable {
     this.bytesMax = bytesMax
     this.bytes = 0
     this.#count = 0
-    this.#names = new Array(CAPACITY_FIRST).fill('')
-    this.#values = new Array(CAPACITY_FIRST).fill('')
-    this.#older = new Int32Array(CAPACITY_FIRST).fill(-1)
-    this.#newest = new Int32Array(CAPACITY_FIRST).fill(-1)
-    this.#hashes = new Int32Array(CAPACITY_FIRST)
+    this.#names = NO_TEXTS.slice()
+    this.#values = NO_TEXTS.slice()
+    this.#older = NO_ENTRIES.slice()
+    this.#newest = NO_ENTRIES.slice()
     this.#mask = CAPACITY_FIRST - 1
     this.#next = 0
   }
@@ -89,7 +91,6 @@ export class EncoderTable {
     const slot = hash & this.#mask
     this.#names[at] = name
     this.#values[at] = value
-    this.#hashes[at] = hash
     this.#older[at] = this.#newest[slot] as number
     this.#newest[slot] = at
   }
@@ -108,18 +109,17 @@ export class EncoderTable {
   #grow(): void {
     const names = this.#names
     const values = this.#values
-    const hashes = this.#hashes
     const oldest = this.#next
     const capacity = names.length * 2
     this.#names = new Array(capacity).fill('')
     this.#values = new Array(capacity).fill('')
-    this.#hashes = new Int32Array(capacity)
-    this.#older = new Int32Array(capacity).fill(-1)
-    this.#newest = new Int32Array(capacity).fill(-1)
+    this.#older = new Array(capacity).fill(-1)
+    this.#newest = new Array(capacity).fill(-1)
     this.#mask = capacity - 1
     for (let index = 0; index < names.length; index++) {
       const at = (oldest + index) & (names.length - 1)
-      this.#put(index, names[at] as string, values[at] as string, hashes[at] as number)
+      const name = names[at] as string
+      this.#put(index, name, values[at] as string, nameHash(name))
     }
     this.#next = names.length
   }

@@ -49,7 +49,7 @@ const policies: Uint8Array = Uint8Array.from(staticNames, (name) => {
   return SECRET_IF_SHORT.has(name) ? NEVER_INDEX_SHORT : INDEX
 })
 
-/** How often in a row a name may come with a new value and still be indexed, and every how many times it is after that. */
+/** How often in a row a name may come with another value and still be indexed; after that, every how many times it is. */
 const MISSES_MAX = 4
 const RETRY_EVERY = 16
 const MISS_SLOTS = 64
@@ -77,7 +77,7 @@ const ONE_BYTE_LENGTH = 0x7f
 export class HpackEncoder {
   readonly #table: EncoderTable
   readonly #tableBytesMax: number
-  /** Values that were new in a row, by hash of the name. */
+  /** Values in a row that were new for their name, by the hash of it. */
   readonly #misses: Uint8Array
   /** The least size that the next block must go through, and the one it must end with; −1 if there is nothing to say. */
   #lowest: number
@@ -175,8 +175,12 @@ export class HpackEncoder {
       return writeInteger(STATIC_COUNT + 1 + found, 0x7f, 0x80, into, at)
     }
     const index = named !== 0 || found === -1 ? named : STATIC_COUNT - 1 - found
-    const misses = (this.#misses[slot] as number) + 1
-    this.#misses[slot] = misses < 256 ? misses : 256 - RETRY_EVERY
+    let misses = this.#misses[slot] as number
+    // A name that is new is no sign of values that change.
+    if (found < -1 || misses >= MISSES_MAX) {
+      misses++
+      this.#misses[slot] = misses < 256 ? misses : 256 - RETRY_EVERY
+    }
     const bytes = name.length + value.length + ENTRY_BYTES
     if ((misses > MISSES_MAX && misses % RETRY_EVERY !== 0) || bytes > this.#table.bytesMax * 0.75) {
       return writeLiteral(name, value, index, 0x0f, 0, into, at)

@@ -55,18 +55,26 @@ export function decodedBytesMax(bytes: number): number {
  * Decodes the Huffman code in `from` between `at` and `end` to `into`, from its start.
  *
  * @param into - At least `decodedBytesMax(end - at)` bytes, and one more: a step may write a byte too many.
- * @returns The octets written, or −1 if this is no Huffman code: it holds EOS, or its padding is longer than seven
- *   bits or not all ones (RFC 7541 §5.2).
+ * @returns The octets written × 2, + 1 if there is a control other than tab among them, which comes for free as their
+ *   codes are long; −1 if this is no Huffman code: it holds EOS, or its padding is longer than seven bits or not all
+ *   ones (RFC 7541 §5.2).
  */
 export function huffmanDecode(from: Uint8Array, at: number, end: number, into: Uint8Array): number {
   // The low `bits` bits of `window` are those read and not decoded yet; there are 31 at most.
   let window = 0
   let bits = 0
   let length = 0
+  let control = 0
   for (;;) {
-    while (bits < 24 && at < end) {
-      window = (window << 8) | (from[at++] as number)
-      bits += 8
+    if (bits < 16) {
+      if (at + 1 < end) {
+        window = (window << 16) | ((from[at] as number) << 8) | (from[at + 1] as number)
+        at += 2
+        bits += 16
+      } else if (at < end) {
+        window = (window << 8) | (from[at++] as number)
+        bits += 8
+      }
     }
     if (bits < STEP_BITS) break
     const step = steps[(window >>> (bits - STEP_BITS)) & ((1 << STEP_BITS) - 1)] as number
@@ -81,7 +89,9 @@ export function huffmanDecode(from: Uint8Array, at: number, end: number, into: U
     const start = at * 8 - bits
     const found = longCode(from, start, end)
     if (found < 0) return -1
-    into[length++] = octetsByCode[found & 0xff] as number
+    const octet = octetsByCode[found & 0xff] as number
+    if (octet < 0x20 ? octet !== 0x09 : octet === 0x7f) control = 1
+    into[length++] = octet
     const next = start + (found >>> 8)
     at = (next + 7) >>> 3
     bits = at * 8 - next
@@ -92,11 +102,12 @@ export function huffmanDecode(from: Uint8Array, at: number, end: number, into: U
     const ones = STEP_BITS - bits
     const step = steps[((window << ones) | ((1 << ones) - 1)) & ((1 << STEP_BITS) - 1)] as number
     const used = (step >>> 16) & 15
-    if (step === 0 || used > bits) return bits < 8 && (~window & ((1 << bits) - 1)) === 0 ? length : -1
+    if (step === 0 || used > bits)
+      return bits < 8 && (~window & ((1 << bits) - 1)) === 0 ? length * 2 + control : -1
     into[length++] = step
     bits -= used
   }
-  return length
+  return length * 2 + control
 }
 
 /** The code that begins at a bit of `from`: its position in `octetsByCode` | its bits << 8; −1 if it is EOS or cut off. */
