@@ -1,10 +1,11 @@
+import { type Channel, channel } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { ProxyError } from '@cirque/error'
 import { ResponseHeadParser } from '@cirque/http'
-import { ConnectionPool, type PoolEntry } from '@cirque/pool'
+import { ConnectionPool, type EvictReason, type PoolEntry } from '@cirque/pool'
 import type { ClientSession } from './client-session.ts'
 import { Dial, type DialContext, type DialHandler, type DialTarget } from './dial.ts'
 import { DispatcherSession } from './dispatcher-session.ts'
@@ -106,7 +107,20 @@ export interface ConnectorStats {
   readonly failed: number
   /** Idle connections that were closed because bytes arrived which nobody had asked for. */
   readonly unexpectedData: number
+  /** Idle connections of HTTP/1 that the pool has closed, by the reason. */
+  readonly evictions: Readonly<Record<EvictReason, number>>
 }
+
+/** What is published on the channel `cirque:pool`. */
+export interface PoolMessage {
+  /** A connection was opened, taken from the pool, or closed by the pool while idle; or none could be opened. */
+  readonly event: 'opened' | 'reused' | 'evicted' | 'failed'
+  readonly peer: HttpPeer
+  /** Why it was evicted; undefined for other events. */
+  readonly reason: EvictReason | undefined
+}
+
+const poolChannel: Channel = channel('cirque:pool')
 
 /** As the pool of HTTP/1 connections has it. */
 const CONNECTION_AGE_MAX_MS = 3_600_000
@@ -158,7 +172,10 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       idlePerKeyMax: keepalivePoolSizePerPeer ?? keepalivePoolSize,
       ...(connectionAgeMaxMs === undefined ? {} : { ageMaxMs: connectionAgeMaxMs }),
       ...(requestsPerConnectionMax === undefined ? {} : { usesMax: requestsPerConnectionMax }),
-      onEvict: (connection) => connection.destroy(),
+      onEvict: (connection, reason) => {
+        publish('evicted', connection.peer, reason)
+        connection.destroy()
+      },
     })
     this.#ca = options.caFile === undefined ? undefined : readFileSync(options.caFile, 'utf8')
     this.bindToIpv4 = addressesOf('bindToIpv4', options.bindToIpv4 ?? [], 4)
@@ -190,6 +207,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       const session = this.#http2.acquire(peer)
       if (session !== null) {
         this.#reused++
+        publish('reused', peer)
         return session
       }
       if (peer.options.httpVersion === 2) return null
@@ -200,6 +218,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       const connection = entry.connection
       if (connection.usable) {
         this.#reused++
+        publish('reused', peer)
         connection.begin(peer)
         return connection
       }
@@ -288,6 +307,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       reused: this.#reused,
       failed: this.#failed,
       unexpectedData: this.#unexpectedData,
+      evictions: this.#pool.stats().evictions,
     }
   }
 
@@ -305,11 +325,13 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
     this.#open++
     connection.poolEntry = this.#pool.add(peer.reuseKey, connection)
     connection.begin(peer)
+    publish('opened', peer)
   }
 
   /** @internal */
-  connectFailed(): void {
+  connectFailed(peer: HttpPeer): void {
     this.#failed++
+    publish('failed', peer)
   }
 
   /** @internal */
@@ -329,14 +351,15 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   }
 
   /** @internal */
-  onDialFailed(): void {
-    this.#failed++
+  onDialFailed(peer: HttpPeer): void {
+    this.connectFailed(peer)
   }
 
   /** @internal */
-  onHttp2Opened(): void {
+  onHttp2Opened(peer: HttpPeer): void {
     this.#opened++
     this.#open++
+    publish('opened', peer)
   }
 
   /** @internal */
@@ -395,6 +418,10 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   }
 }
 
+function publish(event: PoolMessage['event'], peer: HttpPeer, reason?: EvictReason): void {
+  if (poolChannel.hasSubscribers) poolChannel.publish({ event, peer, reason } satisfies PoolMessage)
+}
+
 /** Stands between a dial and who waits for it, so that the pool knows the connection first. */
 class Waiter implements DialHandler {
   readonly #connector: Connector
@@ -413,7 +440,7 @@ class Waiter implements DialHandler {
   }
 
   onDialFailed(error: ProxyError): void {
-    this.#connector.connectFailed()
+    this.#connector.connectFailed(this.#connection.peer)
     this.#handler.onConnectError(error)
   }
 }

@@ -10,6 +10,7 @@ import {
 } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
 import { type Http1ConnectionOwner, Http1ServerConnection } from './http1/server-connection.ts'
+import { type Http2Counts, noHttp2Counts } from './http2/counts.ts'
 import { type PrefaceOwner, PrefaceReader } from './http2/preface.ts'
 import { type Http2ConnectionOwner, Http2ServerConnection } from './http2/server-connection.ts'
 import type { HttpModuleBuilder } from './modules/http-module.ts'
@@ -30,6 +31,7 @@ export interface HttpServerStats {
   readonly requests: number
   /** Heads that were refused, by the code of the refusal. */
   readonly refusedHeads: Readonly<Record<string, number>>
+  readonly http2: Readonly<Http2Counts>
 }
 
 type HttpConnection = Http1ServerConnection | Http2ServerConnection | PrefaceReader
@@ -41,6 +43,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   draining = false
   keepsIdle: boolean = false
   spareParser: RequestHeadParser | null = null
+  readonly http2Counts: Http2Counts = noHttp2Counts()
 
   readonly #handler: HttpServerHandler
   readonly #connections: Set<HttpConnection> = new Set()
@@ -62,6 +65,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   }
 
   #serve(socket: Socket, http2: boolean): Http1ServerConnection | Http2ServerConnection {
+    if (http2) this.http2Counts.connections++
     const connection = http2
       ? new Http2ServerConnection(socket, this)
       : new Http1ServerConnection(socket, this)
@@ -80,6 +84,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
 
   onSession(session: ServerSession): void {
     this.#requests++
+    if (session.request.version === 'HTTP/2') this.http2Counts.requests++
     this.#handler.onSession(session)
   }
 
@@ -108,6 +113,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
       connections: this.#connections.size,
       requests: this.#requests,
       refusedHeads: Object.fromEntries(this.#refused),
+      http2: { ...this.http2Counts },
     }
   }
 }

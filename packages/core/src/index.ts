@@ -27,6 +27,7 @@ export {
   type ConnectorOptions,
   type ConnectorStats,
   type PendingConnect,
+  type PoolMessage,
   type SessionOptions,
 } from './connector.ts'
 export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
@@ -56,6 +57,7 @@ export {
   type ReadBodyOptions,
   type ResponseInit,
 } from './http-session.ts'
+export type { Http2Counts } from './http2/counts.ts'
 export type {
   ListenerConfig,
   ListenerSocketOptions,
@@ -129,7 +131,7 @@ export {
   writeProxyHeader,
 } from './proxy-protocol/write-header.ts'
 export { RequestBody } from './request-body.ts'
-export { type RunOptions, Server, type ServerOptions } from './server.ts'
+export { type PhaseMessage, type RunOptions, Server, type ServerOptions } from './server.ts'
 export {
   type ParsedServerArguments,
   type ParseServerArgumentsOptions,
@@ -177,6 +179,7 @@ export { THREADS_MAX, type ThreadCount } from './threads/thread-entry.ts'
 export type { ThreadInfo, ThreadMessage } from './threads/thread-pool.ts'
 export type { CertificateFacts } from './tls/certificate-facts.ts'
 export type { ClientCertificates } from './tls/client-certificates.ts'
+export type { TlsStats } from './tls/handshake-counts.ts'
 export type { TlsIdentity } from './tls/identity.ts'
 export type { TlsCertificate, TlsListenerOptions, TlsReloadEvent } from './tls/listener-options.ts'
 export type { TlsProfile } from './tls/profile.ts'

@@ -31,6 +31,7 @@ import {
 import { TransferEndpoint } from './threads/transfer-endpoint.ts'
 import { WorkerCounts } from './threads/worker-counts.ts'
 import { TlsAcceptor } from './tls/acceptor.ts'
+import { sumOfHandshakes, type TlsStats } from './tls/handshake-counts.ts'
 import type { TlsListenerOptions } from './tls/listener-options.ts'
 
 /** Options of a {@link ListeningService}. */
@@ -218,6 +219,13 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       proxyHeaderFailedCount:
         admission.proxyHeaderFailedCount + (dispatch?.counter(COUNTER_PROXY_HEADER_FAILED) ?? 0),
     }
+  }
+
+  /** What the handshakes with clients have come to, of all its listeners, in this thread. */
+  tlsStats(): TlsStats {
+    return sumOfHandshakes(
+      this.#endpoints.map(({ acceptor }) => acceptor?.counts).filter((counts) => counts !== undefined),
+    )
   }
 
   /** Binds every listener in order. Ready when all accept; if one cannot, none is left open. */

@@ -1,3 +1,4 @@
+import { type Channel, channel } from 'node:diagnostics_channel'
 import {
   type ConfigurationInput,
   createConfiguration,
@@ -54,6 +55,15 @@ const NO_ARGUMENTS: ServerArguments = { conf: undefined, daemon: false, test: fa
 const LINGER_MS: number = 3000
 
 let serverCount = 0
+
+/** What is published on the channel `cirque:phase`: graceful upgrades and shutdowns are phases. */
+export interface PhaseMessage {
+  readonly server: Server
+  /** The phase that begins. */
+  readonly phase: ServerPhase
+}
+
+const phaseChannel: Channel = channel('cirque:phase')
 
 /**
  * Hosts services: starts them in the order of their dependencies, and ends them without losing work.
@@ -446,6 +456,9 @@ export class Server {
 
   #setPhase(phase: ServerPhase): void {
     this.#phase = phase
+    if (phaseChannel.hasSubscribers) {
+      phaseChannel.publish({ server: this, phase } satisfies PhaseMessage)
+    }
     for (const listener of [...this.#listeners]) {
       try {
         listener(phase)

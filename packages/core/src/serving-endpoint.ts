@@ -73,6 +73,7 @@ export class ServingEndpoint implements HeaderReceiver, TlsReceiver {
   }
 
   onSecure(socket: TLSSocket): void {
+    this.#acceptor?.counts.completed(socket)
     socket.on('error', ignoreError)
     socket.allowHalfOpen = true
     if (this.proxyProtocol === undefined) this.#intake.handOver(socket, this.#info)
@@ -81,6 +82,7 @@ export class ServingEndpoint implements HeaderReceiver, TlsReceiver {
 
   onHandshakeFailed(error: Error, socket: Socket): void {
     this.#intake.counts.handshakeFailed()
+    if (this.#acceptor !== undefined) this.#acceptor.counts.failedCount += 1
     this.#intake.log.logger.debug('TLS handshake failed', { address: this.#info.address.text, error })
     socket.destroy()
   }

@@ -1,3 +1,4 @@
+import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Backend } from './backend.ts'
 
 /** Something an operator may want to know. Told once, when it happened. */
@@ -21,9 +22,24 @@ export type BalancerListener = (event: BalancerEvent) => void
 /** Listeners that may subscribe to one balancer. */
 export const LISTENERS_MAX: number = 100
 
+/** What is published on the channel `cirque:health`. */
+export interface HealthMessage {
+  /** The balancer's name. */
+  readonly balancer: string
+  readonly event: BalancerEvent
+}
+
+const healthChannel: Channel = channel('cirque:health')
+
 /** Who listens to one balancer. */
 export class Listeners {
+  readonly #balancer: string
   readonly #listeners: Set<{ readonly call: BalancerListener }> = new Set()
+
+  /** @param balancer - Its name, for those who listen to all. */
+  constructor(balancer: string) {
+    this.#balancer = balancer
+  }
 
   /** Adds a listener; the function returned takes it away again. */
   add(call: BalancerListener): () => void {
@@ -40,6 +56,9 @@ export class Listeners {
   }
 
   emit(event: BalancerEvent): void {
+    if (healthChannel.hasSubscribers) {
+      healthChannel.publish({ balancer: this.#balancer, event } satisfies HealthMessage)
+    }
     for (const { call } of this.#listeners) guarded(() => call(event))
   }
 }

@@ -16,7 +16,7 @@ export {
   type SrvDiscoveryOptions,
 } from './discovery/dns.ts'
 export { FileDiscovery, type FileDiscoveryOptions } from './discovery/file.ts'
-export { type BalancerEvent, type BalancerListener, LISTENERS_MAX } from './events.ts'
+export { type BalancerEvent, type BalancerListener, type HealthMessage, LISTENERS_MAX } from './events.ts'
 export type { HealthCheckOptions } from './health/checker.ts'
 export type { HealthCheck } from './health/health-check.ts'
 export type { HealthThresholds } from './health/health-state.ts'

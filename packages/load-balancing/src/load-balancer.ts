@@ -41,7 +41,7 @@ let fill: (balancer: LoadBalancer, backends: readonly Backend[]) => void
 export class LoadBalancer implements BackgroundTask {
   readonly #settings: LoadBalancerSettings
   readonly #selection: Selection
-  readonly #listeners: Listeners = new Listeners()
+  readonly #listeners: Listeners
   readonly #feedback: Feedback
   readonly #roster: Roster
   readonly #updater: Updater
@@ -69,6 +69,7 @@ export class LoadBalancer implements BackgroundTask {
     options: LoadBalancerOptions = {},
   ) {
     this.#settings = loadBalancerSettings(options)
+    this.#listeners = new Listeners(this.#settings.name)
     this.#selection = checkSelection(selection)
     this.#feedback = new Feedback(this.#settings, this.#listeners, {
       onRoom: () => this.#serveQueue(),

@@ -31,9 +31,9 @@ export interface Http2PoolOwner {
   onHttp1Dialled(peer: HttpPeer, socket: Duplex, handler: ConnectHandler, reads: ReadSource | null): void
   /** Opens a connection, of whatever protocol is right by now. */
   connect(peer: HttpPeer, handler: ConnectHandler): PendingConnect
-  onHttp2Opened(): void
+  onHttp2Opened(peer: HttpPeer): void
   onHttp2Ended(): void
-  onDialFailed(): void
+  onDialFailed(peer: HttpPeer): void
 }
 
 /** How many connections are kept, and for how much. */
@@ -141,7 +141,7 @@ export class Http2ClientPool implements Http2ClientOwner {
   adopt(peer: HttpPeer, socket: Duplex, onRead: boolean): Http2ClientConnection {
     const connection = new Http2ClientConnection(this, peer, socket, onRead)
     this.#all.add(connection)
-    this.#owner.onHttp2Opened()
+    this.#owner.onHttp2Opened(peer)
     return connection
   }
 
@@ -349,7 +349,7 @@ class SharedDial implements DialTarget, DialHandler, ReadSource {
 
   onDialFailed(error: ProxyError): void {
     this.#end()
-    this.#owner.onDialFailed()
+    this.#owner.onDialFailed(this.peer)
     for (const wait of this.#waits) if (!wait.cancelled) wait.handler.onConnectError(error)
   }
 

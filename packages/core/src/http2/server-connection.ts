@@ -18,6 +18,7 @@ import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
 import { sharedReadBuffer } from '../http1/read-buffer.ts'
 import { bytesQueued, bytesTaken, encryptsAtOnce } from '../http1/wire.ts'
 import type { ServerSession, WriteResult } from '../server-session.ts'
+import type { Http2Counts } from './counts.ts'
 import { serverEngineOptions } from './engine-options.ts'
 import { isRefusal, readRequestHead } from './request-head.ts'
 import { Http2ServerSession } from './server-session.ts'
@@ -27,6 +28,7 @@ import { atTurnEnd, type TurnWriter } from './turn-end.ts'
 /** What owns HTTP/2 connections: hands each request to the application and counts. */
 export interface Http2ConnectionOwner {
   readonly options: ResolvedHttpServerOptions
+  readonly http2Counts: Http2Counts
   /** True while the service drains: no connection takes new requests for long. */
   readonly draining: boolean
   /** A request has arrived. The owner answers it, now or later, through the session. */
@@ -159,13 +161,17 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
     stream.sendHead(fields, true)
   }
 
-  onStreamClosed(_stream: Http2Stream, _origin: ResetOrigin | null): void {
+  onStreamClosed(_stream: Http2Stream, origin: ResetOrigin | null): void {
+    if (origin === 'peer' || origin === 'rules') this.owner.http2Counts.resets++
     if (this.engine.openStreams > 0) return
     if (this.state === 'closing') this.linger()
     else if (this.state === 'open') this.idleTimer.arm(this.owner.options.idleTimeoutMs)
   }
 
   onConnectionError(_code: number, reason: string): void {
+    const { http2Counts } = this.owner
+    http2Counts.goAways++
+    if (reason.endsWith('_FLOOD')) http2Counts.floods++
     // A limit's reason is its name; the others are for people.
     this.owner.onHeadRefused(0, reason.startsWith('HTTP2_') ? reason : 'HTTP2_PROTOCOL')
     this.linger()
@@ -173,6 +179,7 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
 
   onDrained(): void {
     if (this.state !== 'open') return
+    this.owner.http2Counts.goAways++
     this.state = 'closing'
     if (this.engine.openStreams === 0) this.linger()
   }

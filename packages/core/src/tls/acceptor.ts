@@ -22,6 +22,7 @@ import {
 } from './acceptor-plan.ts'
 import { admitClient } from './client-certificates.ts'
 import { FileWatch } from './file-watch.ts'
+import { HandshakeCounts } from './handshake-counts.ts'
 import { HelloPeek, type HelloReceiver } from './hello-peek.ts'
 import { type CheckedIdentity, checkIdentity, timeProblem } from './identity.ts'
 import type { TlsListenerOptions, TlsReloadEvent } from './listener-options.ts'
@@ -59,6 +60,7 @@ const LOG_INTERVAL_MS: number = 1_000
 export class TlsAcceptor implements HelloReceiver {
   readonly #plan: AcceptorPlan
   readonly #onReload: ((event: TlsReloadEvent) => void) | undefined
+  readonly counts: HandshakeCounts = new HandshakeCounts()
   readonly #servers: Map<PolicyPlan, Server> = new Map()
   readonly #sites: Site[]
   readonly #default: Site | undefined
