@@ -20,6 +20,6 @@ export type {
   ProxyHttp,
   UpstreamConnection,
 } from './proxy-http.ts'
-export type { Attempt, RequestRecord } from './record.ts'
+export { type Attempt, LIMIT_DECISIONS_MAX, type LimitDecision, type RequestRecord } from './record.ts'
 export { type RetryPermission, TokenRetryBudget, type TokenRetryBudgetOptions } from './retry-budget.ts'
 export { type BufferBodyOptions, Session } from './session.ts'

@@ -21,6 +21,15 @@ export interface Attempt {
   endedAt: number
 }
 
+/** What a limit of the program said about the request; see `Session.noteLimit`. */
+export interface LimitDecision {
+  readonly name: string
+  readonly allowed: boolean
+}
+
+/** Decisions that a record holds; later ones are left out. */
+export const LIMIT_DECISIONS_MAX: number = 16
+
 /**
  * The whole story of a request, for `logging`. Times are in milliseconds on the clock of `performance.now()`;
  * all are 0 in a proxy with neither `logging` nor observers, unless its option `recordTimes` is set. Steps that follow
@@ -33,4 +42,6 @@ export interface RequestRecord {
   endedAt: number
   /** All attempts, in order. Empty when no peer was asked. */
   readonly attempts: Attempt[]
+  /** What limits said, in order. */
+  limits: readonly LimitDecision[]
 }

@@ -7,7 +7,7 @@ import {
 } from '@cirque/core'
 import { peerError } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
-import type { Attempt, RequestRecord } from './record.ts'
+import { type Attempt, LIMIT_DECISIONS_MAX, type LimitDecision, type RequestRecord } from './record.ts'
 
 /** Options of {@link Session.bufferRequestBody}. */
 export interface BufferBodyOptions {
@@ -24,6 +24,7 @@ export interface SessionOwner {
 }
 
 const BUFFER_BYTES_MAX_DEFAULT = 1_048_576
+const NO_LIMITS: readonly LimitDecision[] = Object.freeze([])
 
 /** One request as a proxy's hooks see it: the request, the ways to answer it, and its story so far. */
 export class Session extends HttpSession {
@@ -42,7 +43,7 @@ export class Session extends HttpSession {
   constructor(downstream: ServerSession, serverName: string, timed: boolean, owner: SessionOwner) {
     super(downstream, serverName)
     this.#owner = owner
-    this.record = { startedAt: timed ? performance.now() : 0, endedAt: 0, attempts: [] }
+    this.record = { startedAt: timed ? performance.now() : 0, endedAt: 0, attempts: [], limits: NO_LIMITS }
   }
 
   /** The attempt under way or the last one; undefined before the first. */
@@ -53,6 +54,21 @@ export class Session extends HttpSession {
   /** True while the server drains. */
   get isProcessShuttingDown(): boolean {
     return this.downstream.isShuttingDown
+  }
+
+  /**
+   * Puts what a limit said in the record, for logs and metrics.
+   *
+   * @param name - What the limit is called. Few values: it is a label of metrics.
+   * @returns `allowed`, to be used in a condition.
+   * @example
+   * if (!session.noteLimit('per client', limit.take(client).allowed)) return session.respondError(429)
+   */
+  noteLimit(name: string, allowed: boolean): boolean {
+    if (typeof name !== 'string' || name === '') throw new TypeError('A limit needs a name')
+    const { record } = this
+    if (record.limits.length < LIMIT_DECISIONS_MAX) record.limits = [...record.limits, { name, allowed }]
+    return allowed
   }
 
   /**

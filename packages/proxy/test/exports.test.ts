@@ -7,6 +7,7 @@ test('the exported names change on purpose only', () => {
       "CONNECT_ALLOW_MAX",
       "HttpProxy",
       "HttpProxyService",
+      "LIMIT_DECISIONS_MAX",
       "PHASES",
       "Session",
       "TokenRetryBudget",
