@@ -36,6 +36,7 @@ export class MetricsService extends ListeningService<HttpServerApp> {
     super(
       name,
       serveHttp((session) => scraper.serve(session)),
+      { threads: 1 }, // the main thread's, which asks the others
     )
     this.registry = registry
     // A program that has them already, in this registry, is asked for nothing.

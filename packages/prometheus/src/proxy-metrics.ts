@@ -1,7 +1,9 @@
-import type { HttpPeer } from '@cirque/core'
+import { availableParallelism } from 'node:os'
+import type { HttpPeer, SharedState } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
-import type { Attempt, ProxyObserver, Session } from '@cirque/proxy'
+import type { Attempt, LimitDecision, ProxyObserver, Session } from '@cirque/proxy'
 import { Registry } from 'prom-client'
+import { BoundedNames } from './bounded-names.ts'
 import { integer, rejectUnknown } from './check.ts'
 import {
   ACTIVE,
@@ -25,8 +27,15 @@ import {
   sourceIndex,
   statusIndex,
 } from './labels.ts'
+import { type Reading, Readings } from './readings.ts'
 import { SlotHistogram, type SlotSource, slotMetric, tableCounter, upstreamCounter } from './slot-metrics.ts'
-import { BalancerMetrics, ServiceMetrics, type WatchedBalancer, type WatchedService } from './watched.ts'
+import {
+  BalancerReader,
+  readService,
+  type WatchedBalancer,
+  type WatchedLimit,
+  type WatchedService,
+} from './watched.ts'
 
 /** Upper bounds of the histograms' buckets, in seconds: from a hit in memory to a slow report. */
 export const DURATION_BUCKETS_DEFAULT: readonly number[] = Object.freeze([
@@ -45,15 +54,34 @@ export interface ProxyMetricsOptions {
   readonly upstreamLabel?: (peer: HttpPeer) => string
   /** How many upstreams, and backends of a balancer, have numbers of their own; later ones are `other`. Default 100. */
   readonly upstreamsMax?: number
+  /**
+   * `server.shared`, for a server with worker threads: the metrics of the main thread are then those of all threads.
+   * Default: those of one thread.
+   */
+  readonly shared?: SharedState
+  /** How many workers there may be, with `shared`. Default: 16, or as many as processors; at most 1,024. */
+  readonly threadsMax?: number
 }
 
-const OPTION_NAMES = ['registry', 'prefix', 'durationBucketsSeconds', 'upstreamLabel', 'upstreamsMax']
+const OPTION_NAMES = [
+  'registry',
+  'prefix',
+  'durationBucketsSeconds',
+  'upstreamLabel',
+  'upstreamsMax',
+  'shared',
+  'threadsMax',
+]
+/** Limits that have numbers of their own. */
+const LIMITS_MAX = 100
+/** Prefixes in use by state: two sets that count in the same memory would count twice. */
+const prefixes: WeakMap<SharedState, Set<string>> = new WeakMap()
 
 /**
  * Metrics of proxies for Prometheus: an observer for the option `observers`. One for several proxies adds them up.
  *
  * @throws {TypeError | RangeError} If an option is unknown or out of bounds.
- * @throws {Error} If the registry has a metric of one of the names already.
+ * @throws {Error} If the registry, or with `shared` the server, has a metric of one of the names already.
  * @example
  * const metrics = proxyMetrics()
  * const proxy = httpProxyService(server.configuration, app, { observers: [metrics] })
@@ -72,8 +100,13 @@ export class ProxyMetrics implements ProxyObserver {
   /** Upper bounds of buckets, in milliseconds, as the clock has it. */
   readonly #boundsMs: Float64Array
   readonly #upstreamLabel: (peer: HttpPeer) => string
-  readonly #services: ServiceMetrics
-  readonly #balancers: BalancerMetrics
+  readonly #thread: string
+  readonly #services: Map<string, WatchedService> = new Map()
+  readonly #balancers: BalancerReader
+  readonly #limits: Map<string, WatchedLimit> = new Map()
+  readonly #limitNames: BoundedNames = new BoundedNames(LIMITS_MAX)
+  readonly #allowed: Map<string, number> = new Map()
+  readonly #refused: Map<string, number> = new Map()
 
   constructor(options: ProxyMetricsOptions = {}) {
     rejectUnknown(options, OPTION_NAMES, 'the metrics')
@@ -84,16 +117,17 @@ export class ProxyMetrics implements ProxyObserver {
     const bounds = checkBuckets(options.durationBucketsSeconds ?? DURATION_BUCKETS_DEFAULT)
     const upstreamsMax = integer('upstreamsMax', options.upstreamsMax ?? 100, 1, 10_000)
     const layout = new CounterLayout(bounds.length, upstreamsMax)
-    const memory = new CounterMemory(layout)
-    const memories = [memory]
+    const memories = memoriesOf(layout, prefix, options)
     this.registry = registry
     this.#layout = layout
-    this.#memory = memory
+    this.#thread = String(options.shared?.thread ?? 0)
+    this.#memory = memories[options.shared?.thread ?? 0] as CounterMemory
+    this.#memory.resume()
     this.#boundsMs = Float64Array.from(bounds, (bound) => bound * 1000)
     this.#upstreamLabel = options.upstreamLabel ?? addressOf
     registerRequestMetrics({ registry, layout, bounds, memories: () => memories }, prefix)
-    this.#services = new ServiceMetrics(registry, prefix)
-    this.#balancers = new BalancerMetrics(registry, prefix, upstreamsMax)
+    this.#balancers = new BalancerReader(upstreamsMax)
+    new Readings(registry, prefix, () => this.#read(), options.shared)
   }
 
   /**
@@ -102,12 +136,52 @@ export class ProxyMetrics implements ProxyObserver {
    * @throws {Error} If a service of that name is watched already.
    */
   watch(service: WatchedService): void {
-    this.#services.add(service)
+    if (this.#services.has(service.name)) {
+      throw new Error(`A service named "${service.name}" is watched already`)
+    }
+    this.#services.set(service.name, service)
   }
 
-  /** Shows the health and load of a balancer's backends. */
+  /** Shows the health and load of a balancer's backends, and counts what happens to them. */
   watchBalancer(balancer: WatchedBalancer): void {
     this.#balancers.add(balancer)
+  }
+
+  /**
+   * Shows how many hold and await a limit, such as a `ConcurrencyLimit`. Decisions that the program noted with
+   * `session.noteLimit()` are counted anyway.
+   *
+   * @throws {Error} If a limit of that name is watched already.
+   * @throws {RangeError} If 100 are.
+   */
+  watchLimit(name: string, limit: WatchedLimit): void {
+    if (this.#limits.has(name)) throw new Error(`A limit named "${name}" is watched already`)
+    if (this.#limits.size >= LIMITS_MAX) throw new RangeError(`At most ${LIMITS_MAX} limits are watched`)
+    this.#limits.set(name, limit)
+  }
+
+  #read(): Reading[] {
+    const readings = [...this.#services.values()].flatMap(readService)
+    readings.push(...this.#balancers.read())
+    const busySeconds = performance.eventLoopUtilization().active / 1000
+    readings.push({
+      metric: 'thread_busy_seconds_total',
+      labels: { thread: this.#thread },
+      value: busySeconds,
+    })
+    for (const [limit, { active, queued }] of this.#limits) {
+      readings.push({ metric: 'limit_active', labels: { limit }, value: active })
+      readings.push({ metric: 'limit_waiting', labels: { limit }, value: queued })
+    }
+    for (const [allowed, counts] of [
+      ['true', this.#allowed],
+      ['false', this.#refused],
+    ] as const) {
+      for (const [limit, value] of counts) {
+        readings.push({ metric: 'limit_decisions_total', labels: { limit, allowed }, value })
+      }
+    }
+    return readings
   }
 
   // --- called by the proxy -----------------------------------------------------------------------
@@ -136,11 +210,20 @@ export class ProxyMetrics implements ProxyObserver {
     if (error !== undefined) {
       memory.add(layout.errors + sourceIndex(error.source) * CODES.length + codeIndex(error.code), 1)
     }
+    if (record.limits.length > 0) this.#countLimits(record.limits)
     memory.add(REQUEST_BYTES, downstream.requestBodyBytes)
     memory.add(RESPONSE_BYTES, downstream.responseBodyBytes)
     if (record.endedAt > 0) {
       const at = layout.durations + classIndex(status) * layout.histogramSlots
       this.#observe(at, record.endedAt - record.startedAt)
+    }
+  }
+
+  #countLimits(decisions: readonly LimitDecision[]): void {
+    for (const { name, allowed } of decisions) {
+      const counts = allowed ? this.#allowed : this.#refused
+      const limit = this.#limitNames.label(name)
+      counts.set(limit, (counts.get(limit) ?? 0) + 1)
     }
   }
 
@@ -151,6 +234,23 @@ export class ProxyMetrics implements ProxyObserver {
     this.#memory.add(at + bucket, 1)
     this.#memory.add(at + bounds.length + 1, ms / 1000)
   }
+}
+
+/** The counters of each thread, the main one's first. Alone, those of this thread. */
+function memoriesOf(layout: CounterLayout, prefix: string, options: ProxyMetricsOptions): CounterMemory[] {
+  const { shared, threadsMax = Math.max(16, availableParallelism()) } = options
+  integer('threadsMax', threadsMax, 1, 1_024)
+  if (shared === undefined) return [new CounterMemory(layout)]
+  if (shared.thread > threadsMax) {
+    throw new RangeError(`threadsMax is ${threadsMax}, and this is worker thread ${shared.thread}`)
+  }
+  const taken = prefixes.get(shared) ?? new Set()
+  if (taken.has(prefix)) throw new Error(`The server has metrics with the prefix "${prefix}" already`)
+  prefixes.set(shared, taken.add(prefix))
+  return Array.from({ length: threadsMax + 1 }, (_, thread) => {
+    // Memory that nobody has written to costs nothing.
+    return new CounterMemory(layout, shared.buffer(`metrics ${prefix} ${thread}`, layout.byteLength))
+  })
 }
 
 function registerRequestMetrics(source: SlotSource, prefix: string): void {

@@ -1,17 +1,19 @@
-import type { ConnectionCounters, ConnectorStats, HttpServerStats } from '@cirque/core'
-import { Counter, Gauge, type Registry } from 'prom-client'
+import type { ConnectionCounters, ConnectorStats, HttpServerStats, TlsStats } from '@cirque/core'
+import { BoundedNames } from './bounded-names.ts'
+import type { Reading } from './readings.ts'
 
 /** What of an `HttpProxyService` is read at each scrape. */
 export interface WatchedService {
   readonly name: string
   readonly counters: ConnectionCounters
+  tlsStats(): TlsStats
   readonly proxy: {
     readonly connector: { stats(): ConnectorStats }
     readonly serverApp: { stats(): HttpServerStats }
   }
 }
 
-/** What of a `LoadBalancer` is read at each scrape. */
+/** What of a `LoadBalancer` is read at each scrape, and listened to. */
 export interface WatchedBalancer {
   summary(): {
     readonly name: string
@@ -20,163 +22,98 @@ export interface WatchedBalancer {
       readonly address: string
       readonly healthy: boolean
       readonly eligible: boolean
+      readonly ejected?: boolean
       readonly inFlight: number
     }[]
   }
+  subscribe?(listener: (event: { readonly type: string }) => void): unknown
 }
 
-/** Metrics of services that others keep the numbers of: nothing is done between scrapes. */
-export class ServiceMetrics {
-  readonly #services: Set<WatchedService> = new Set()
-
-  constructor(registry: Registry, prefix: string) {
-    const read = (
-      kind: 'counter' | 'gauge',
-      name: string,
-      help: string,
-      value: (service: WatchedService) => number,
-    ) => {
-      const services = this.#services
-      const options = { name: prefix + name, help, labelNames: ['service'], registers: [registry] }
-      if (kind === 'gauge') {
-        new Gauge({
-          ...options,
-          collect() {
-            for (const service of services) this.set({ service: service.name }, value(service))
-          },
-        })
-        return
-      }
-      new Counter({
-        ...options,
-        collect() {
-          this.reset()
-          for (const service of services) this.inc({ service: service.name }, value(service))
-        },
-      })
-    }
-    const stats = (service: WatchedService) => service.proxy.connector.stats()
-    read(
-      'gauge',
-      'downstream_connections',
-      'Open connections of clients',
-      ({ counters }) => counters.openCount,
-    )
-    read(
-      'counter',
-      'downstream_connections_total',
-      'Connections of clients that were accepted',
-      ({ counters }) => counters.acceptedCount,
-    )
-    read(
-      'counter',
-      'downstream_connections_refused_total',
-      'Connections refused by a limit or a filter',
-      ({ counters }) => counters.refusedCount,
-    )
-    read(
-      'counter',
-      'downstream_tls_handshakes_failed_total',
-      'TLS handshakes with clients that failed',
-      ({ counters }) => counters.handshakeFailedCount,
-    )
-    read(
-      'gauge',
-      'upstream_connections_idle',
-      'Connections to upstreams in the pool',
-      (service) => stats(service).idle,
-    )
-    read('gauge', 'upstream_connections', 'Open connections to upstreams', (service) => stats(service).open)
-    read(
-      'counter',
-      'upstream_connections_opened_total',
-      'Connections to upstreams that were made',
-      (service) => stats(service).opened,
-    )
-    read(
-      'counter',
-      'upstream_connections_reused_total',
-      'Times that a connection was taken from the pool',
-      (service) => stats(service).reused,
-    )
-    read(
-      'counter',
-      'upstream_connections_failed_total',
-      'Connections to upstreams that could not be made',
-      (service) => stats(service).failed,
-    )
-    const services = this.#services
-    new Counter({
-      name: `${prefix}http_refused_heads_total`,
-      help: 'Request heads that were refused before they became requests',
-      labelNames: ['service', 'code'],
-      registers: [registry],
-      collect() {
-        this.reset()
-        for (const service of services) {
-          const { refusedHeads } = service.proxy.serverApp.stats()
-          for (const [code, count] of Object.entries(refusedHeads)) {
-            this.inc({ service: service.name, code }, count)
-          }
-        }
-      },
-    })
-  }
-
-  add(service: WatchedService): void {
-    for (const { name } of this.#services) {
-      if (name === service.name) throw new Error(`A service named "${name}" is watched already`)
-    }
-    this.#services.add(service)
-  }
+/** What of a `ConcurrencyLimit` is read at each scrape. */
+export interface WatchedLimit {
+  /** How many hold it. */
+  readonly active: number
+  /** How many wait for it. */
+  readonly queued: number
 }
 
-/** Metrics of load balancers. */
-export class BalancerMetrics {
-  readonly #balancers: Set<WatchedBalancer> = new Set()
+/** The numbers of a service that others keep: nothing is done between scrapes. */
+export function readService(service: WatchedService): Reading[] {
+  const { name, counters, proxy } = service
+  const readings: Reading[] = []
+  const add = (metric: string, value: number, labels?: Readonly<Record<string, string>>) => {
+    readings.push({ metric, labels: { service: name, ...labels }, value })
+  }
+  add('downstream_connections', counters.openCount)
+  add('downstream_connections_total', counters.acceptedCount)
+  add('downstream_connections_refused_total', counters.refusedCount)
+  add('downstream_accept_errors_total', counters.acceptErrorCount)
+  add('downstream_proxy_headers_failed_total', counters.proxyHeaderFailedCount)
+  add('downstream_tls_handshakes_failed_total', counters.handshakeFailedCount)
+  const { versions, resumedCount } = service.tlsStats()
+  for (const [version, count] of Object.entries(versions)) {
+    add('downstream_tls_handshakes_total', count, { version })
+  }
+  add('downstream_tls_resumed_total', resumedCount)
+  const { refusedHeads, http2 } = proxy.serverApp.stats()
+  for (const [code, count] of Object.entries(refusedHeads)) add('http_refused_heads_total', count, { code })
+  add('http2_connections_total', http2.connections)
+  add('http2_requests_total', http2.requests)
+  add('http2_resets_total', http2.resets)
+  add('http2_goaways_total', http2.goAways)
+  add('http2_floods_total', http2.floods)
+  const pool = proxy.connector.stats()
+  add('upstream_connections', pool.open)
+  add('upstream_connections_idle', pool.idle)
+  add('upstream_connections_opened_total', pool.opened)
+  add('upstream_connections_reused_total', pool.reused)
+  add('upstream_connections_failed_total', pool.failed)
+  add('upstream_unexpected_data_total', pool.unexpectedData)
+  for (const [reason, count] of Object.entries(pool.evictions)) {
+    add('upstream_connections_evicted_total', count, { reason })
+  }
+  return readings
+}
 
-  constructor(registry: Registry, prefix: string, backendsMax: number) {
-    const read = (
-      name: string,
-      help: string,
-      value: (backend: ReturnType<WatchedBalancer['summary']>['backends'][number]) => number,
-    ) => {
-      const balancers = this.#balancers
-      new Gauge({
-        name: prefix + name,
-        help,
-        labelNames: ['balancer', 'backend'],
-        registers: [registry],
-        collect() {
-          this.reset() // backends come and go
-          for (const balancer of balancers) {
-            const summary = balancer.summary()
-            for (const backend of summary.backends.slice(0, backendsMax)) {
-              this.set({ balancer: summary.name, backend: backend.address }, value(backend))
-            }
-          }
-        },
-      })
-    }
-    read('backend_healthy', '1 while the health check says so', ({ healthy }) => (healthy ? 1 : 0))
-    read('backend_eligible', '1 while the backend may be chosen', ({ eligible }) => (eligible ? 1 : 0))
-    read('backend_in_flight', 'Requests at the backend', ({ inFlight }) => inFlight)
-    const balancers = this.#balancers
-    new Gauge({
-      name: `${prefix}balancer_waiting`,
-      help: 'Requests that wait for a backend',
-      labelNames: ['balancer'],
-      registers: [registry],
-      collect() {
-        for (const balancer of balancers) {
-          const { name, waitingCount } = balancer.summary()
-          this.set({ balancer: name }, waitingCount)
-        }
-      },
-    })
+/** The backends of balancers, and what has happened to them. */
+export class BalancerReader {
+  readonly #backendsMax: number
+  readonly #events: Map<WatchedBalancer, Map<string, number>> = new Map()
+
+  constructor(backendsMax: number) {
+    this.#backendsMax = backendsMax
   }
 
   add(balancer: WatchedBalancer): void {
-    this.#balancers.add(balancer)
+    if (this.#events.has(balancer)) return
+    const counts = new Map<string, number>()
+    this.#events.set(balancer, counts)
+    const kinds = new BoundedNames(EVENTS_MAX)
+    balancer.subscribe?.(({ type }) => {
+      const kind = kinds.label(type)
+      counts.set(kind, (counts.get(kind) ?? 0) + 1)
+    })
+  }
+
+  read(): Reading[] {
+    const readings: Reading[] = []
+    for (const [watched, events] of this.#events) {
+      const { name: balancer, waitingCount, backends } = watched.summary()
+      readings.push({ metric: 'balancer_waiting', labels: { balancer }, value: waitingCount })
+      for (const [event, value] of events) {
+        readings.push({ metric: 'balancer_events_total', labels: { balancer, event }, value })
+      }
+      for (const { address, healthy, eligible, ejected, inFlight } of backends.slice(0, this.#backendsMax)) {
+        const labels = { balancer, backend: address }
+        readings.push({ metric: 'backend_healthy', labels, value: Number(healthy) })
+        readings.push({ metric: 'backend_eligible', labels, value: Number(eligible) })
+        readings.push({ metric: 'backend_ejected', labels, value: Number(ejected === true) })
+        readings.push({ metric: 'backend_in_flight', labels, value: inFlight })
+      }
+    }
+    return readings
   }
 }
+
+/** Kinds of events, of which balancers have ten. */
+const EVENTS_MAX = 32

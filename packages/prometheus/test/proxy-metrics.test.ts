@@ -1,5 +1,8 @@
 import { connect } from 'node:net'
 import { HttpPeer } from '@cirque/core'
+import { ConcurrencyLimit } from '@cirque/limits'
+import { LoadBalancer, roundRobin } from '@cirque/load-balancing'
+import { LIMIT_DECISIONS_MAX } from '@cirque/proxy'
 import { Registry } from 'prom-client'
 import { describe, expect, test } from 'vitest'
 import { proxyMetrics } from '../src/index.ts'
@@ -144,11 +147,65 @@ test('watched services and balancers are read at each scrape', async () => {
   expect(value('cirque_backend_eligible{balancer="api",backend="a:1"}')).toBe(0)
   expect(value('cirque_backend_in_flight{balancer="api",backend="a:1"}')).toBe(3)
   expect(value('cirque_balancer_waiting{balancer="api"}')).toBe(2)
+  expect(value('cirque_upstream_connections_evicted_total{service="HTTP proxy",reason="idle-timeout"}')).toBe(
+    0,
+  )
   backends = [{ address: 'b:1', healthy: false, eligible: false, inFlight: 0 }]
   const later = await samples(metrics.registry)
   expect(later('cirque_backend_healthy{balancer="api",backend="a:1"}')).toBeUndefined()
   expect(later('cirque_backend_healthy{balancer="api",backend="b:1"}')).toBe(0)
   expect(later('cirque_downstream_connections_total{service="HTTP proxy"}')).toBe(2)
+})
+
+test('ejections and other events of balancers are counted, and limits shown', async () => {
+  const metrics = proxyMetrics()
+  const balancer = LoadBalancer.fromAddresses(['127.0.0.1:1', '127.0.0.1:2'], roundRobin(), {
+    name: 'api',
+    outlier: { consecutiveFailure: 1 },
+  })
+  metrics.watchBalancer(balancer)
+  metrics.watchBalancer(balancer)
+  balancer.acquire()?.release({ ok: false, source: 'upstream' })
+  const limit = new ConcurrencyLimit({ limit: 1, queueMax: 4 })
+  metrics.watchLimit('uploads', limit)
+  expect(() => metrics.watchLimit('uploads', limit)).toThrow('watched already')
+  limit.tryAcquire()
+  void limit.acquire()
+  const value = await samples(metrics.registry)
+  expect(value('cirque_balancer_events_total{balancer="api",event="ejected"}')).toBe(1)
+  expect(value('cirque_backend_ejected{balancer="api",backend="127.0.0.1:1"}')).toBe(1)
+  expect(value('cirque_backend_ejected{balancer="api",backend="127.0.0.1:2"}')).toBe(0)
+  expect(value('cirque_limit_active{limit="uploads"}')).toBe(1)
+  expect(value('cirque_limit_waiting{limit="uploads"}')).toBe(1)
+})
+
+test('what limits said is in the record and in the metrics, with a bound for each', async () => {
+  const metrics = proxyMetrics()
+  let noted = 0
+  let count = 0
+  await using proxy = await start({ observers: [metrics] }, undefined, {
+    requestFilter: (session) => {
+      const limits = Array.from({ length: count }, (_, index) => `limit ${index}`)
+      for (const name of limits) session.noteLimit(name, true)
+      noted = session.record.limits.length
+      if (session.noteLimit('per client', count < 2)) return false
+      session.respondError(429)
+      return true
+    },
+  })
+  const get = async () => (await fetch(`http://127.0.0.1:${proxy.port}`)).status
+  expect(await get()).toBe(200)
+  count = 2
+  expect(await get()).toBe(429)
+  expect(noted).toBe(2)
+  count = 200
+  await get()
+  expect(noted).toBe(LIMIT_DECISIONS_MAX)
+  await proxy.idle()
+  const value = await samples(metrics.registry)
+  expect(value('cirque_limit_decisions_total{limit="per client",allowed="true"}')).toBe(1)
+  expect(value('cirque_limit_decisions_total{limit="per client",allowed="false"}')).toBe(1)
+  expect(value('cirque_limit_decisions_total{limit="limit 1",allowed="true"}')).toBe(2)
 })
 
 test.each([
