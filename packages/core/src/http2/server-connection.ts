@@ -118,6 +118,7 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
    */
   drain(): void {
     if (this.engine.state !== 'open') return
+    this.owner.http2Counts.goAways++
     this.engine.drain()
     this.drainTimer = new CoarseTimer(this, DRAIN_TIMER)
     this.drainTimer.arm(this.owner.options.lingerTimeoutMs)
@@ -170,7 +171,7 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
 
   onConnectionError(_code: number, reason: string): void {
     const { http2Counts } = this.owner
-    http2Counts.goAways++
+    if (this.drainTimer === null) http2Counts.goAways++
     if (reason.endsWith('_FLOOD')) http2Counts.floods++
     // A limit's reason is its name; the others are for people.
     this.owner.onHeadRefused(0, reason.startsWith('HTTP2_') ? reason : 'HTTP2_PROTOCOL')
@@ -179,7 +180,7 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
 
   onDrained(): void {
     if (this.state !== 'open') return
-    this.owner.http2Counts.goAways++
+    if (this.drainTimer === null) this.owner.http2Counts.goAways++ // else it was warned before
     this.state = 'closing'
     if (this.engine.openStreams === 0) this.linger()
   }
