@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import type { HttpPeer, SharedState } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import type { Attempt, LimitDecision, ProxyObserver, Session } from '@cirque/proxy'
@@ -59,7 +58,7 @@ export interface ProxyMetricsOptions {
    * Default: those of one thread.
    */
   readonly shared?: SharedState
-  /** How many workers there may be, with `shared`. Default: 16, or as many as processors; at most 1,024. */
+  /** How many workers there may be, with `shared`. Default 64; at most 1,024. */
   readonly threadsMax?: number
 }
 
@@ -238,8 +237,8 @@ export class ProxyMetrics implements ProxyObserver {
 
 /** The counters of each thread, the main one's first. Alone, those of this thread. */
 function memoriesOf(layout: CounterLayout, prefix: string, options: ProxyMetricsOptions): CounterMemory[] {
-  const { shared, threadsMax = Math.max(16, availableParallelism()) } = options
-  integer('threadsMax', threadsMax, 1, 1_024)
+  const { shared } = options
+  const threadsMax = integer('threadsMax', options.threadsMax ?? 64, 1, 1_024)
   if (shared === undefined) return [new CounterMemory(layout)]
   if (shared.thread > threadsMax) {
     throw new RangeError(`threadsMax is ${threadsMax}, and this is worker thread ${shared.thread}`)
