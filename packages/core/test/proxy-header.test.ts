@@ -109,7 +109,7 @@ test('reads version 2 over every transport', () => {
     source: { address: '/run/a', port: 0 },
     destination: { address: '/run/b', port: 0 },
   })
-  expect(headerOf(readProxyHeader(v2(1, 0x32, path('a') + 'ff'.repeat(108)))).transport).toBe('unix-datagram')
+  expect(headerOf(readProxyHeader(v2(1, 0x32, path('a') + '61'.repeat(108)))).transport).toBe('unix-datagram')
   expect(headerOf(readProxyHeader(v2(1, 0x00, '')))).toMatchObject({ command: 'proxy', source: undefined })
 })
 
@@ -117,6 +117,17 @@ test('of LOCAL nothing counts but the length', () => {
   const local = readProxyHeader(v2(0, 0xff, 'deadbeef'))
   expect(local).toMatchObject({ kind: 'header', bytes: 20 })
   expect(headerOf(local)).toMatchObject({ command: 'local', transport: 'unspecified', tlvs: [] })
+})
+
+test('a Unix path that is not UTF-8 is refused, not made another one', () => {
+  const name = 'ff'.padEnd(216, '0')
+  const good = '61'.padEnd(216, '0')
+  for (const paths of [name + good, good + name]) {
+    expect(readProxyHeader(v2(1, 0x31, paths))).toMatchObject({
+      kind: 'malformed',
+      reason: 'the path of a Unix socket is not UTF-8',
+    })
+  }
 })
 
 test.each([

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { isIPv4, isIPv6, SocketAddress } from 'node:net'
 import { crc32c } from './crc32c.ts'
 import {
@@ -141,7 +142,9 @@ function readVersion2(bytes: Buffer, bytesMax: number): ProxyHeaderResult {
   const tlvs = readTlvs(bytes.subarray(0, end), start)
   if (typeof tlvs === 'string') return malformed(tlvs)
   if (transport.bytes === 0) return unspecified(2, 'proxy', tlvs, end)
-  const [source, destination] = readEndpoints(bytes.subarray(V2_HEAD_BYTES, start))
+  const endpoints = readEndpoints(bytes.subarray(V2_HEAD_BYTES, start))
+  if (endpoints === undefined) return malformed('the path of a Unix socket is not UTF-8')
+  const [source, destination] = endpoints
   return {
     kind: 'header',
     header: { version: 2, command: 'proxy', transport: transport.name, source, destination, tlvs },
@@ -166,11 +169,14 @@ function unspecified(
   return { kind: 'header', header, bytes }
 }
 
-function readEndpoints(block: Buffer): [ProxyEndpoint, ProxyEndpoint] {
+function readEndpoints(block: Buffer): [ProxyEndpoint, ProxyEndpoint] | undefined {
   if (block.length === 2 * UNIX_PATH_BYTES) {
+    const source = readPath(block.subarray(0, UNIX_PATH_BYTES))
+    const destination = readPath(block.subarray(UNIX_PATH_BYTES))
+    if (source === undefined || destination === undefined) return undefined
     return [
-      { address: readPath(block.subarray(0, UNIX_PATH_BYTES)), port: 0 },
-      { address: readPath(block.subarray(UNIX_PATH_BYTES)), port: 0 },
+      { address: source, port: 0 },
+      { address: destination, port: 0 },
     ]
   }
   const size = block.length === 12 ? 4 : 16
@@ -181,9 +187,11 @@ function readEndpoints(block: Buffer): [ProxyEndpoint, ProxyEndpoint] {
   ]
 }
 
-function readPath(bytes: Buffer): string {
+/** Undefined unless it is UTF-8: any other bytes would become a path that nobody sent. */
+function readPath(bytes: Buffer): string | undefined {
   const end = bytes.indexOf(0)
-  return bytes.toString('utf8', 0, end === -1 ? bytes.length : end)
+  const path = end === -1 ? bytes : bytes.subarray(0, end)
+  return isUtf8(path) ? path.toString('utf8') : undefined
 }
 
 function readIp(bytes: Buffer): string {
