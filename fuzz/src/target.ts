@@ -32,6 +32,7 @@ export const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ['client-hello', ['stream-proxy/src/client-hello.ts']],
   ['sticky', ['load-balancing/src/sticky/']],
   ['hpack', ['hpack/src/']],
+  ['http2', ['http2/src/']],
 ])
 
 /** Loads a target. Instrument first. */
