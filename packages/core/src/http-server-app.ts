@@ -3,6 +3,7 @@ import { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import { isProxyError, ProxyError, statusForError } from '@cirque/error'
 import type { RequestHeadParser } from '@cirque/http'
+import { HostCheckingOwner } from './host-check.ts'
 import {
   type HttpServerOptions,
   type ResolvedHttpServerOptions,
@@ -18,6 +19,7 @@ import { HttpModules } from './modules/http-modules.ts'
 import { ModuleSession } from './modules/module-session.ts'
 import type { ServerSession } from './server-session.ts'
 import type { ServerApp } from './service.ts'
+import { hostScopeOf } from './tls/host-scope.ts'
 
 /** What an HTTP application does with each request. */
 export interface HttpServerHandler {
@@ -66,11 +68,18 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
 
   #serve(socket: Socket, http2: boolean): Http1ServerConnection | Http2ServerConnection {
     if (http2) this.http2Counts.connections++
+    const owner = this.#ownerOf(socket, http2)
     const connection = http2
-      ? new Http2ServerConnection(socket, this)
-      : new Http1ServerConnection(socket, this)
+      ? new Http2ServerConnection(socket, owner)
+      : new Http1ServerConnection(socket, owner)
     this.#connections.add(connection)
     return connection
+  }
+
+  #ownerOf(socket: Socket, http2: boolean): Http1ConnectionOwner & Http2ConnectionOwner {
+    const { hostCheck } = this.options
+    const scope = socket instanceof TLSSocket && hostCheck !== 'never' ? hostScopeOf(socket) : undefined
+    return scope === undefined ? this : new HostCheckingOwner(this, scope, http2 || hostCheck === 'always')
   }
 
   onProtocol(reader: PrefaceReader, http2: boolean, buffer: Buffer, count: number): void {

@@ -59,6 +59,13 @@ export interface HttpServerOptions {
   readonly http2ResetsPerSecondMax?: number
   /** PING and SETTINGS frames per second on one HTTP/2 connection, ten times as many at once. Default 1,000. */
   readonly http2ControlFramesPerSecondMax?: number
+  /**
+   * Where a TLS listener has several certificates, which requests are refused with 421 because their host is not that
+   * of their connection: `'http2'`, those over HTTP/2 whose host the connection's certificate does not name;
+   * `'always'`, over HTTP/1 too. Both refuse over either a host whose clients are asked for another certificate than
+   * this one was. `'never'` leaves it all to the application. Default `'http2'`.
+   */
+  readonly hostCheck?: 'http2' | 'always' | 'never'
   /** How strictly HTTP/1 is read. `'strict'` unless you must serve broken clients; see the page on strictness. */
   readonly profile?: HttpProfile
   /** The `Server` field on responses that Cirque itself generates; `''` leaves it out. Default `'Cirque'`. */
@@ -91,6 +98,7 @@ const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
   http2ResetBurstMax: 1_000,
   http2ResetsPerSecondMax: 33,
   http2ControlFramesPerSecondMax: 1_000,
+  hostCheck: 'http2',
   profile: 'strict',
   serverName: 'Cirque',
 })
@@ -101,6 +109,7 @@ const ZERO_ALLOWED: ReadonlySet<string> = new Set([
   'lingerBytesMax',
   'sendBytesPerSecondMin',
 ])
+const HOST_CHECKS: ReadonlySet<string> = new Set(['http2', 'always', 'never'])
 const INTEGER_MAX = 2 ** 31 - 1
 
 /**
@@ -124,6 +133,11 @@ export function resolveHttpServerOptions(options: HttpServerOptions = {}): Resol
   if (options.profile !== undefined && options.profile !== 'strict' && options.profile !== 'lenient') {
     throw new TypeError(
       `HTTP server option "profile" must be "strict" or "lenient", not "${options.profile}"`,
+    )
+  }
+  if (options.hostCheck !== undefined && !HOST_CHECKS.has(options.hostCheck)) {
+    throw new TypeError(
+      `HTTP server option "hostCheck" must be "http2", "always" or "never", not "${options.hostCheck}"`,
     )
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))

@@ -37,6 +37,7 @@ test('every option of addTls that tls.md lists is one', () => {
     'caFile',
     'verify',
     'verifyTimeoutMs',
+    'hostCheck', // an option of the HTTP service
   ]
   const unknown = names
     .map((name) => name.slice(1, -1))

@@ -24,6 +24,14 @@ import { admitClient } from './client-certificates.ts'
 import { FileWatch } from './file-watch.ts'
 import { HandshakeCounts } from './handshake-counts.ts'
 import { HelloPeek, type HelloReceiver } from './hello-peek.ts'
+import {
+  HOST_ASKS_OTHERWISE,
+  HOST_NOT_COVERED,
+  HOST_SERVED,
+  type HostScope,
+  namesCover,
+  setHostScope,
+} from './host-scope.ts'
 import { type CheckedIdentity, checkIdentity, timeProblem } from './identity.ts'
 import type { TlsListenerOptions, TlsReloadEvent } from './listener-options.ts'
 import { RuntimeCertificates } from './runtime-certificates.ts'
@@ -65,6 +73,8 @@ export class TlsAcceptor implements HelloReceiver {
   readonly #sites: Site[]
   readonly #default: Site | undefined
   readonly #runtime: RuntimeCertificates | undefined
+  /** True where a name that one connection is for may be served with another's certificate. */
+  readonly #hasScopes: boolean
   #names: ServerNameMap<Site>
   #receiver: TlsReceiver | undefined
   #logger: Logger = silentLogger
@@ -101,6 +111,7 @@ export class TlsAcceptor implements HelloReceiver {
       throw new TypeError(`Invalid TLS options for ${address}: ${(cause as Error).message}`, { cause })
     }
     this.#names = this.#indexNames()
+    this.#hasScopes = this.#runtime !== undefined || this.#sites.length + (plan.hasDefault ? 1 : 0) > 1
   }
 
   /** What an operator should change: certificates, keys, ticket keys. */
@@ -239,6 +250,7 @@ export class TlsAcceptor implements HelloReceiver {
         return
       }
     }
+    if (this.#hasScopes) setHostScope(socket, this.#scopeOf(policy, socket, normalServerName(servername)))
     const verdict = policy.clients === undefined ? true : admitClient(policy.clients, socket)
     if (verdict === true) this.#receiver?.onSecure(socket)
     else if (verdict === false) this.#refuse(socket, 'The client certificate was refused')
@@ -249,6 +261,28 @@ export class TlsAcceptor implements HelloReceiver {
         if (admitted) this.#receiver?.onSecure(socket)
         else this.#refuse(socket, 'The client certificate was refused')
       })
+    }
+  }
+
+  /** What a connection may be used for; the name is undefined when none was asked for, or none is known. */
+  #scopeOf(policy: PolicyPlan, socket: TLSSocket, serverName: string | undefined): HostScope {
+    const site = serverName === undefined ? undefined : this.#names.find(serverName)
+    const covers = (host: string): boolean => {
+      if (site !== undefined) return namesCover(site.checked.names, host)
+      if (this.#runtime === undefined && this.#default !== undefined)
+        return namesCover(this.#default.checked.names, host)
+      // A certificate that others gave. In a resumed session Node.js does not tell which: nothing is held against it.
+      return socket.isSessionReused() || socket.getX509Certificate()?.checkHost(host) !== undefined
+    }
+    return {
+      judgeHost: (host) => {
+        const target = host === undefined ? undefined : this.#names.find(host)
+        const { clients } = target?.policy ?? this.#plan.policy
+        if (clients !== undefined && clients !== policy.clients) return HOST_ASKS_OTHERWISE
+        if (serverName === undefined || host === serverName) return HOST_SERVED
+        if (target !== undefined && target === site) return HOST_SERVED
+        return host !== undefined && covers(host) ? HOST_SERVED : HOST_NOT_COVERED
+      },
     }
   }
 
