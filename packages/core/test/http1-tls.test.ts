@@ -130,3 +130,36 @@ test('over TLS: a client that vanishes aborts its exchange', async () => {
   while (abort === undefined) await turn()
   expect(abort).toBe('CONNECTION_CLOSED')
 })
+
+test('over TLS: a stalled client stops the producer until it reads on', async () => {
+  for (const size of [1_000, 60_000, 300_000]) {
+    let written = 0
+    let cut = false
+    await using server = await startTls(async (session) => {
+      await session.writeResponseHeader(ResponseHeader.build(200))
+      try {
+        const chunk = Buffer.alloc(size, 'x')
+        for (;;) {
+          await session.writeResponseBody(chunk)
+          written += size
+        }
+      } catch {
+        cut = true
+      }
+    })
+    const client = await server.connect()
+    client.pause()
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    for (let before = -1; written !== before || written === 0; ) {
+      before = written
+      for (let i = 0; i < 20; i++) await turn()
+    }
+    const [socket] = server.sockets
+    expect(socket?.writableLength).toBeLessThan(700_000)
+    const stalled = written
+    client.resume()
+    while (written === stalled) await turn()
+    client.destroy()
+    while (!cut) await turn()
+  }
+})
