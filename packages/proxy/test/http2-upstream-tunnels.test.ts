@@ -7,7 +7,7 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { AnyClient, CERTIFICATE } from './support/http2.ts'
 import { startProxy } from './support/proxy.ts'
 
-type ConnectHeaders = http2.IncomingHttpHeaders & { readonly ':protocol'?: string }
+type ConnectHeaders = http2.IncomingHttpHeaders & { readonly ':protocol'?: string | undefined }
 
 /** An HTTP/2 origin that takes extended CONNECT; answers each with `answer`. Disposal cuts its connections. */
 async function startOrigin(
@@ -24,7 +24,8 @@ async function startOrigin(
     sessions.add(session)
     session.on('error', () => undefined)
   })
-  server.on('stream', (stream, headers) => {
+  server.on('stream', (given, headers) => {
+    const stream = given as ServerHttp2Stream
     stream.on('error', () => undefined)
     answer(stream, headers)
   })
