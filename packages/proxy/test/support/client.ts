@@ -1,5 +1,7 @@
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { AS_LOCALHOST } from './certificate.ts'
 import { until } from './waiting.ts'
 
 /** One response as it came. */
@@ -22,8 +24,9 @@ export class RawClient implements AsyncDisposable {
   closed = false
   error: Error | null = null
 
-  constructor(port: number, allowHalfOpen = true) {
-    this.socket = createConnection({ port, host: '127.0.0.1', allowHalfOpen })
+  constructor(port: number, allowHalfOpen = true, tls = false) {
+    const to = { port, host: '127.0.0.1', allowHalfOpen }
+    this.socket = tls ? connectTls({ ...to, ...AS_LOCALHOST }) : createConnection(to)
     this.socket.setNoDelay(true)
     this.socket.on('data', (data) => {
       this.received += data.toString('latin1')

@@ -1,16 +1,11 @@
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import http, { type OutgoingHttpHeaders } from 'node:http'
 import http2, { type ClientHttp2Session, type ServerHttp2Session } from 'node:http2'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { CERTIFICATE } from './certificate.ts'
 
-const DATA = join(import.meta.dirname, '../../../core/test/data')
-export const CERTIFICATE: { readonly key: Buffer; readonly cert: Buffer } = {
-  key: readFileSync(join(DATA, 'localhost-key.pem')),
-  cert: readFileSync(join(DATA, 'localhost.pem')),
-}
+export { CERTIFICATE } from './certificate.ts'
 
 /** What a test needs of a request and a response of either version. */
 export type OriginRequest = http.IncomingMessage | http2.Http2ServerRequest

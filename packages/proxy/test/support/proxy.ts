@@ -1,4 +1,10 @@
-import { createConfiguration, type LogFields, type Logger, type TcpAddress } from '@cirque/core'
+import {
+  createConfiguration,
+  type LogFields,
+  type Logger,
+  type TcpAddress,
+  type TlsListenerOptions,
+} from '@cirque/core'
 import {
   type HttpProxy,
   type HttpProxyServiceOptions,
@@ -29,11 +35,13 @@ export interface RunningProxy<Ctx> extends AsyncDisposable {
 export async function startProxy<Ctx = undefined>(
   app: ProxyHttp<Ctx>,
   options: HttpProxyServiceOptions = {},
+  tls?: TlsListenerOptions,
 ): Promise<RunningProxy<Ctx>> {
   const log: LogEntry[] = []
   const logger = collector(log)
   const service = httpProxyService(createConfiguration(), app, { retryBackoffMs: 0, logger, ...options })
-  service.addTcp('127.0.0.1:0')
+  if (tls === undefined) service.addTcp('127.0.0.1:0')
+  else service.addTls('127.0.0.1:0', tls)
   await service.start(serviceContext(logger))
   const { proxy } = service
   const { port } = service.endpoints()[0] as TcpAddress

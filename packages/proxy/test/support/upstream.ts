@@ -6,6 +6,8 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { CERTIFICATE } from './certificate.ts'
 
 /** An origin. Disposal cuts its connections. */
 export interface Upstream extends AsyncDisposable {
@@ -41,10 +43,21 @@ export async function startUpstream(
   return { ...upstream, server, requests }
 }
 
-/** Starts an origin that is nothing but sockets. */
-export function startRawUpstream(onSocket: (socket: Socket, index: number) => void): Promise<Upstream> {
+/** Starts an origin that is nothing but sockets; over TLS if it is told what to agree on. */
+export function startRawUpstream(
+  onSocket: (socket: Socket, index: number) => void,
+  alpn?: readonly string[],
+): Promise<Upstream> {
   let count = 0
-  return listening(createServer({ allowHalfOpen: true }, (socket) => onSocket(socket, count++)))
+  if (alpn === undefined) {
+    return listening(createServer({ allowHalfOpen: true }, (socket) => onSocket(socket, count++)))
+  }
+  const options = { ...CERTIFICATE, ALPNProtocols: [...alpn], allowHalfOpen: true }
+  const server = createTlsServer(options, (socket) => {
+    socket.on('error', () => undefined)
+    onSocket(socket, count++)
+  })
+  return listening(server.on('tlsClientError', () => undefined))
 }
 
 /** An origin that answers each connection's requests with the given bytes, one after another. */

@@ -4,6 +4,8 @@ export interface SeenRequest {
   readonly target: string
   /** Values by lowercase name. */
   readonly fields: ReadonlyMap<string, readonly string[]>
+  /** Names of its trailer fields. */
+  readonly trailers: string[]
   body: string
   complete: boolean
 }
@@ -73,7 +75,7 @@ export class RequestReader {
       if (values === undefined) fields.set(name.toLowerCase(), [value])
       else values.push(value)
     }
-    const request = { method, target, fields, body: '', complete: false } as SeenRequest
+    const request = { method, target, fields, trailers: [], body: '', complete: false } as SeenRequest
     this.seen.push(request)
     this.#current = request
     this.#frame(request)
@@ -118,7 +120,10 @@ export class RequestReader {
       this.#remaining = Number.parseInt(line, 16)
       this.#chunk = this.#remaining === 0 ? 'trailers' : 'data'
     } else if (line === '') return this.#end()
-    else if (!FIELD_LINE.test(line)) broken('trailer', line)
+    else {
+      const [, name = ''] = FIELD_LINE.exec(line) ?? broken('trailer', line)
+      request.trailers.push(name.toLowerCase())
+    }
     return true
   }
 

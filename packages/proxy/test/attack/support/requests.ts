@@ -23,7 +23,7 @@ export interface Shot {
 }
 
 /** What the origin is asked to do, as part of the target. */
-function wish(dice: Dice): string {
+export function wish(dice: Dice): string {
   const framing = dice.pick(['length', 'length', 'chunked', 'chunked', 'close', 'empty', 'none'])
   const size = dice.chance(0.1) ? dice.integer(60_000, 200_000) : dice.integer(0, 400)
   const when = dice.chance(0.12) ? 'early' : dice.chance(0.2) ? 'later' : 'end'
@@ -31,7 +31,7 @@ function wish(dice: Dice): string {
 }
 
 /** Text that would do harm if anybody read it as a request. */
-function bait(id: string): string {
+export function bait(id: string): string {
   return `\r\n\r\nGET /smuggled-${id} HTTP/1.1\r\nHost: a\r\n\r\n`
 }
 

@@ -30,15 +30,19 @@ export function wishOf(target: string): {
 
 /** An origin that notes what each connection brings, and answers as the target wishes, tagged with its id. */
 export interface TaggedOrigin extends Upstream {
-  readonly readers: RequestReader[]
+  /** What each connection brought. */
+  readonly readers: readonly { readonly seen: readonly SeenRequest[]; readonly tunnel: string | null }[]
   /** What a proxy should never have sent. */
   readonly violations: string[]
 }
 
-export async function startTaggedOrigin(): Promise<TaggedOrigin> {
+export async function startTaggedOrigin(tls = false): Promise<TaggedOrigin> {
   const readers: RequestReader[] = []
   const violations: string[] = []
-  const upstream = await startRawUpstream((socket) => serve(socket, readers, violations))
+  const upstream = await startRawUpstream(
+    (socket) => serve(socket, readers, violations),
+    tls ? ['http/1.1'] : undefined,
+  )
   return { ...upstream, readers, violations }
 }
 
@@ -76,11 +80,13 @@ async function answer(socket: Socket, request: SeenRequest, reader: RequestReade
   const protocol = request.fields.get('upgrade')?.[0]
   if (protocol !== undefined && framing === 'length') {
     reader.switchProtocols()
-    socket.write(`HTTP/1.1 101 ${id}\r\nConnection: upgrade\r\nUpgrade: ${protocol}\r\n\r\n${id} welcomes`)
+    socket.write(
+      `HTTP/1.1 101 ${id}\r\nX-Tag: ${id}\r\nConnection: upgrade\r\nUpgrade: ${protocol}\r\n\r\n${id} welcomes`,
+    )
     return
   }
   const body = request.method === 'HEAD' ? '' : taggedBody(id, size)
-  const head = `HTTP/1.1 ${framing === 'none' ? 204 : 200} ${id}\r\n`
+  const head = `HTTP/1.1 ${framing === 'none' ? 204 : 200} ${id}\r\nX-Tag: ${id}\r\n`
   if (framing === 'none') socket.write(`${head}\r\n`)
   else if (framing === 'chunked') {
     socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n`)

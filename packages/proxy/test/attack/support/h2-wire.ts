@@ -1,0 +1,338 @@
+import type { Duplex } from 'node:stream'
+import { HpackDecoder } from '@cirque/hpack'
+
+export const DATA = 0x0
+export const HEADERS = 0x1
+export const PRIORITY = 0x2
+export const RST_STREAM = 0x3
+export const SETTINGS = 0x4
+export const PUSH_PROMISE = 0x5
+export const PING = 0x6
+export const GOAWAY = 0x7
+export const WINDOW_UPDATE = 0x8
+export const CONTINUATION = 0x9
+export const END_STREAM = 0x1
+export const END_HEADERS = 0x4
+export const PADDED = 0x8
+export const ACK = 0x1
+export const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
+const NONE = Buffer.alloc(0)
+
+/** One frame, whatever it says (RFC 9113 §4.1). */
+export function frame(type: number, flags: number, stream: number, payload: Buffer = NONE): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, payload])
+}
+
+export function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
+
+/** Settings as pairs of identifier and value. */
+export function settings(...pairs: readonly (readonly [number, number])[]): Buffer {
+  return Buffer.concat(
+    pairs.map(([id, value]) => Buffer.concat([Buffer.from([id >> 8, id & 255]), uint32(value)])),
+  )
+}
+
+/**
+ * A field block of literals without Huffman coding (RFC 7541 §6.2): any octets, right or wrong.
+ *
+ * @param indexed - These go into the peer's dynamic table as well.
+ */
+export function block(fields: readonly string[], indexed = false): Buffer {
+  const parts: Buffer[] = []
+  for (let i = 0; i < fields.length; i += 2) {
+    parts.push(
+      Buffer.from([indexed ? 0x40 : 0]),
+      literal(fields[i] as string),
+      literal(fields[i + 1] as string),
+    )
+  }
+  return Buffer.concat(parts)
+}
+
+function literal(text: string): Buffer {
+  const bytes = Buffer.from(text, 'latin1')
+  const length: number[] = []
+  if (bytes.length < 127) length.push(bytes.length)
+  else {
+    length.push(127)
+    let rest = bytes.length - 127
+    for (; rest >= 128; rest >>>= 7) length.push((rest & 127) | 128)
+    length.push(rest)
+  }
+  return Buffer.concat([Buffer.from(length), bytes])
+}
+
+/** One stream as it was seen. */
+export interface H2Stream {
+  readonly id: number
+  /** Each block of fields, in order. */
+  readonly heads: (readonly string[])[]
+  body: string
+  ended: boolean
+  /** The code of the reset that came, or -1. */
+  reset: number
+  /** We have ended or reset our side. */
+  finished: boolean
+}
+
+export interface H2Events {
+  onHead?(stream: H2Stream, fields: readonly string[]): void
+  onEnd?(stream: H2Stream): void
+  onReset?(stream: H2Stream): void
+}
+
+interface FieldBlock {
+  readonly stream: number
+  readonly flags: number
+  readonly parts: Buffer[]
+}
+
+interface Queued {
+  readonly stream: H2Stream
+  bytes: Buffer
+  readonly end: boolean
+}
+
+/**
+ * One end of an HTTP/2 connection: sends the frames that it is told to, right or wrong, and reads what comes by the
+ * letter of RFC 9113. Written apart from the engine under attack, but for HPACK.
+ */
+export class H2Peer {
+  readonly socket: Duplex
+  readonly streams: Map<number, H2Stream> = new Map()
+  /** What the other side should never have sent. */
+  readonly violations: string[] = []
+  /** The code of GOAWAY, or -1. */
+  goaway = -1
+  closed = false
+  readonly #events: H2Events
+  readonly #decoder = new HpackDecoder({ listBytesMax: 1 << 20, fieldsMax: 2_000 })
+  #rest: Buffer = NONE
+  #preface: boolean
+  #block: FieldBlock | null = null
+  #window = 65_535
+  #streamWindow = 65_535
+  readonly #windows = new Map<number, number>()
+  readonly #queue: Queued[] = []
+
+  constructor(socket: Duplex, role: 'client' | 'server', events: H2Events = {}, given: Buffer = NONE) {
+    this.socket = socket
+    this.#events = events
+    this.#preface = role === 'server'
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('close', () => {
+      this.closed = true
+    })
+    if (role === 'client') this.send(PREFACE)
+    this.send(frame(SETTINGS, 0, 0, given))
+  }
+
+  send(...frames: readonly Buffer[]): void {
+    if (this.socket.writable) this.socket.write(Buffer.concat(frames))
+  }
+
+  stream(id: number): H2Stream {
+    let stream = this.streams.get(id)
+    if (stream === undefined) {
+      stream = { id, heads: [], body: '', ended: false, reset: -1, finished: false }
+      this.streams.set(id, stream)
+    }
+    return stream
+  }
+
+  /** Fields in one HEADERS frame, or with a CONTINUATION behind each `cut` bytes. */
+  headers(id: number, fields: readonly string[] | Buffer, end: boolean, cut = 16_384): void {
+    const bytes = Buffer.isBuffer(fields) ? fields : block(fields)
+    const stream = this.stream(id)
+    stream.finished ||= end
+    const frames: Buffer[] = []
+    for (let at = 0; at < bytes.length || at === 0; at += cut) {
+      const flags = at + cut >= bytes.length ? END_HEADERS : 0
+      const part = bytes.subarray(at, at + cut)
+      frames.push(
+        at === 0
+          ? frame(HEADERS, flags | (end ? END_STREAM : 0), id, part)
+          : frame(CONTINUATION, flags, id, part),
+      )
+    }
+    this.send(...frames)
+  }
+
+  /** Body bytes, as the other side's windows allow. */
+  data(id: number, text: string, end: boolean): void {
+    this.#queue.push({ stream: this.stream(id), bytes: Buffer.from(text, 'latin1'), end })
+    this.#flush()
+  }
+
+  /** Nothing of the stream's body waits for a window. */
+  sent(id: number): boolean {
+    return !this.#queue.some(({ stream }) => stream.id === id && stream.reset < 0)
+  }
+
+  reset(id: number, code: number): void {
+    this.stream(id).finished = true
+    this.send(frame(RST_STREAM, 0, id, uint32(code)))
+  }
+
+  #flush(): void {
+    for (let i = 0; i < this.#queue.length; ) {
+      const { stream, bytes, end } = this.#queue[i] as Queued
+      if (stream.reset >= 0 || this.closed) {
+        this.#queue.splice(i, 1)
+        continue
+      }
+      const window = this.#windows.get(stream.id) ?? this.#streamWindow
+      const size = Math.min(bytes.length, 16_384, window, this.#window)
+      const blocked = this.#queue.slice(0, i).some((other) => other.stream === stream)
+      if (blocked || (size <= 0 && bytes.length > 0)) {
+        i++
+        continue
+      }
+      this.#window -= size
+      this.#windows.set(stream.id, window - size)
+      const last = size === bytes.length
+      this.send(frame(DATA, last && end ? END_STREAM : 0, stream.id, bytes.subarray(0, size)))
+      if (last) {
+        stream.finished ||= end
+        this.#queue.splice(i, 1)
+      } else (this.#queue[i] as Queued).bytes = bytes.subarray(size)
+    }
+  }
+
+  #read(chunk: Buffer): void {
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
+    if (this.#preface) {
+      if (bytes.length < PREFACE.length) {
+        this.#rest = bytes
+        return
+      }
+      if (!bytes.subarray(0, PREFACE.length).equals(PREFACE)) this.violations.push('no preface')
+      bytes = bytes.subarray(PREFACE.length)
+      this.#preface = false
+    }
+    while (bytes.length >= 9) {
+      const length = bytes.readUIntBE(0, 3)
+      if (bytes.length < 9 + length) break
+      this.#frame(
+        bytes[3] as number,
+        bytes[4] as number,
+        bytes.readUInt32BE(5),
+        bytes.subarray(9, 9 + length),
+      )
+      bytes = bytes.subarray(9 + length)
+    }
+    this.#rest = Buffer.from(bytes)
+  }
+
+  #frame(type: number, flags: number, id: number, payload: Buffer): void {
+    if (this.#block !== null && (type !== CONTINUATION || id !== this.#block.stream)) {
+      this.violations.push(`frame ${type} within a block of fields`)
+    }
+    switch (type) {
+      case DATA:
+        this.#data(flags, id, payload)
+        break
+      case HEADERS: {
+        if (id === 0) this.violations.push('HEADERS on stream 0')
+        let part = payload
+        if ((flags & PADDED) !== 0) part = part.subarray(1, part.length - (part[0] as number))
+        if ((flags & 0x20) !== 0) part = part.subarray(5)
+        this.#block = { stream: id, flags, parts: [part] }
+        if ((flags & END_HEADERS) !== 0) this.#fields()
+        break
+      }
+      case CONTINUATION:
+        this.#block?.parts.push(payload)
+        if ((flags & END_HEADERS) !== 0) this.#fields()
+        break
+      case RST_STREAM: {
+        const stream = this.stream(id)
+        stream.reset = payload.readUInt32BE(0)
+        this.#events.onReset?.(stream)
+        break
+      }
+      case SETTINGS:
+        if ((flags & ACK) === 0) this.#settings(payload)
+        break
+      case PING:
+        if ((flags & ACK) === 0) this.send(frame(PING, ACK, 0, payload))
+        break
+      case GOAWAY:
+        this.goaway = payload.readUInt32BE(4)
+        break
+      case WINDOW_UPDATE: {
+        const by = payload.readUInt32BE(0)
+        if (id === 0) this.#window += by
+        else this.#windows.set(id, (this.#windows.get(id) ?? this.#streamWindow) + by)
+        this.#flush()
+        break
+      }
+      case PUSH_PROMISE:
+        this.violations.push('PUSH_PROMISE')
+        break
+    }
+  }
+
+  #settings(payload: Buffer): void {
+    for (let at = 0; at + 6 <= payload.length; at += 6) {
+      if (payload.readUInt16BE(at) !== 4) continue
+      const window = payload.readUInt32BE(at + 2)
+      for (const [id, left] of this.#windows) this.#windows.set(id, left + window - this.#streamWindow)
+      this.#streamWindow = window
+    }
+    this.send(frame(SETTINGS, ACK, 0))
+    this.#flush()
+  }
+
+  #data(flags: number, id: number, payload: Buffer): void {
+    const stream = this.stream(id)
+    if (stream.heads.length === 0) this.violations.push(`DATA before HEADERS on ${id}`)
+    if (stream.ended) this.violations.push(`DATA after the end of ${id}`)
+    const body =
+      (flags & PADDED) !== 0 ? payload.subarray(1, payload.length - (payload[0] as number)) : payload
+    stream.body += body.toString('latin1')
+    if (payload.length > 0) {
+      this.send(frame(WINDOW_UPDATE, 0, 0, uint32(payload.length)))
+      if ((flags & END_STREAM) === 0) this.send(frame(WINDOW_UPDATE, 0, id, uint32(payload.length)))
+    }
+    if ((flags & END_STREAM) !== 0) this.#end(stream)
+  }
+
+  #fields(): void {
+    const { stream: id, flags, parts } = this.#block as FieldBlock
+    this.#block = null
+    const bytes = Buffer.concat(parts)
+    const fields = this.#decoder.decode(bytes, 0, bytes.length)
+    if (fields === null) {
+      this.violations.push(`undecodable fields: ${this.#decoder.failure}`)
+      return
+    }
+    const stream = this.stream(id)
+    if (stream.ended) this.violations.push(`HEADERS after the end of ${id}`)
+    stream.heads.push(fields)
+    this.#events.onHead?.(stream, fields)
+    if ((flags & END_STREAM) !== 0) this.#end(stream)
+  }
+
+  #end(stream: H2Stream): void {
+    stream.ended = true
+    this.#events.onEnd?.(stream)
+  }
+}
+
+/** The values of a field in a list of names and values. */
+export function valuesOf(fields: readonly string[], name: string): string[] {
+  const values: string[] = []
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) values.push(fields[i + 1] as string)
+  return values
+}
