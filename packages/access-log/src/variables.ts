@@ -48,6 +48,7 @@ const PLAIN: Readonly<Record<string, Reader>> = {
   request_completion: (entry) => (entry.session.downstream.responseEnded ? 'OK' : undefined),
   error_code: (entry) => entry.error?.code,
   error_source: (entry) => entry.error?.source,
+  limits: (entry) => limitsOf(entry),
   // Time.
   time_local: (entry) => localTime(entry.now),
   time_iso8601: (entry) => isoTime(entry.now),
@@ -157,6 +158,12 @@ function basicUser(authorization: string | undefined): string | undefined {
   const decoded = Buffer.from(encoded[1] as string, 'base64').toString('latin1')
   const colon = decoded.indexOf(':')
   return colon < 1 ? undefined : decoded.slice(0, colon)
+}
+
+function limitsOf({ session }: Entry): string | undefined {
+  const { limits } = session.record
+  if (limits.length === 0) return undefined
+  return limits.map(({ name, allowed }) => `${name}: ${allowed ? 'allowed' : 'refused'}`).join(', ')
 }
 
 function seconds(ms: number): string {

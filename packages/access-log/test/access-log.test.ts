@@ -10,9 +10,9 @@ import { HttpPeer, type LogFields, Server, silentLogger } from '@cirque/core'
 import { httpProxyService } from '@cirque/proxy'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
+import { start, until } from '../../proxy/test/support/observed-proxy.ts'
 import { type AccessLogFormat, type AccessLogOptions, accessLog, fileDestination } from '../src/index.ts'
 import { Lines } from './support/lines.ts'
-import { start, until } from './support/proxy.ts'
 
 /** The line that a request with these bytes leaves. */
 async function lineOf(
@@ -81,6 +81,24 @@ describe('formats', () => {
       'GET /5 HTTP/1.1|-|two|-',
       `GET /6 HTTP/1.1|${first}`,
     ])
+  })
+
+  test('what limits said is shown', async () => {
+    const destination = new Lines()
+    const log = accessLog({ destination, format: '$status $limits' })
+    await using proxy = await start({ observers: [log] }, undefined, {
+      requestFilter: (session) => {
+        if (session.request.path === '/free') return false
+        session.noteLimit('all', true)
+        if (session.noteLimit('per client', false)) return false
+        session.respondError(429)
+        return true
+      },
+    })
+    const url = `http://127.0.0.1:${proxy.port}`
+    for (const path of ['/free', '/']) await (await fetch(url + path)).text()
+    await until(() => destination.lines.length === 2)
+    expect(destination.lines).toEqual(['200 -', '429 all: allowed, per client: refused'])
   })
 
   test('templates take variables in both spellings, and $$ for the sign', async () => {

@@ -12,8 +12,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { until } from '../../proxy/test/support/observed-proxy.ts'
 import { fileDestination } from '../src/index.ts'
-import { until } from './support/proxy.ts'
 
 function folder(): Disposable & { readonly path: (name: string) => string } {
   const path = mkdtempSync(join(tmpdir(), 'cirque-log-'))

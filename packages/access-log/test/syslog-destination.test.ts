@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
 import { describe, expect, test } from 'vitest'
+import { until } from '../../proxy/test/support/observed-proxy.ts'
 import { syslogDestination } from '../src/index.ts'
-import { until } from './support/proxy.ts'
 
 const withoutOpenssl = spawnSync('openssl', ['version']).error !== undefined
 if (withoutOpenssl) console.log('Without openssl: syslog over TLS is not tested')

@@ -10,8 +10,8 @@ import {
 } from '@opentelemetry/sdk-metrics'
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { describe, expect, test } from 'vitest'
+import { start, until } from '../../proxy/test/support/observed-proxy.ts'
 import { openTelemetry } from '../src/index.ts'
-import { start, until } from './support/proxy.ts'
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-01`

@@ -5,8 +5,8 @@ import { LoadBalancer, roundRobin } from '@cirque/load-balancing'
 import { LIMIT_DECISIONS_MAX } from '@cirque/proxy'
 import { Registry } from 'prom-client'
 import { describe, expect, test } from 'vitest'
+import { start, until } from '../../proxy/test/support/observed-proxy.ts'
 import { proxyMetrics } from '../src/index.ts'
-import { start, until } from './support/proxy.ts'
 
 /** A sample's value by its line's name and labels; undefined when there is none. */
 async function samples(registry: Registry): Promise<(line: string) => number | undefined> {

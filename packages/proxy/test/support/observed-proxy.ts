@@ -2,12 +2,18 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createConfiguration, HttpPeer, silentLogger, type TcpAddress } from '@cirque/core'
-import { type HttpProxyServiceOptions, httpProxyService, type ProxyHttp } from '@cirque/proxy'
+import {
+  type HttpProxyService,
+  type HttpProxyServiceOptions,
+  httpProxyService,
+  type ProxyHttp,
+} from '../../src/index.ts'
 
-/** A proxy in front of an origin, both on ports of their own. Disposal cuts every connection. */
+/** For tests of what observes a proxy, here and in the packages beside: a proxy in front of an origin, both on ports of their own. Disposal cuts every connection. */
 export interface Running extends AsyncDisposable {
   readonly port: number
   readonly originPort: number
+  readonly service: HttpProxyService
   /** Resolves once no exchange is under way. */
   idle(): Promise<void>
 }
@@ -37,6 +43,7 @@ export async function start(
   return {
     port,
     originPort,
+    service,
     idle,
     async [Symbol.asyncDispose]() {
       service.destroy()
