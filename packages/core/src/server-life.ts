@@ -22,6 +22,9 @@ import { Inheritance } from './upgrade/inheritance.ts'
 import { claimSuccession, reportSuccession } from './upgrade/successor.ts'
 import { UpgradeHost } from './upgrade/upgrade-host.ts'
 
+/** For workers whose services have used up their time: enough to write a last line, in ms. */
+const LATE_THREADS_MS: number = 500
+
 /** What a {@link ServerLife} needs of its server. */
 export interface ServerLifeOptions {
   readonly configuration: ServerConfiguration
@@ -101,9 +104,10 @@ export class ServerLife {
     this.#host?.unpublish()
     if (this.#isMainProcess && this.#host?.isCommitted !== true)
       void notifySystemd('STOPPING=1', false, this.#logger)
-    if (runner !== undefined)
-      await this.#stop(runner, failure !== undefined && inheritance?.hasListeners !== true)
-    await this.#endThreads()
+    const hasEnded =
+      runner === undefined ||
+      (await this.#stop(runner, failure !== undefined && inheritance?.hasListeners !== true))
+    await this.#endThreads(hasEnded)
     // After a hand-over the file is the successor's, or about to be.
     if (this.#pidFile !== undefined && this.#host?.isCommitted !== true) removePidFile(this.#pidFile)
     if (failure !== undefined) throw failure.error
@@ -208,13 +212,13 @@ export class ServerLife {
     this.#urgency.raise(1)
   }
 
-  /** Lets the workers end, and ends those that do not. */
-  async #endThreads(): Promise<void> {
+  /** Lets the workers end, and ends those that do not. If services have had their time already, that is over soon. */
+  async #endThreads(haveServicesEnded: boolean): Promise<void> {
     if (this.#pool === undefined) return
     const ended = this.#pool.end()
-    const { gracefulShutdownTimeoutSeconds } = this.#configuration
-    const urgency = this.#urgency.reached(3)
-    if (await waitFor(ended, urgency, gracefulShutdownTimeoutSeconds * 1000)) return
+    const timeoutMs = this.#configuration.gracefulShutdownTimeoutSeconds * 1000
+    const restMs = haveServicesEnded ? timeoutMs : Math.min(timeoutMs, LATE_THREADS_MS)
+    if (await waitFor(ended, this.#urgency.reached(3), restMs)) return
     this.#logger.warn('Worker threads did not end in time')
     this.#pool.terminate()
     await ended
@@ -231,7 +235,8 @@ export class ServerLife {
     this.#pidFile = pidFile
   }
 
-  async #stop(runner: ServiceRunner, hasFailed: boolean): Promise<void> {
+  /** Returns whether every service has ended in time. */
+  async #stop(runner: ServiceRunner, hasFailed: boolean): Promise<boolean> {
     const { gracePeriodSeconds, gracefulShutdownTimeoutSeconds } = this.#configuration
     const urgency = this.#urgency
     const isGraceful = urgency.level < 2 && !hasFailed
@@ -246,9 +251,11 @@ export class ServerLife {
     }
     this.#setPhase('shutdown-runtimes')
     runner.destroy()
-    if (!(await waitFor(drained, urgency.reached(3), gracefulShutdownTimeoutSeconds * 1000))) {
+    const hasEnded = await waitFor(drained, urgency.reached(3), gracefulShutdownTimeoutSeconds * 1000)
+    if (!hasEnded) {
       this.#logger.warn('Services did not end in time', { services: runner.unfinished() })
     }
     this.#logger.info('Shut down', { tookMs: Math.round(performance.now() - begun) })
+    return hasEnded
   }
 }

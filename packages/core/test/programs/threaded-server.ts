@@ -15,6 +15,7 @@ const server = new Server({
     threadWatchdogSeconds: Number(env['WATCHDOG'] ?? 5),
     threadWatchdogReplaces: env['REPLACES'] !== undefined,
     gracePeriodSeconds: Number(env['GRACE'] ?? 20),
+    gracefulShutdownTimeoutSeconds: env['GRACE'] === undefined ? 5 : 0.5,
     ...(env['HEAP'] === undefined ? {} : { threadHeapMegabytes: Number(env['HEAP']) }),
   },
 })
