@@ -27,7 +27,7 @@ async function startOrigin(
   server.on('stream', (given, headers) => {
     const stream = given as ServerHttp2Stream
     stream.on('error', () => undefined)
-    answer(stream as http2.ServerHttp2Stream, headers)
+    answer(stream, headers)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
