@@ -2,6 +2,7 @@ import { ENTRY_BYTES, TABLE_BYTES_DEFAULT } from './decoder-table.ts'
 import { EncoderTable } from './encoder-table.ts'
 import { huffmanBytes, huffmanEncode } from './huffman-encode.ts'
 import { INTEGER_BYTES_MAX, INTEGER_END, writeInteger } from './integer.ts'
+import { latin1Write } from './latin1.ts'
 import { nameHash, STATIC_COUNT, staticIndex, staticNames, staticValues } from './static-table.ts'
 
 export interface HpackEncoderOptions {
@@ -52,15 +53,30 @@ const policies: Uint8Array = Uint8Array.from(staticNames, (name) => {
 /** How often in a row a name may come with another value and still be indexed; after that, every how many times it is. */
 const MISSES_MAX = 4
 const RETRY_EVERY = 16
+/** A multiple of `RETRY_EVERY` where the count goes back, so that it stays small. */
+const MISSES_WRAP = 256
 const MISS_SLOTS = 64
+const NO_MISSES: readonly number[] = new Array(MISS_SLOTS).fill(0)
+
+/** Places of a list for which the last field is remembered: the next message is much like the last one. */
+const GUESSED_MAX = 32
+const NO_GUESSES: readonly number[] = new Array(GUESSED_MAX).fill(0)
 
 /** The two size updates that a block may begin with. */
 const UPDATES_BYTES_MAX: number = 2 * INTEGER_BYTES_MAX
 /** A field besides its octets: the first byte and three integers at the worst. */
 const FIELD_BYTES_MAX: number = 2 * INTEGER_BYTES_MAX
 
-/** From here on a string is measured before it is written: its length may take more than one byte. */
-const ONE_BYTE_LENGTH = 0x7f
+/** First bytes of a literal field, by what its receiver is to do with it (RFC 7541 §6.2). */
+const INDEXED = 0x40
+const NOT_INDEXED = 0
+const NEVER_INDEXED = 0x10
+
+const LENGTH_PREFIX = 0x7f
+/** A text up to this length is written by a loop; for others one call into Node.js takes less time. */
+const LOOP_MAX = 16
+/** Takes no time to speak of for a string that V8 keeps in one byte per character, as all but all are. */
+const ABOVE_LATIN1: RegExp = /[\u0100-\uffff]/
 
 /**
  * The encoder of one direction of one HTTP/2 connection (RFC 7541).
@@ -78,7 +94,9 @@ export class HpackEncoder {
   readonly #table: EncoderTable
   readonly #tableBytesMax: number
   /** Values in a row that were new for their name, by the hash of it. */
-  readonly #misses: Uint8Array
+  readonly #misses: number[]
+  /** By place in the list: the field that was found there, as − its static index or its number in the table; or 0. */
+  readonly #guesses: number[]
   /** The least size that the next block must go through, and the one it must end with; −1 if there is nothing to say. */
   #lowest: number
   #final: number
@@ -89,7 +107,8 @@ export class HpackEncoder {
     assertBytes('tableBytesMax', tableBytesMax)
     this.#tableBytesMax = tableBytesMax
     this.#table = new EncoderTable(TABLE_BYTES_DEFAULT)
-    this.#misses = new Uint8Array(MISS_SLOTS)
+    this.#misses = NO_MISSES.slice()
+    this.#guesses = NO_GUESSES.slice()
     this.#lowest = -1
     this.#final = -1
     this.#announce(Math.min(tableBytesMax, TABLE_BYTES_DEFAULT))
@@ -141,7 +160,11 @@ export class HpackEncoder {
     let next = this.#lowest < 0 ? at : this.#sizeUpdates(into, at)
     for (let index = 0; index < fields.length; index += 2) {
       const name = fields[index] as string
-      next = this.#field(name, fields[index + 1] as string, into, next, neverIndex?.has(name) === true)
+      const value = fields[index + 1] as string
+      const secret = neverIndex?.has(name) === true
+      const guess = secret || index >= GUESSED_MAX * 2 ? 0 : this.#guess(name, value, index >> 1)
+      if (guess !== 0) next = writeInteger(guess, 0x7f, 0x80, into, next)
+      else next = this.#field(name, value, into, next, secret, index >> 1)
       if (next < 0) {
         // Entries were added that the peer will not see: both tables start over.
         this.#announce(0)
@@ -152,26 +175,42 @@ export class HpackEncoder {
     return next
   }
 
+  /** The index of the field if it is the one that was found in this place of the last block, 0 otherwise. */
+  #guess(name: string, value: string, place: number): number {
+    const guess = this.#guesses[place] as number
+    if (guess < 0) return staticNames[-guess] === name && staticValues[-guess] === value ? -guess : 0
+    const table = this.#table
+    const age = table.inserted - guess
+    if (guess === 0 || age >= table.count) return 0
+    const position = table.position(age)
+    if (table.names[position] !== name || table.values[position] !== value) return 0
+    this.#misses[(table.hashes[position] as number) & (MISS_SLOTS - 1)] = 0
+    return STATIC_COUNT + 1 + age
+  }
+
   /** Writes one field; returns where it ends, −1 if a character is above U+00FF. */
-  #field(name: string, value: string, into: Buffer, at: number, secret: boolean): number {
+  #field(name: string, value: string, into: Buffer, at: number, secret: boolean, place: number): number {
     const hash = nameHash(name)
     const named = staticIndex(name, hash)
     let policy = policies[named] as number
     if (policy === NEVER_INDEX_SHORT) policy = value.length < SHORT ? NEVER_INDEX : DO_NOT_INDEX
-    if (secret || policy === NEVER_INDEX) return writeLiteral(name, value, named, 0x0f, 0x10, into, at)
+    if (secret || policy === NEVER_INDEX)
+      return writeLiteral(name, value, named, 0x0f, NEVER_INDEXED, into, at)
 
     for (let index = named; index !== 0 && staticNames[index] === name; index++) {
       if (staticValues[index] === value) {
+        if (place < GUESSED_MAX) this.#guesses[place] = -index
         into[at] = 0x80 | index
         return at + 1
       }
     }
-    if (policy === DO_NOT_INDEX) return writeLiteral(name, value, named, 0x0f, 0, into, at)
+    if (policy === DO_NOT_INDEX) return writeLiteral(name, value, named, 0x0f, NOT_INDEXED, into, at)
 
     const slot = hash & (MISS_SLOTS - 1)
     const found = this.#table.find(name, value, hash)
     if (found >= 0) {
       this.#misses[slot] = 0
+      if (place < GUESSED_MAX) this.#guesses[place] = this.#table.inserted - found
       return writeInteger(STATIC_COUNT + 1 + found, 0x7f, 0x80, into, at)
     }
     const index = named !== 0 || found === -1 ? named : STATIC_COUNT - 1 - found
@@ -179,13 +218,13 @@ export class HpackEncoder {
     // A name that is new is no sign of values that change.
     if (found < -1 || misses >= MISSES_MAX) {
       misses++
-      this.#misses[slot] = misses < 256 ? misses : 256 - RETRY_EVERY
+      this.#misses[slot] = misses < MISSES_WRAP ? misses : MISSES_WRAP - RETRY_EVERY
     }
     const bytes = name.length + value.length + ENTRY_BYTES
     if ((misses > MISSES_MAX && misses % RETRY_EVERY !== 0) || bytes > this.#table.bytesMax * 0.75) {
-      return writeLiteral(name, value, index, 0x0f, 0, into, at)
+      return writeLiteral(name, value, index, 0x0f, NOT_INDEXED, into, at)
     }
-    const end = writeLiteral(name, value, index, 0x3f, 0x40, into, at)
+    const end = writeLiteral(name, value, index, 0x3f, INDEXED, into, at)
     if (end >= 0) this.#table.insert(name, value, hash)
     return end
   }
@@ -211,7 +250,12 @@ export class HpackEncoder {
   }
 }
 
-/** Writes a literal field whose name has `index`, or 0; −1 if a character is above U+00FF. */
+/**
+ * Writes a literal field whose name has `index`, or 0; −1 if a character is above U+00FF.
+ *
+ * Huffman code is for what goes into the table: written once, it may take its time. A text that is not indexed is written
+ * anew with each message, and there a byte saved costs more than it does to send it; the README has the figures.
+ */
 function writeLiteral(
   name: string,
   value: string,
@@ -221,21 +265,35 @@ function writeLiteral(
   into: Buffer,
   at: number,
 ): number {
+  const compact = pattern === INDEXED
   let next = writeInteger(index, prefix, pattern, into, at)
-  if (index === 0) next = writeString(name, into, next)
-  return next < 0 ? next : writeString(value, into, next)
+  if (index === 0) next = writeString(name, compact, into, next)
+  return next < 0 ? next : writeString(value, compact, into, next)
 }
 
-/** Writes a string literal, in Huffman code where that is shorter; −1 if a character is above U+00FF. */
-function writeString(text: string, into: Buffer, at: number): number {
-  const bytes = huffmanBytes(text)
-  if (bytes < text.length) {
-    if (bytes === 0) return -1
-    return huffmanEncode(text, into, writeInteger(bytes, ONE_BYTE_LENGTH, 0x80, into, at))
+/** Writes a string literal; −1 if a character is above U+00FF. */
+function writeString(text: string, compact: boolean, into: Buffer, at: number): number {
+  const { length } = text
+  if (compact) {
+    const bytes = huffmanBytes(text)
+    if (bytes < length) {
+      if (bytes === 0) return -1
+      return huffmanEncode(text, into, writeInteger(bytes, LENGTH_PREFIX, 0x80, into, at))
+    }
   }
-  let next = writeInteger(text.length, ONE_BYTE_LENGTH, 0, into, at)
-  for (let index = 0; index < text.length; index++) into[next++] = text.charCodeAt(index)
-  return next
+  let next = writeInteger(length, LENGTH_PREFIX, 0, into, at)
+  if (length > LOOP_MAX) {
+    if (ABOVE_LATIN1.test(text)) return -1
+    latin1Write(text, into, next)
+    return next + length
+  }
+  let all = 0
+  for (let index = 0; index < length; index++) {
+    const octet = text.charCodeAt(index)
+    all |= octet
+    into[next++] = octet
+  }
+  return all > 0xff ? -1 : next
 }
 
 function assertBytes(name: string, value: number): void {
