@@ -1,13 +1,19 @@
-import { HttpPeer } from '@cirque/core'
+import { createConnection } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { HttpPeer, type HttpPeerOptions } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
+import { sharedWheel } from '@cirque/timeout'
 import { expect, test } from 'vitest'
 import type { ProxyHttp } from '../../src/index.ts'
+import { AS_LOCALHOST, CERTIFICATE, CERTIFICATE_FILES } from '../support/certificate.ts'
 import { RawClient } from '../support/client.ts'
 import { startProxy } from '../support/proxy.ts'
 import { deadAddress } from '../support/upstream.ts'
 import { until } from '../support/waiting.ts'
 import { Dice, runCount, runTimeout } from './support/dice.ts'
 import { type Fault, type Plan, startFaultLink } from './support/fault-link.ts'
+import { startTaggedH2Origin } from './support/h2-origin.ts'
+import { H2Peer, valuesOf } from './support/h2-wire.ts'
 import { expectNoProcessFaults } from './support/process-faults.ts'
 import { readResponses } from './support/readers.ts'
 import { type Shot, shoot } from './support/requests.ts'
@@ -19,6 +25,8 @@ const RUNS = runCount(400)
 const AT_ONCE = 48
 /** A client waits so long at most: more than all timeouts below together, with the retries. */
 const DEADLINE_MS = 12_000
+/** More than all timeouts below together, on a machine that has nothing else to do. */
+const ALL_TIMEOUTS_MS = 3_000
 const ATTEMPTS_MAX = 3
 
 const SERVER = {
@@ -80,138 +88,260 @@ function plan(seed: number): Run {
   return { shot, side, plan: side === 'client' ? { forth: fault(dice), back: fault(dice) } : NONE }
 }
 
-/** Sends the request, and gives what came until the response was whole or the connection ended. */
-async function request(
-  port: number,
-  { shot, plan }: Run,
-  logged: () => boolean,
-): Promise<{ client: RawClient; ms: number; late: boolean }> {
-  const client = new RawClient(port)
+/** What a client got for its only request. */
+interface Got {
+  /** 0 for none. */
+  readonly status: number
+  readonly tag: string | undefined
+  readonly body: string
+  readonly complete: boolean
+  /** Where it ends with the connection, or may: an early end looks like any other. */
+  readonly unframed: boolean
+}
+
+interface Pending {
+  /** What has come so far; null for a clean connection that has brought nothing. */
+  got(): Got | null
+  /** Something has come. */
+  heard(): boolean
+  /** The connection has ended. */
+  over(): boolean
+  rest(text: string): void
+  destroy(): void
+}
+
+function sendH1(port: number, { shot }: Run, tls: boolean): Pending {
+  const client = new RawClient(port, true, tls)
+  client.write(shot.head)
+  const { framing } = wishOf(targetOf(shot))
+  return {
+    got() {
+      const { responses, rest } = readResponses(client.received, [shot.method], client.ended)
+      const [response] = responses
+      if (response === undefined) return null
+      expect(rest, `${shot.id}: surplus`).toBe('')
+      const { status, body, complete, fields } = response
+      const unframed = framing === 'close' || fields['connection'] === 'close'
+      return { status, tag: fields['x-tag'], body, complete, unframed }
+    },
+    heard: () => client.received !== '',
+    over: () => client.closed || client.ended,
+    rest: (text) => void client.write(text),
+    destroy: () => void client.socket.destroy(),
+  }
+}
+
+function sendH2(port: number, { shot }: Run, tls: boolean): Pending {
+  const to = { port, host: '127.0.0.1', noDelay: true }
+  const socket = tls ? connectTls({ ...to, ...AS_LOCALHOST, ALPNProtocols: ['h2'] }) : createConnection(to)
+  const peer = new H2Peer(socket, 'client')
+  const expects = shot.waits ? ['expect', '100-continue'] : []
+  const pseudo = [':method', shot.method, ':scheme', 'http', ':path', targetOf(shot), ':authority', 'a']
+  peer.headers(1, [...pseudo, ...expects], shot.rest === '')
+  const stream = peer.stream(1)
+  // An origin of HTTP/1 that ends its response with its connection: nobody can tell an early end.
+  const unframed = wishOf(targetOf(shot)).framing === 'close'
+  return {
+    got() {
+      const final = stream.heads.find((fields) => Number(valuesOf(fields, ':status')[0]) >= 200)
+      if (final === undefined) return null
+      const [status] = valuesOf(final, ':status')
+      const [tag] = valuesOf(final, 'x-tag')
+      return { status: Number(status), tag, body: stream.body, complete: stream.ended, unframed }
+    },
+    heard: () => stream.heads.length > 0 || stream.reset >= 0,
+    over: () => peer.closed || socket.readableEnded || stream.reset >= 0,
+    // Its own framing: what the chunks of HTTP/1 hold.
+    rest: () => (shot.rest === '' ? undefined : peer.data(1, shot.body, true)),
+    destroy: () => void socket.destroy(),
+  }
+}
+
+const targetOf = ({ head }: Shot) => head.slice(head.indexOf('/r'), head.indexOf(' HTTP'))
+
+/** Sends the request, and waits until the response is whole or the connection has ended. */
+async function request(pending: Pending, { shot, plan }: Run, logged: () => boolean): Promise<boolean> {
   const started = performance.now()
   // A link that swallows what comes back leaves its client waiting: nobody else can end that.
   const swallowed = plan.back?.kind === 'stall' || plan.back?.kind === 'hole'
   const over = () =>
-    (swallowed && logged()) ||
-    client.closed ||
-    client.ended ||
+    (swallowed && (logged() || performance.now() - started > ALL_TIMEOUTS_MS)) ||
+    pending.over() ||
     performance.now() - started > DEADLINE_MS ||
-    readResponses(client.received, [shot.method], false).responses.at(-1)?.complete === true
-  client.write(shot.head)
-  if (shot.waits) await until(() => client.received !== '' || over(), `${shot.id}: no answer to Expect`)
-  client.write(shot.rest)
+    pending.got()?.complete === true
+  if (shot.waits) await until(() => pending.heard() || over(), `${shot.id}: no answer to Expect`)
+  pending.rest(shot.rest)
   await until(over, `${shot.id}: neither a response nor an end`)
-  const ms = performance.now() - started
-  return { client, ms, late: ms > DEADLINE_MS }
+  return performance.now() - started > DEADLINE_MS
 }
 
 /** The right answer, a right error, or a cut that the client can see. */
-function check({ shot, side }: Run, client: RawClient): 'answered' | 'failed' | 'cut' {
-  const { responses, rest } = readResponses(client.received, [shot.method], client.ended)
-  const [response] = responses
-  expect(rest === '' || response === undefined, `${shot.id}: surplus ${rest.slice(0, 200)}`).toBe(true)
-  if (response === undefined) return 'cut'
-  const story = `${shot.id} (${side}): ${response.status} ${response.reason}`
-  if (response.reason !== shot.id) {
-    expect([400, 408, 502, 504], story).toContain(response.status)
-    expect(response.body, story).toBe('')
+function check({ shot, side }: Run, got: Got | null): 'answered' | 'failed' | 'cut' {
+  if (got === null) return 'cut'
+  const story = `${shot.id} (${side}): ${got.status} ${got.tag}`
+  if (got.tag !== shot.id) {
+    expect(got.tag, story).toBeUndefined()
+    expect([400, 408, 502, 504], story).toContain(got.status)
+    expect(got.body, story).toBe('')
     return 'failed'
   }
-  const { framing, size } = wishOf(shot.head.slice(shot.head.indexOf('/r'), shot.head.indexOf(' HTTP')))
   if (shot.method !== 'HEAD') {
+    const { size } = wishOf(targetOf(shot))
     const body = taggedBody(shot.id, size)
-    // An early end of what only ends with its connection looks like any other; so it does for HTTP/1.0 clients.
-    const framed = framing !== 'close' && response.fields['connection'] !== 'close'
-    if (response.complete && framed) expect(response.body === body, story).toBe(true)
-    else expect(body.startsWith(response.body), story).toBe(true)
+    if (got.complete && !got.unframed) expect(got.body === body, story).toBe(true)
+    else expect(body.startsWith(got.body), story).toBe(true)
   }
-  return response.complete ? 'answered' : 'cut'
+  return got.complete ? 'answered' : 'cut'
 }
 
-test.each(Object.keys(APPS))(
-  '%s: whatever breaks, each request ends in time and in truth, is logged once, and nothing is left',
-  async (name) => {
-    const runs = new Map<string, Run>()
-    await using origin = await startTaggedOrigin()
-    let links = 0
-    await using broken = await startFaultLink(origin.port, () => {
-      const dice = new Dice(1_000_000 + links++)
-      return { forth: fault(dice), back: fault(dice) }
-    })
-    const dead = await deadAddress()
-    const logged = new Map<string, (ProxyError | undefined)[]>()
-    const runOf = (target: string) => runs.get(wishOf(target).id) as Run
-    await using proxy = await startProxy<Ctx>(
-      {
-        newCtx: () => ({ attempts: 0 }),
-        upstreamPeer(session, ctx) {
-          const { side } = runOf(session.request.target.replace('http://a', ''))
-          if (side === 'connect' && ctx.attempts++ === 0) {
-            if (session.request.target.length % 3 > 0) return new HttpPeer(dead, PEER)
-            // A black hole: the connection never stands.
-            return new HttpPeer(dead, { ...PEER, connect: () => new Promise(() => undefined) })
-          }
-          if (side === 'client') return new HttpPeer(origin.address, { ...PEER, readTimeoutMs: 2_000 })
-          return new HttpPeer(`127.0.0.1:${broken.port}`, PEER)
-        },
-        logging(session, error) {
-          const { id } = wishOf(session.request.target.replace('http://a', ''))
-          logged.set(id, [...(logged.get(id) ?? []), error])
-        },
-        ...APPS[name],
-      },
-      { server: SERVER, maxRetries: ATTEMPTS_MAX, retryBudget: false },
-    )
-    // A link for each client, with the fault of its run.
-    const counts = { answered: 0, failed: 0, cut: 0 }
-    const go = async (seed: number) => {
-      const run = plan(seed)
-      runs.set(run.shot.id, run)
-      const faulty = run.side === 'client'
-      await using link = await startFaultLink(faulty ? proxy.port : 9, () => run.plan)
-      const ended = () => logged.has(run.shot.id)
-      const { client, late } = await request(faulty ? link.port : proxy.port, run, ended)
-      expect(late, `${run.shot.id} is late`).toBe(false)
-      counts[check(run, client)]++
-      client.socket.destroy()
-    }
-    let next = 0
-    const worker = async () => {
-      while (next < RUNS) await go(next++)
-    }
-    await Promise.all(Array.from({ length: AT_ONCE }, worker))
+interface Arrangement {
+  readonly client: 1 | 2
+  readonly origin: 1 | 2
+  readonly tls: boolean
+  readonly app: keyof typeof APPS
+  readonly runs: number
+}
 
-    await proxy.idle()
-    await until(() => proxy.proxy.serverApp.stats().connections === 0, 'a connection of a client stays open')
-    const { open, idle } = proxy.proxy.connector.stats()
-    expect(open).toBe(idle)
-    await until(() => proxy.proxy.connector.stats().open === 0, 'idle connections outlive their timeout')
-    expect([...logged.values()].filter((errors) => errors.length > 1)).toEqual([])
-    expect(logged.size).toBe(proxy.proxy.stats().requests)
-    for (const [id, [error]] of logged) {
-      if ((runs.get(id) as Run).side === 'client')
-        expect(error?.source ?? 'downstream', id).toBe('downstream')
-    }
-    expect(origin.violations).toEqual([])
-    const arrivals = new Map<string, number>()
-    for (const { seen } of origin.readers) {
-      for (const { target } of seen) {
-        const { id } = wishOf(target)
-        arrivals.set(id, (arrivals.get(id) ?? 0) + 1)
-      }
-    }
-    for (const [id, times] of arrivals) {
-      const { method, body } = (runs.get(id) as Run).shot
-      const safe = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'].includes(method)
-      expect(times, `${id}: ${method} arrived ${times} times`).toBeLessThanOrEqual(safe ? ATTEMPTS_MAX : 1)
-      for (const { seen } of origin.readers) {
-        for (const one of seen.filter(({ target }) => wishOf(target).id === id)) {
-          expect(one.complete ? one.body === body : body.startsWith(one.body), id).toBe(true)
-        }
-      }
-    }
-    expect(counts.answered).toBeGreaterThan(RUNS / 3)
-    expect(counts.failed).toBeGreaterThan(RUNS / 50)
-    expect(counts.cut).toBeGreaterThan(RUNS / 100)
+/** Of CIRQUE_ATTACK_RUNS, or of the usual number, each arrangement makes its share. */
+const ARRANGEMENTS: Record<string, Arrangement> = {
+  'h1 to h1': { client: 1, origin: 1, tls: false, app: 'as it comes', runs: RUNS },
+  'h1 to h1, with hooks that wait': {
+    client: 1,
+    origin: 1,
+    tls: false,
+    app: 'with hooks that wait',
+    runs: RUNS,
+  },
+  'h1 to h1 over TLS': { client: 1, origin: 1, tls: true, app: 'as it comes', runs: RUNS >> 2 },
+  'h1 to h2': { client: 1, origin: 2, tls: false, app: 'as it comes', runs: RUNS >> 2 },
+  'h2 to h1': { client: 2, origin: 1, tls: false, app: 'as it comes', runs: RUNS >> 2 },
+  'h2 to h2, with hooks that wait': {
+    client: 2,
+    origin: 2,
+    tls: false,
+    app: 'with hooks that wait',
+    runs: RUNS >> 2,
+  },
+  'h2 to h2 over TLS': { client: 2, origin: 2, tls: true, app: 'as it comes', runs: RUNS >> 2 },
+}
+
+/** What this process holds: sockets, and timers of the proxy. */
+function held() {
+  const sockets = process.getActiveResourcesInfo().filter((name) => /TCPSocket|TLSWrap/.test(name)).length
+  return { sockets, timers: sharedWheel.armedCount }
+}
+
+test.each(Object.entries(ARRANGEMENTS))(
+  '%s: whatever breaks, each request ends in time and in truth, is logged once, and nothing is left',
+  async (_name, arrangement) => {
+    const before = held()
+    await attack(arrangement)
+    await until(() => held().sockets <= before.sockets, 'a socket is left')
+    await until(() => held().timers <= before.timers, 'a timer is left')
   },
   runTimeout(400),
 )
+
+async function attack({
+  client: version,
+  origin: spoken,
+  tls,
+  app,
+  runs: count,
+}: Arrangement): Promise<void> {
+  const runs = new Map<string, Run>()
+  await using origin = await (spoken === 1 ? startTaggedOrigin(tls) : startTaggedH2Origin(tls))
+  const toOrigin: HttpPeerOptions = {
+    ...PEER,
+    ...(spoken === 2 ? { httpVersion: 2, http2StreamsMax: 2 } : {}),
+    ...(tls ? { tls: true, sni: 'localhost', ca: CERTIFICATE.cert } : {}),
+  }
+  let links = 0
+  await using broken = await startFaultLink(origin.port, () => {
+    const dice = new Dice(1_000_000 + links++)
+    for (;;) {
+      const given = { forth: fault(dice), back: fault(dice) }
+      // A sound connection of HTTP/2 would carry everything.
+      if (spoken === 1 || given.forth !== null || given.back !== null) return given
+    }
+  })
+  const dead = await deadAddress()
+  const logged = new Map<string, (ProxyError | undefined)[]>()
+  const runOf = (target: string) => runs.get(wishOf(target).id) as Run
+  await using proxy = await startProxy<Ctx>(
+    {
+      newCtx: () => ({ attempts: 0 }),
+      upstreamPeer(session, ctx) {
+        const { side } = runOf(session.request.target.replace('http://a', ''))
+        if (side === 'connect' && ctx.attempts++ === 0) {
+          if (session.request.target.length % 3 > 0) return new HttpPeer(dead, PEER)
+          // A black hole: the connection never stands.
+          return new HttpPeer(dead, { ...PEER, connect: () => new Promise(() => undefined) })
+        }
+        if (side === 'client') return new HttpPeer(origin.address, { ...toOrigin, readTimeoutMs: 2_000 })
+        return new HttpPeer(`127.0.0.1:${broken.port}`, toOrigin)
+      },
+      logging(session, error) {
+        const { id } = wishOf(session.request.target.replace('http://a', ''))
+        logged.set(id, [...(logged.get(id) ?? []), error])
+      },
+      ...APPS[app],
+    },
+    { server: { ...SERVER, h2c: version === 2 && !tls }, maxRetries: ATTEMPTS_MAX, retryBudget: false },
+    tls ? CERTIFICATE_FILES : undefined,
+  )
+  // A link for each client, with the fault of its run.
+  const counts = { answered: 0, failed: 0, cut: 0 }
+  const go = async (seed: number) => {
+    const run = plan(seed)
+    runs.set(run.shot.id, run)
+    const faulty = run.side === 'client'
+    await using link = await startFaultLink(faulty ? proxy.port : 9, () => run.plan)
+    const ended = () => logged.has(run.shot.id)
+    const pending = (version === 1 ? sendH1 : sendH2)(faulty ? link.port : proxy.port, run, tls)
+    const late = await request(pending, run, ended)
+    expect(late, `${run.shot.id} is late`).toBe(false)
+    counts[check(run, pending.got())]++
+    pending.destroy()
+  }
+  let next = 0
+  const worker = async () => {
+    while (next < count) await go(next++)
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+
+  await proxy.idle()
+  await until(() => proxy.proxy.serverApp.stats().connections === 0, 'a connection of a client stays open')
+  const upstreams = () => proxy.proxy.connector.stats()
+  // A broken connection of HTTP/2 takes its time to close.
+  if (spoken === 2) await until(() => upstreams().open === upstreams().idle, 'a connection is left')
+  expect(upstreams().open).toBe(upstreams().idle)
+  await until(() => proxy.proxy.connector.stats().open === 0, 'idle connections outlive their timeout')
+  expect([...logged.values()].filter((errors) => errors.length > 1)).toEqual([])
+  expect(logged.size).toBe(proxy.proxy.stats().requests)
+  for (const [id, [error]] of logged) {
+    if ((runs.get(id) as Run).side === 'client') expect(error?.source ?? 'downstream', id).toBe('downstream')
+  }
+  expect(origin.violations).toEqual([])
+  const arrivals = new Map<string, number>()
+  for (const { seen } of origin.readers) {
+    for (const { target } of seen) {
+      const { id } = wishOf(target)
+      arrivals.set(id, (arrivals.get(id) ?? 0) + 1)
+    }
+  }
+  for (const [id, times] of arrivals) {
+    const { method, body } = (runs.get(id) as Run).shot
+    const safe = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'].includes(method)
+    expect(times, `${id}: ${method} arrived ${times} times`).toBeLessThanOrEqual(safe ? ATTEMPTS_MAX : 1)
+    for (const { seen } of origin.readers) {
+      for (const one of seen.filter(({ target }) => wishOf(target).id === id)) {
+        expect(one.complete ? one.body === body : body.startsWith(one.body), id).toBe(true)
+      }
+    }
+  }
+  expect(counts.answered).toBeGreaterThan(count / 3)
+  // Retries make up for most of what an upstream of HTTP/2 breaks.
+  expect(counts.failed).toBeGreaterThan(spoken === 2 ? 0 : count / 50)
+  expect(counts.cut).toBeGreaterThan(count / 100)
+}
