@@ -22,6 +22,7 @@ const HELP = `npm run bench:observers -- [options]
   --generations 2   fresh processes each: two of the same code differ by some percent
   --rounds 30       per generation
   --requests 10000  of one measurement
+  --seconds 0       no round starts later than this after the start; 0: all are run
   --cores 0,1       load and origin on the first, the proxy on the second; "none": not pinned
   --from-source     from src/, without a build
 
@@ -80,6 +81,8 @@ interface Run {
   readonly generations: number
   readonly rounds: number
   readonly requests: number
+  /** On the clock of `performance.now()`. */
+  readonly deadline: number
   readonly fromSource: boolean
   readonly bench: BenchOptions
 }
@@ -97,6 +100,7 @@ async function run(options: Run): Promise<void> {
     for (const name of names) contenders.push(await start(name, origin.ports.h1, logs, options))
     for (let round = -WARM_UP_ROUNDS; round < options.rounds; round += 1) {
       const first = (round + WARM_UP_ROUNDS) % contenders.length
+      if (performance.now() > options.deadline) break
       for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {
         const spent = await measure(contender, options)
         if (round >= 0) micros.get(contender.name)?.push(spent)
@@ -116,7 +120,7 @@ function report(micros: ReadonlyMap<string, readonly number[]>): string {
     const at = (share: number) => percent(ratios[Math.floor(share * (ratios.length - 1))] as number)
     return [name, (median(own) ?? 0).toFixed(2), percent(median(ratios) ?? 0), `${at(0.25)} to ${at(0.75)}`]
   })
-  return formatTable([['', 'CPU µs/req', 'added', 'middle half of the rounds'], ...rows])
+  return `${reference.length} rounds\n${formatTable([['', 'CPU µs/req', 'added', 'middle half of the rounds'], ...rows])}`
 }
 
 function percent(ratio: number): string {
@@ -131,6 +135,7 @@ function parse(): Run | undefined {
       generations: { ...text, default: '2' },
       rounds: { ...text, default: '30' },
       requests: { ...text, default: '10000' },
+      seconds: { ...text, default: '0' },
       cores: text,
       'from-source': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -141,7 +146,7 @@ function parse(): Run | undefined {
   const bench = parseOptions(['--bodies', '13', ...cores], availableParallelism())
   if (bench === 'help') return undefined
   const names = [...new Set([REFERENCE, ...values.observers.split(',')])]
-  const count = (name: 'generations' | 'rounds' | 'requests') => {
+  const count = (name: 'generations' | 'rounds' | 'requests' | 'seconds') => {
     const value = Number(values[name])
     if (Number.isInteger(value) && value >= 1) return value
     throw new RangeError(`--${name} takes a whole number from 1 on, not "${values[name]}"`)
@@ -151,6 +156,7 @@ function parse(): Run | undefined {
     generations: count('generations'),
     rounds: count('rounds'),
     requests: count('requests'),
+    deadline: values.seconds === '0' ? Number.POSITIVE_INFINITY : count('seconds') * 1000,
     fromSource: values['from-source'],
     bench,
   }
