@@ -341,7 +341,7 @@ async function attack({
     }
   }
   expect(counts.answered).toBeGreaterThan(count / 3)
-  // Retries make up for most of what an upstream of HTTP/2 breaks.
-  expect(counts.failed).toBeGreaterThan(spoken === 2 ? 0 : count / 50)
-  expect(counts.cut).toBeGreaterThan(count / 100)
+  // The faults have done something. Retries make up for most of what an upstream of HTTP/2 breaks.
+  expect(counts.failed + counts.cut).toBeGreaterThan(count / 50)
+  if (spoken === 1) expect(counts.failed).toBeGreaterThan(0)
 }
