@@ -126,9 +126,10 @@ describe('a worker that', () => {
 
   test('spins is reported, with the place, gets no more connections, and goes on', async () => {
     await using program = await ThreadedProgram.start({ WATCHDOG: '0.4' })
-    const spinning = program.ask('/spin3000')
+    const spinning = program.ask('/spin3600000')
     await program.line(/Worker thread is stuck.* where="?spin \(.*threaded-server\.ts:\d+\).* action=none/)
     const others = await Promise.all(Array.from({ length: 20 }, () => program.ask()))
+    await get(program.ports.at(-1) ?? 0, '/stop')
     const { thread } = await spinning
     expect(new Set(others.map((answer) => answer.thread))).toEqual(new Set([3 - thread]))
     await program.line(/(Worker thread goes on)/)

@@ -21,10 +21,12 @@ const server = new Server({
 })
 if (env['FAIL'] === 'load' && server.thread === 1) throw new Error('load was told to fail')
 const hits = new Int32Array(server.shared.buffer('hits', 4))
+/** Set once by the main thread: whoever spins stops. */
+const told = new Int32Array(server.shared.buffer('told', 4))
 const hoard: unknown[] = []
 
 function spin(ms: number): void {
-  for (const until = performance.now() + ms; performance.now() < until; );
+  for (const until = performance.now() + ms; performance.now() < until && Atomics.load(told, 0) === 0; );
 }
 
 const app: HttpServerApp = serveHttp(async (session) => {
@@ -53,6 +55,7 @@ server.addService(web)
 const single = new ListeningService(
   'single',
   serveHttp((session) => {
+    if (session.request.path === '/stop') Atomics.store(told, 0, 1)
     session.respond(200, { body: JSON.stringify({ threads: server.threads, counters: web.counters }) })
   }),
   { threads: 1 },
