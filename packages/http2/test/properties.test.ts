@@ -207,6 +207,6 @@ test('two engines deliver exactly what was sent, however bytes are cut and turns
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 20 },
   )
 }, 30_000)
