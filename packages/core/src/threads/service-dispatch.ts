@@ -2,6 +2,12 @@ import type { Socket } from 'node:net'
 import { COUNTERS_PER_SERVICE } from './thread-memory.ts'
 import type { TransferredConnection, WorkerThread } from './worker-thread.ts'
 
+/**
+ * Connections on their way count by sixteens: a worker that is behind by less is only waiting for a processor, and
+ * passing it over would leave it with fewer clients for as long as they stay. One that does not move gets no more.
+ */
+const PENDING_SHIFT = 4
+
 interface Parked {
   readonly listener: number
   readonly socket: Socket
@@ -10,8 +16,8 @@ interface Parked {
 }
 
 /**
- * Sends the connections of one service to its workers: each to the one with the fewest on their way, among these to
- * the one that serves the fewest. While no worker can take any, they wait here; the service's caps bound how many.
+ * Sends the connections of one service to its workers: each to the one that serves the fewest, unless more than a few
+ * are on their way to it that it has not taken. While no worker can take any, they wait here; the service's caps bound how many.
  */
 export class ServiceDispatch {
   /** Workers that serve the service. */
@@ -94,7 +100,7 @@ export class ServiceDispatch {
       const worker = workers[(step + (this.#turn >>> 0)) % workers.length]
       if (worker === undefined || worker.thread > this.threadCount) continue
       if (!worker.isServing || worker.isStuck) continue
-      const pending = worker.pendingCount
+      const pending = worker.pendingCount >> PENDING_SHIFT
       const isBetter =
         chosen === undefined ||
         pending < fewest ||
