@@ -1,65 +1,21 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ask, get } from '../support/client.ts'
-import type { Usage } from './programs/proxy.ts'
+import { expect, test } from 'vitest'
+import { get } from '../support/client.ts'
+import {
+  attacked,
+  fairWait,
+  givenBack,
+  KIB,
+  MIB,
+  TIMEOUT_MS,
+  usage,
+  withAttackedProxy,
+} from './support/attacked-proxy.ts'
 
-const KIB = 1_024
-const MIB = 1_024 * KIB
 const CLIENTS = 100
-/** For a machine that is busy with something else. */
-const TIMEOUT_MS = 90_000
 
-let fair: ChildProcess
-let evil: ChildProcess
-let child: ChildProcess
-let port = 0
-let quiet: Usage
-/** How long a fair client waits while nobody attacks. */
-let quietWait = 0
-let exited: string | null = null
-
-/** Starts a program and gives what it sends first: its port. */
-async function start(program: string, ...args: readonly string[]): Promise<[ChildProcess, number]> {
-  const started = fork(join(import.meta.dirname, 'programs', program), args, {
-    execArgv: ['--conditions=@cirque/source', '--expose-gc'],
-  })
-  const [given] = (await once(started, 'message')) as [number]
-  return [started, given]
-}
-
-beforeAll(async () => {
-  const [startedFair, fairPort] = await start('origin.ts')
-  const [startedEvil, evilPort] = await start('origin.ts')
-  fair = startedFair
-  evil = startedEvil
-  const addresses = [`127.0.0.1:${fairPort}`, `127.0.0.1:${evilPort}`]
-  const [startedProxy, proxyPort] = await start('proxy.ts', ...addresses)
-  child = startedProxy
-  port = proxyPort
-  child.on('exit', (code, signal) => {
-    exited = `${code ?? signal}`
-  })
-  for (let i = 0; i < 50; i++) await ask(port, get('/fair'))
-  quietWait = await fairWait()
-  quiet = await usage()
-})
-
-afterAll(async () => {
-  const programs = [child, fair, evil].filter(({ connected }) => connected)
-  const ended = Promise.all(programs.map((program) => once(program, 'exit')))
-  for (const program of programs) program.disconnect()
-  await ended
-})
-
-async function usage(): Promise<Usage> {
-  child.send('usage')
-  const [given] = (await once(child, 'message')) as [Usage]
-  return given
-}
+withAttackedProxy()
 
 interface Attack {
   readonly clients?: number
@@ -117,28 +73,10 @@ const ATTACKS: Record<string, Attack> = {
   'an origin that sends 1xx without end': { opening: get('/interim'), deaf: true, bytesMax: 1_200 * KIB },
 }
 
-/**
- * How long a fair client waits while others attack, in milliseconds: the median of at least 20 requests. A burst
- * of the attackers' may hold up one of them, and so may whatever else this machine does.
- */
-async function fairWait(): Promise<number> {
-  const waits: number[] = []
-  const since = performance.now()
-  while (waits.length < 20 || performance.now() - since < 200) {
-    const started = performance.now()
-    const { status, body } = await ask(port, get('/fair'))
-    expect([status, body]).toEqual([200, 'fair'])
-    waits.push(performance.now() - started)
-    await sleep(2)
-  }
-  waits.sort((one, other) => one - other)
-  return waits[waits.length >> 1] as number
-}
-
 async function openAll({ clients = CLIENTS, opening, deaf = false }: Attack): Promise<Socket[]> {
   const sockets: Socket[] = []
   for (let i = 0; i < clients; i++) {
-    const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
+    const socket = createConnection({ port: attacked.port, host: '127.0.0.1', noDelay: true })
     socket.on('error', () => undefined)
     if (deaf) socket.pause()
     else socket.resume()
@@ -147,16 +85,6 @@ async function openAll({ clients = CLIENTS, opening, deaf = false }: Attack): Pr
   }
   await sleep(100)
   return sockets
-}
-
-async function givenBack(): Promise<Usage> {
-  const deadline = performance.now() + 60_000
-  for (;;) {
-    const now = await usage()
-    const clean = now.active === 0 && now.connections === 0 && now.upstreams === 0
-    if ((clean && now.bytes < quiet.bytes + 16 * MIB) || performance.now() > deadline) return now
-    await sleep(50)
-  }
 }
 
 test.each(Object.entries(ATTACKS))(
@@ -169,13 +97,13 @@ test.each(Object.entries(ATTACKS))(
     const wait = await fairWait()
     const during = await usage()
     clearInterval(drip)
-    expect(exited).toBeNull()
-    expect(during.bytes - quiet.bytes).toBeLessThan(sockets.length * attack.bytesMax + 4 * MIB)
-    expect(wait).toBeLessThan(Math.max(150, 5 * quietWait))
+    expect(attacked.exited).toBeNull()
+    expect(during.bytes - attacked.quiet.bytes).toBeLessThan(sockets.length * attack.bytesMax + 4 * MIB)
+    expect(wait).toBeLessThan(Math.max(150, 5 * attacked.quietWait))
     for (const socket of sockets) socket.destroy()
     const after = await givenBack()
     expect(after).toMatchObject({ active: 0, connections: 0, upstreams: 0 })
-    expect(after.bytes - quiet.bytes).toBeLessThan(16 * MIB)
+    expect(after.bytes - attacked.quiet.bytes).toBeLessThan(16 * MIB)
   },
   TIMEOUT_MS,
 )

@@ -1,6 +1,6 @@
 // A proxy in a process of its own, for the attacks that are measured. Its arguments are the
 // addresses of a fair origin and of one that does harm, which would else keep each other busy.
-import { HttpPeer } from '@cirque/core'
+import { HttpPeer, silentLogger } from '@cirque/core'
 import { startProxy } from '../../support/proxy.ts'
 
 /** What the process tells of itself. */
@@ -21,7 +21,10 @@ const proxy = await startProxy(
       session.request.path === '/fair' ? new HttpPeer(fair) : new HttpPeer(evil, PEER),
   },
   {
+    // A log that is kept would look like a leak: floods fail by the ten thousand.
+    logger: silentLogger,
     server: {
+      h2c: true,
       headTimeoutMs: 1_200,
       idleTimeoutMs: 1_200,
       bodyTimeoutMs: 1_200,
