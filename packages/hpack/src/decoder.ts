@@ -141,11 +141,16 @@ export class HpackDecoder {
    *
    * @returns The flat list [name, value, …] in order, as latin1 strings; null if there is none: see `failure`. Names and
    *   values are as the peer sent them, with whatever octets it chose: see `malformed`.
+   * @throws {RangeError} If `start` to `end` does not lie in `block`. Nothing else throws, whatever the block holds.
    */
   decode(block: Buffer, start: number, end: number): string[] | null {
+    if (!(start >= 0 && start <= end && end <= block.length)) {
+      throw new RangeError(`No block from ${start} to ${end} in ${block.length} bytes`)
+    }
     if (this.#failure === 'COMPRESSION_ERROR') return null
     this.#failure = null
     this.#neverIndexed = null
+    this.#flaws = 0
     let at = this.#sizeUpdates(block, start, end)
     if (at < 0) return this.#fail()
     const table = this.#table

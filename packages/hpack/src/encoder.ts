@@ -147,7 +147,9 @@ export class HpackEncoder {
    * @param fields - Names in lowercase, pseudo-header fields first; characters up to U+00FF.
    * @param neverIndex - Names besides the usual secrets whose fields must never be indexed; null, the default, is none.
    * @returns Where the block ends, or −1 if there is no room for `boundOf(fields)` bytes: nothing has changed then.
-   * @throws {TypeError} If a character is above U+00FF, or a name has no value. The encoder stays usable.
+   * @throws {TypeError} If a character is above U+00FF, a field is no string, or a name has no value. The encoder stays
+   *   usable.
+   * @throws {RangeError} If `at` is negative or no number.
    */
   encode(
     fields: readonly string[],
@@ -156,7 +158,12 @@ export class HpackEncoder {
     neverIndex: ReadonlySet<string> | null = null,
   ): number {
     if (fields.length % 2 !== 0) throw new TypeError('Fields must be a flat list of names and values')
-    if (this.boundOf(fields) > into.length - at) return -1
+    if (!(at >= 0)) throw new RangeError(`A block must begin within the buffer, received ${String(at)}`)
+    const bound = this.boundOf(fields)
+    if (!(bound <= into.length - at)) {
+      if (Number.isNaN(bound)) throw new TypeError('Fields must be strings')
+      return -1
+    }
     let next = this.#lowest < 0 ? at : this.#sizeUpdates(into, at)
     for (let index = 0; index < fields.length; index += 2) {
       const name = fields[index] as string
@@ -166,9 +173,9 @@ export class HpackEncoder {
       if (guess !== 0) next = writeInteger(guess, 0x7f, 0x80, into, next)
       else next = this.#field(name, value, into, next, secret, index >> 1)
       if (next < 0) {
-        // Entries were added that the peer will not see: both tables start over.
-        this.#announce(0)
-        this.#announce(this.#table.bytesMax)
+        // Entries were added, and sizes told, that the peer will not see: both tables start over.
+        this.#lowest = 0
+        this.#final = this.#table.bytesMax
         throw new TypeError(`Field '${name}' has a character above U+00FF`)
       }
     }

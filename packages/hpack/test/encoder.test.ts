@@ -152,8 +152,20 @@ describe('mistakes of the caller', () => {
     }
   })
 
-  test('a name without a value', () => {
-    expect(() => new HpackEncoder().encode(['a'], Buffer.alloc(100), 0)).toThrow(TypeError)
+  test('such a character where a size was told with it: it is told again', () => {
+    const encoder = new HpackEncoder()
+    encoder.setPeerTableBytes(0)
+    expect(() => encoder.encode(['x-bad', '€'], Buffer.alloc(100), 0)).toThrow(TypeError)
+    expect(encode(encoder, [])).toBe('20')
+  })
+
+  test('a name without a value, what is no string, a place that is none', () => {
+    const into = Buffer.alloc(100)
+    expect(() => new HpackEncoder().encode(['a'], into, 0)).toThrow(TypeError)
+    expect(() => new HpackEncoder().encode(['a', 7 as never], into, 0)).toThrow(TypeError)
+    expect(() => new HpackEncoder().encode(['a', undefined as never], into, 0)).toThrow(TypeError)
+    expect(() => new HpackEncoder().encode(['a', 'b'], into, -1)).toThrow(RangeError)
+    expect(() => new HpackEncoder().encode(['a', 'b'], into, Number.NaN)).toThrow(RangeError)
   })
 
   test.each([-1, 0.5, 2 ** 32, Number.NaN])('a table size of %s', (bytes) => {

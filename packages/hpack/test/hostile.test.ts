@@ -296,6 +296,20 @@ describe('any block at all', () => {
   }
 })
 
+test('refuses a block that does not lie in the buffer', () => {
+  const decoder = new HpackDecoder()
+  for (const [start, end] of [
+    [0, 3],
+    [-1, 1],
+    [2, 1],
+    [Number.NaN, 1],
+    [0, Number.NaN],
+  ] as const) {
+    expect(() => decoder.decode(Buffer.from([0x82, 0x82]), start, end)).toThrow(RangeError)
+  }
+  expect(decoder.decode(Buffer.from([0x82, 0x82]), 1, 2)).toEqual([':method', 'GET'])
+})
+
 test.each([-1, 1.5, Number.NaN, 2 ** 28, '1' as never])('refuses %s as a bound', (value) => {
   for (const name of ['tableBytesMax', 'listBytesMax', 'fieldsMax']) {
     expect(() => new HpackDecoder({ [name]: value })).toThrow(RangeError)
