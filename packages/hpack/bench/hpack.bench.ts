@@ -3,6 +3,8 @@
 import { createRequire } from 'node:module'
 import { cpus } from 'node:os'
 import { HpackDecoder, HpackEncoder } from '@cirque/hpack'
+import { huffmanBytes, huffmanEncode } from '../src/huffman-encode.ts'
+import { latin1Write } from '../src/latin1.ts'
 import { apiResponse, browserRequest, SMALL_RESPONSE } from './lists.ts'
 
 const ROUNDS = 7
@@ -176,3 +178,16 @@ for (const item of [...cases, literals]) {
   printEach(`decode: ${item.title}`, (each) => decodeRound(each, item))
 }
 for (const item of cases) printEach(`encode: ${item.title}`, (each) => encodeRound(each, item))
+
+// Whether Huffman code pays for a text that is written with each message.
+for (const length of [10, 27, 64, 256]) {
+  const text = '/products/7919/reviews?page=2&order=Newest_First'.repeat(6).slice(0, length)
+  const plain = measure(Array.from({ length: ROUNDS }, () => round(() => latin1Write(text, into, 0))))
+  const coded = measure(
+    Array.from({ length: ROUNDS }, () => round(() => huffmanBytes(text) + huffmanEncode(text, into, 0))),
+  )
+  const saved = length - huffmanBytes(text)
+  console.log(
+    `${length} octets: ${plain.toFixed(0)} ns; ${coded.toFixed(0)} ns in Huffman code, ${saved} bytes less`,
+  )
+}

@@ -1,7 +1,7 @@
 import { DecoderTable, ENTRY_BYTES, TABLE_BYTES_DEFAULT } from './decoder-table.ts'
 import { edgeFlaw, NAME_FLAW, nameFlaw, VALUE_FLAW, valueFlaw } from './field-rules.ts'
 import { decodedBytesMax, huffmanDecode } from './huffman-decode.ts'
-import { INTEGER_END, integerEnd, readContinuation } from './integer.ts'
+import { assertInteger, integerEnd, readContinuation } from './integer.ts'
 import { latin1Slice } from './latin1.ts'
 import { LiteralCache } from './literal-cache.ts'
 import { STATIC_COUNT, staticNames, staticValues } from './static-table.ts'
@@ -71,9 +71,9 @@ export class HpackDecoder {
       listBytesMax = LIST_BYTES_MAX,
       fieldsMax = FIELDS_MAX,
     } = options
-    assertCount('tableBytesMax', tableBytesMax)
-    assertCount('listBytesMax', listBytesMax)
-    assertCount('fieldsMax', fieldsMax)
+    assertInteger('tableBytesMax', tableBytesMax)
+    assertInteger('listBytesMax', listBytesMax)
+    assertInteger('fieldsMax', fieldsMax)
     this.#listBytesMax = listBytesMax
     this.#fieldsMax = fieldsMax
     this.#tableBytesMax = tableBytesMax
@@ -130,7 +130,7 @@ export class HpackDecoder {
    * @throws {RangeError} If `bytes` is no integer from 0 to 2^28 − 1.
    */
   setTableBytesMax(bytes: number): void {
-    assertCount('tableBytesMax', bytes)
+    assertInteger('tableBytesMax', bytes)
     this.#tableBytesMax = bytes
     const inUse = this.#updateDue < 0 ? this.#table.bytesMax : this.#updateDue
     if (bytes < inUse) this.#updateDue = bytes
@@ -201,6 +201,9 @@ export class HpackDecoder {
       list[length++] = value
     }
 
+    // They may be long, and the connection may be idle from now on.
+    this.#name = ''
+    this.#value = ''
     if (bytesLeft < 0) {
       this.#failure = 'LIST_TOO_LARGE'
       this.#neverIndexed = null
@@ -348,7 +351,7 @@ export class HpackDecoder {
     }
   }
 
-  /** Decodes the octets of a literal whose first byte is `first`; sets `#value`, `#octets` (−1 if it is wrong) and `#flaw`. */
+  /** Decodes a literal whose first byte is `first`; sets `#value`, `#octets`, which is −1 if it is wrong, and `#flaw`. */
   #text(block: Buffer, first: number, start: number, stop: number, room: number, isName: boolean): void {
     const length = stop - start
     if (first < 0x80) {
@@ -375,11 +378,5 @@ export class HpackDecoder {
     this.#failure = 'COMPRESSION_ERROR'
     this.#neverIndexed = null
     return null
-  }
-}
-
-function assertCount(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0 || value >= INTEGER_END) {
-    throw new RangeError(`${name} must be an integer from 0 to ${INTEGER_END - 1}, received ${String(value)}`)
   }
 }

@@ -1,7 +1,7 @@
 import { ENTRY_BYTES, TABLE_BYTES_DEFAULT } from './decoder-table.ts'
 import { EncoderTable } from './encoder-table.ts'
 import { huffmanBytes, huffmanEncode } from './huffman-encode.ts'
-import { INTEGER_BYTES_MAX, INTEGER_END, writeInteger } from './integer.ts'
+import { assertInteger, INTEGER_BYTES_MAX, writeInteger } from './integer.ts'
 import { latin1Write } from './latin1.ts'
 import { nameHash, STATIC_COUNT, staticIndex, staticNames, staticValues } from './static-table.ts'
 
@@ -64,8 +64,8 @@ const NO_GUESSES: readonly number[] = new Array(GUESSED_MAX).fill(0)
 
 /** The two size updates that a block may begin with. */
 const UPDATES_BYTES_MAX: number = 2 * INTEGER_BYTES_MAX
-/** A field besides its octets: the first byte and three integers at the worst. */
-const FIELD_BYTES_MAX: number = 2 * INTEGER_BYTES_MAX
+/** A field besides its octets: its first byte and two lengths, or an index and one length. */
+const FIELD_BYTES_MAX: number = 1 + 2 * INTEGER_BYTES_MAX
 
 /** First bytes of a literal field, by what its receiver is to do with it (RFC 7541 §6.2). */
 const INDEXED = 0x40
@@ -104,7 +104,7 @@ export class HpackEncoder {
   /** @throws {RangeError} If `tableBytesMax` is no integer from 0 to 2^28 − 1. */
   constructor(options: HpackEncoderOptions = {}) {
     const { tableBytesMax = TABLE_BYTES_DEFAULT } = options
-    assertBytes('tableBytesMax', tableBytesMax)
+    assertInteger('tableBytesMax', tableBytesMax)
     this.#tableBytesMax = tableBytesMax
     this.#table = new EncoderTable(TABLE_BYTES_DEFAULT)
     this.#misses = NO_MISSES.slice()
@@ -201,8 +201,8 @@ export class HpackEncoder {
     const named = staticIndex(name, hash)
     let policy = policies[named] as number
     if (policy === NEVER_INDEX_SHORT) policy = value.length < SHORT ? NEVER_INDEX : DO_NOT_INDEX
-    if (secret || policy === NEVER_INDEX)
-      return writeLiteral(name, value, named, 0x0f, NEVER_INDEXED, into, at)
+    if (secret) policy = NEVER_INDEX
+    if (policy === NEVER_INDEX) return writeLiteral(name, value, named, NEVER_INDEXED, into, at)
 
     for (let index = named; index !== 0 && staticNames[index] === name; index++) {
       if (staticValues[index] === value) {
@@ -211,7 +211,7 @@ export class HpackEncoder {
         return at + 1
       }
     }
-    if (policy === DO_NOT_INDEX) return writeLiteral(name, value, named, 0x0f, NOT_INDEXED, into, at)
+    if (policy === DO_NOT_INDEX) return writeLiteral(name, value, named, NOT_INDEXED, into, at)
 
     const slot = hash & (MISS_SLOTS - 1)
     const found = this.#table.find(name, value, hash)
@@ -229,9 +229,9 @@ export class HpackEncoder {
     }
     const bytes = name.length + value.length + ENTRY_BYTES
     if ((misses > MISSES_MAX && misses % RETRY_EVERY !== 0) || bytes > this.#table.bytesMax * 0.75) {
-      return writeLiteral(name, value, index, 0x0f, NOT_INDEXED, into, at)
+      return writeLiteral(name, value, index, NOT_INDEXED, into, at)
     }
-    const end = writeLiteral(name, value, index, 0x3f, INDEXED, into, at)
+    const end = writeLiteral(name, value, index, INDEXED, into, at)
     if (end >= 0) this.#table.insert(name, value, hash)
     return end
   }
@@ -261,19 +261,18 @@ export class HpackEncoder {
  * Writes a literal field whose name has `index`, or 0; −1 if a character is above U+00FF.
  *
  * Huffman code is for what goes into the table: written once, it may take its time. A text that is not indexed is written
- * anew with each message, and there a byte saved costs more than it does to send it; the README has the figures.
+ * anew with each message, and there a byte saved costs more than to send it; `bench/hpack.bench.ts` has the figures.
  */
 function writeLiteral(
   name: string,
   value: string,
   index: number,
-  prefix: number,
   pattern: number,
   into: Buffer,
   at: number,
 ): number {
   const compact = pattern === INDEXED
-  let next = writeInteger(index, prefix, pattern, into, at)
+  let next = writeInteger(index, compact ? 0x3f : 0x0f, pattern, into, at)
   if (index === 0) next = writeString(name, compact, into, next)
   return next < 0 ? next : writeString(value, compact, into, next)
 }
@@ -301,10 +300,4 @@ function writeString(text: string, compact: boolean, into: Buffer, at: number): 
     into[next++] = octet
   }
   return all > 0xff ? -1 : next
-}
-
-function assertBytes(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0 || value >= INTEGER_END) {
-    throw new RangeError(`${name} must be an integer from 0 to ${INTEGER_END - 1}, received ${String(value)}`)
-  }
 }

@@ -4,11 +4,18 @@
  */
 const CONTINUATION_MAX = 4
 
-/** An integer is below this; an option may not ask for more. */
-export const INTEGER_END: number = 2 ** 28
+/** Integers are below this, and so are options. */
+const INTEGER_END: number = 2 ** 28
 
-/** Most bytes that `writeInteger` takes. */
-export const INTEGER_BYTES_MAX: number = 1 + CONTINUATION_MAX
+/** Most bytes that `writeInteger` takes, for a length of the longest string too: 5 × 7 bits after the first byte. */
+export const INTEGER_BYTES_MAX: number = 6
+
+/** @throws {RangeError} If `value` is no integer that can be told to a peer. */
+export function assertInteger(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0 || value >= INTEGER_END) {
+    throw new RangeError(`${name} must be an integer from 0 to ${INTEGER_END - 1}, received ${String(value)}`)
+  }
+}
 
 /** Where the integer that `readContinuation` read last ended. */
 export let integerEnd: number = 0

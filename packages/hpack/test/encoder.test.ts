@@ -115,7 +115,7 @@ describe('room', () => {
 
   test('is enough at the worst: long codes, names without an index, two size updates', () => {
     for (const octet of ['\0', '\n', 'ÿ', 'a', '~']) {
-      for (const length of [0, 1, 16, 17, 126, 127, 128, 300, 20_000]) {
+      for (const length of [0, 1, 16, 17, 126, 127, 128, 300, 20_000, octet === 'ÿ' ? 2_100_000 : 2000]) {
         const encoder = new HpackEncoder({ tableBytesMax: 2 ** 28 - 1 })
         encoder.setPeerTableBytes(0)
         encoder.setPeerTableBytes(2 ** 32 - 1)
@@ -124,8 +124,8 @@ describe('room', () => {
         const end = encoder.encode(fields, into, 0)
         expect(end).toBeLessThan(into.length)
         expect(into.at(-1)).toBe(0xee)
-        const decoder = new HpackDecoder({ tableBytesMax: 2 ** 28 - 1 })
-        expect(decoder.decode(into, 0, end)).toEqual(fields)
+        const decoder = new HpackDecoder({ tableBytesMax: 2 ** 28 - 1, listBytesMax: 2 ** 28 - 1 })
+        expect(decoder.decode(into, 0, end)?.every((text, index) => text === fields[index])).toBe(true)
       }
     }
   })

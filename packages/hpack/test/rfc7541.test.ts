@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { codes } from '../src/huffman-code.ts'
 import { HpackDecoder, HpackEncoder } from '../src/index.ts'
+import { huffmanCodes } from './rfc7541-codes.ts'
 import { vectors } from './rfc7541-vectors.ts'
 
 describe.each(vectors)('RFC 7541 $title', ({ tableBytesMax, blocks }) => {
@@ -41,4 +43,8 @@ test('RFC 7541 §C.1: integers of one byte and of several', () => {
     const less = new HpackDecoder({ tableBytesMax: bytes - 1 })
     expect(less.decode(Buffer.from(hex, 'hex'), 0, hex.length / 2)).toBeNull()
   }
+})
+
+test('RFC 7541 §B: the Huffman code is the one it prints', () => {
+  expect([...codes]).toEqual(huffmanCodes)
 })
