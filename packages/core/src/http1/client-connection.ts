@@ -292,7 +292,8 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       this.socket?.end()
       return
     }
-    if (this.requestRemaining > 0) {
+    // What came after a failed write was dropped: how the peer ends tells what became of the request.
+    if (this.requestRemaining > 0 && !this.writeBroken) {
       this.fail(
         new ProxyError('INTERNAL_ERROR', 'internal', `Request body is ${this.requestRemaining} bytes short`),
       )
