@@ -5,6 +5,7 @@ export {
   type RequestProblem,
 } from './connection.ts'
 export { ErrorCode, errorName } from './constants.ts'
+export { isConnectionField } from './field-rules.ts'
 export type { FieldsProblem, Http2Request, Http2Response } from './message-fields.ts'
 export { type Http2Options, type ResolvedHttp2Options, resolveHttp2Options } from './options.ts'
 export {

@@ -11,6 +11,7 @@ test('the exported names change on purpose only', () => {
       "WRITE_FULL",
       "WRITE_RETAINED",
       "errorName",
+      "isConnectionField",
       "resolveHttp2Options",
     ]
   `)

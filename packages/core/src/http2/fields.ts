@@ -5,6 +5,7 @@ import {
   type RequestHeader,
   type ResponseHeader,
 } from '@cirque/http'
+import { isConnectionField } from '@cirque/http2'
 
 /** A head's fields as HTTP/2 has them. */
 interface PassedFields {
@@ -126,22 +127,4 @@ export function trailerFields(given: readonly string[] | null): string[] | null 
     }
   }
   return fields.length === 0 ? null : fields
-}
-
-/** Fields that HTTP/2 has no place for (RFC 9113 §8.2.2), in lower case. */
-function isConnectionField(name: string): boolean {
-  switch (name.length) {
-    case 7:
-      return name === 'upgrade'
-    case 10:
-      return name === 'connection' || name === 'keep-alive'
-    case 14:
-      return name === 'http2-settings'
-    case 16:
-      return name === 'proxy-connection'
-    case 17:
-      return name === 'transfer-encoding'
-    default:
-      return false
-  }
 }
