@@ -37,6 +37,8 @@ const config: ViteUserConfig = {
     pool: 'forks',
     // Tests start servers and clients of their own; more workers than this starve each other's deadlines.
     maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
+    // Programs that tests start load the sources three times as fast when what Node.js made of them is kept.
+    env: { NODE_COMPILE_CACHE: join(here, 'node_modules/.cache/compile') },
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 5_000,
