@@ -60,10 +60,16 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   }
 
   onConnection(socket: Socket): void {
-    const { http2, h2c, idleTimeoutMs } = this.options
+    const { http2, h2c } = this.options
     if (socket instanceof TLSSocket) this.#serve(socket, http2 && socket.alpnProtocol === 'h2')
-    else if (h2c) this.#connections.add(new PrefaceReader(socket, this, idleTimeoutMs))
-    else this.#connections.add(new Http1ServerConnection(socket, this))
+    else if (h2c) this.#add(new PrefaceReader(socket, this, this.options))
+    else this.#add(new Http1ServerConnection(socket, this))
+  }
+
+  #add(connection: HttpConnection): void {
+    this.#connections.add(connection)
+    // It came before the listener closed, and had its PROXY header or handshake since.
+    if (this.draining && !this.keepsIdle) connection.drain()
   }
 
   #serve(socket: Socket, http2: boolean): Http1ServerConnection | Http2ServerConnection {
@@ -72,7 +78,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
     const connection = http2
       ? new Http2ServerConnection(socket, owner)
       : new Http1ServerConnection(socket, owner)
-    this.#connections.add(connection)
+    this.#add(connection)
     return connection
   }
 

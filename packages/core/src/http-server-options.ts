@@ -7,6 +7,11 @@ export interface HttpServerOptions {
   readonly headTimeoutMs?: number
   /** How long a connection may sit idle before its first and between its requests, in milliseconds, and up to a tenth more, so that many do not close at once. Default 60,000. */
   readonly idleTimeoutMs?: number
+  /**
+   * While the service drains: how long a connection that has just come may take for its first request, in
+   * milliseconds since it came. One that is older or has been used is closed at once. Default 500.
+   */
+  readonly firstRequestMs?: number
   /** Between two reads of a request's body, in milliseconds; then 408. Default 60,000. */
   readonly bodyTimeoutMs?: number
   /** How long a write to the client may make no progress, in milliseconds. Default 60,000. */
@@ -78,6 +83,7 @@ export type ResolvedHttpServerOptions = Required<HttpServerOptions>
 const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
   headTimeoutMs: 15_000,
   idleTimeoutMs: 60_000,
+  firstRequestMs: 500,
   bodyTimeoutMs: 60_000,
   writeTimeoutMs: 60_000,
   requestTimeoutMs: 3_600_000,
@@ -104,6 +110,7 @@ const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
 })
 
 const ZERO_ALLOWED: ReadonlySet<string> = new Set([
+  'firstRequestMs',
   'requestBodyBytesMax',
   'discardBytesMax',
   'lingerBytesMax',

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { HttpSession } from '../src/index.ts'
 import { startServer } from './support/http-server.ts'
 import { connectRaw, exchange, turn } from './support/raw-client.ts'
@@ -206,18 +206,43 @@ test('draining closes what is idle at once; what runs ends with Connection: clos
   })
   await using idle = await connectRaw(server.port)
   await using busy = await connectRaw(server.port)
-  await using fresh = await connectRaw(server.port)
   idle.send(get('/a'))
   await idle.see('done')
   busy.send(get('/slow'))
   while (server.app.stats().requests < 2) await turn()
-  while (server.sockets.size < 3) await turn()
   server.app.startDraining()
   await idle.rest()
-  await fresh.rest()
   expect(busy.ended).toBe(false)
   release()
   expect(await busy.rest()).toMatch(/Connection: close\r\n[\s\S]*done$/)
+})
+
+describe.each([{ h2c: false }, { h2c: true }])('firstRequestMs, with %o', (options) => {
+  const serve = (session: HttpSession): void => session.respond(200, { body: session.request.target })
+
+  test('what a connection asks that came just before or after draining began is answered', async () => {
+    await using server = await startServer(serve, { ...options, firstRequestMs: 60_000 })
+    await using before = await connectRaw(server.port)
+    while (server.sockets.size < 1) await turn()
+    server.app.startDraining()
+    await using after = await connectRaw(server.port)
+    while (server.sockets.size < 2) await turn()
+    expect(server.app.stats().connections).toBe(2)
+    for (const client of [before, after]) {
+      client.send(get('/a'))
+      expect(await client.rest()).toMatch(/^HTTP\/1\.1 200 [\s\S]*Connection: close\r\n[\s\S]*\/a$/)
+    }
+  })
+
+  test.each([0, 40])('one that stays silent is closed after %d ms', async (firstRequestMs) => {
+    await using server = await startServer(serve, { ...options, firstRequestMs })
+    await using client = await connectRaw(server.port)
+    while (server.sockets.size < 1) await turn()
+    const begun = performance.now()
+    server.app.startDraining()
+    expect(await client.rest()).toBe('')
+    expect(performance.now() - begun).toBeLessThan(10_000)
+  })
 })
 
 test('a pipelined request that waits while draining begins is the last one', async () => {

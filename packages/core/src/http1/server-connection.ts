@@ -122,9 +122,16 @@ export class Http1ServerConnection implements TimerOwner {
     return connectionDigest(this.socket, this.establishedAt, this.requestCount)
   }
 
-  /** Closes an idle connection at once; a busy one closes after its response. */
+  /**
+   * Closes an idle connection at once; a busy one closes after its response. One that is new has
+   * `firstRequestMs` from its beginning: its client has hardly had the time to ask.
+   */
   drain(): void {
-    if (this.idle) this.close()
+    if (!this.idle) return
+    const { firstRequestMs } = this.owner.options
+    const leftMs = this.requestCount > 0 ? 0 : this.establishedAt + firstRequestMs - Date.now()
+    if (leftMs > 0) this.readTimer.arm(Math.min(leftMs, firstRequestMs))
+    else this.close()
   }
 
   /** Cuts the connection; with `reset`, so that the client cannot take the end for a proper one. */

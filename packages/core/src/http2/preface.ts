@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
-import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import { readInto } from '../accepted-reads.ts'
+import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
 import { sharedReadBuffer } from '../http1/read-buffer.ts'
 
 /** What an HTTP/2 client sends first (RFC 9113 §3.4). No HTTP/1 request begins like it: its method is reserved. */
@@ -19,14 +20,21 @@ export class PrefaceReader implements TimerOwner {
   readonly socket: Socket
   readonly #owner: PrefaceOwner
   readonly #timer: CoarseTimer
+  readonly #openedAt: number = now()
+  readonly #firstRequestMs: number
   readonly #onData: (chunk: Buffer) => void
   readonly #onGone: () => void
   /** What has come so far and may still be the preface; less than its 24 bytes. */
   #held: Buffer | null = null
   #settled = false
 
-  constructor(socket: Socket, owner: PrefaceOwner, timeoutMs: number) {
+  constructor(
+    socket: Socket,
+    owner: PrefaceOwner,
+    options: Pick<ResolvedHttpServerOptions, 'idleTimeoutMs' | 'firstRequestMs'>,
+  ) {
     this.socket = socket
+    this.#firstRequestMs = options.firstRequestMs
     this.#owner = owner
     this.#timer = new CoarseTimer(this)
     this.#onData = (chunk) => this.#read(chunk, chunk.length)
@@ -41,12 +49,14 @@ export class PrefaceReader implements TimerOwner {
     else socket.on('data', this.#onData)
     socket.on('end', this.#onGone)
     socket.on('close', this.#onGone)
-    this.#timer.arm(timeoutMs)
+    this.#timer.arm(options.idleTimeoutMs)
   }
 
-  /** No request is under way: an idle connection may be closed at any time. */
+  /** No request is under way, but one that is new may have its first: see `HttpServerOptions.firstRequestMs`. */
   drain(): void {
-    this.destroy()
+    const leftMs = this.#openedAt + this.#firstRequestMs - now()
+    if (leftMs > 0) this.#timer.arm(leftMs)
+    else this.destroy()
   }
 
   destroy(): void {
