@@ -11,7 +11,7 @@ export interface HttpServerOptions {
    * While the service drains: how long a connection that has just come may take for its first request, in
    * milliseconds since it came. One that is older or has been used is closed at once. Default 500.
    */
-  readonly firstRequestMs?: number
+  readonly firstRequestTimeoutMs?: number
   /** Between two reads of a request's body, in milliseconds; then 408. Default 60,000. */
   readonly bodyTimeoutMs?: number
   /** How long a write to the client may make no progress, in milliseconds. Default 60,000. */
@@ -83,7 +83,7 @@ export type ResolvedHttpServerOptions = Required<HttpServerOptions>
 const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
   headTimeoutMs: 15_000,
   idleTimeoutMs: 60_000,
-  firstRequestMs: 500,
+  firstRequestTimeoutMs: 500,
   bodyTimeoutMs: 60_000,
   writeTimeoutMs: 60_000,
   requestTimeoutMs: 3_600_000,
@@ -110,7 +110,7 @@ const DEFAULTS: ResolvedHttpServerOptions = Object.freeze({
 })
 
 const ZERO_ALLOWED: ReadonlySet<string> = new Set([
-  'firstRequestMs',
+  'firstRequestTimeoutMs',
   'requestBodyBytesMax',
   'discardBytesMax',
   'lingerBytesMax',

@@ -217,11 +217,11 @@ test('draining closes what is idle at once; what runs ends with Connection: clos
   expect(await busy.rest()).toMatch(/Connection: close\r\n[\s\S]*done$/)
 })
 
-describe.each([{ h2c: false }, { h2c: true }])('firstRequestMs, with %o', (options) => {
+describe.each([{ h2c: false }, { h2c: true }])('firstRequestTimeoutMs, with %o', (options) => {
   const serve = (session: HttpSession): void => session.respond(200, { body: session.request.target })
 
   test('what a connection asks that came just before or after draining began is answered', async () => {
-    await using server = await startServer(serve, { ...options, firstRequestMs: 60_000 })
+    await using server = await startServer(serve, { ...options, firstRequestTimeoutMs: 60_000 })
     await using before = await connectRaw(server.port)
     while (server.sockets.size < 1) await turn()
     server.app.startDraining()
@@ -234,8 +234,8 @@ describe.each([{ h2c: false }, { h2c: true }])('firstRequestMs, with %o', (optio
     }
   })
 
-  test.each([0, 40])('one that stays silent is closed after %d ms', async (firstRequestMs) => {
-    await using server = await startServer(serve, { ...options, firstRequestMs })
+  test.each([0, 40])('one that stays silent is closed after %d ms', async (firstRequestTimeoutMs) => {
+    await using server = await startServer(serve, { ...options, firstRequestTimeoutMs })
     await using client = await connectRaw(server.port)
     while (server.sockets.size < 1) await turn()
     const begun = performance.now()

@@ -124,13 +124,13 @@ export class Http1ServerConnection implements TimerOwner {
 
   /**
    * Closes an idle connection at once; a busy one closes after its response. One that is new has
-   * `firstRequestMs` from its beginning: its client has hardly had the time to ask.
+   * `firstRequestTimeoutMs` from its beginning: its client has hardly had the time to ask.
    */
   drain(): void {
     if (!this.idle) return
-    const { firstRequestMs } = this.owner.options
-    const leftMs = this.requestCount > 0 ? 0 : this.establishedAt + firstRequestMs - Date.now()
-    if (leftMs > 0) this.readTimer.arm(Math.min(leftMs, firstRequestMs))
+    const { firstRequestTimeoutMs } = this.owner.options
+    const leftMs = this.requestCount > 0 ? 0 : this.establishedAt + firstRequestTimeoutMs - Date.now()
+    if (leftMs > 0) this.readTimer.arm(Math.min(leftMs, firstRequestTimeoutMs))
     else this.close()
   }
 

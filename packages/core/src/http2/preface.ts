@@ -21,7 +21,7 @@ export class PrefaceReader implements TimerOwner {
   readonly #owner: PrefaceOwner
   readonly #timer: CoarseTimer
   readonly #openedAt: number = now()
-  readonly #firstRequestMs: number
+  readonly #firstRequestTimeoutMs: number
   readonly #onData: (chunk: Buffer) => void
   readonly #onGone: () => void
   /** What has come so far and may still be the preface; less than its 24 bytes. */
@@ -31,10 +31,10 @@ export class PrefaceReader implements TimerOwner {
   constructor(
     socket: Socket,
     owner: PrefaceOwner,
-    options: Pick<ResolvedHttpServerOptions, 'idleTimeoutMs' | 'firstRequestMs'>,
+    options: Pick<ResolvedHttpServerOptions, 'idleTimeoutMs' | 'firstRequestTimeoutMs'>,
   ) {
     this.socket = socket
-    this.#firstRequestMs = options.firstRequestMs
+    this.#firstRequestTimeoutMs = options.firstRequestTimeoutMs
     this.#owner = owner
     this.#timer = new CoarseTimer(this)
     this.#onData = (chunk) => this.#read(chunk, chunk.length)
@@ -52,9 +52,9 @@ export class PrefaceReader implements TimerOwner {
     this.#timer.arm(options.idleTimeoutMs)
   }
 
-  /** No request is under way, but one that is new may have its first: see `HttpServerOptions.firstRequestMs`. */
+  /** No request is under way, but one that is new may have its first: see `HttpServerOptions.firstRequestTimeoutMs`. */
   drain(): void {
-    const leftMs = this.#openedAt + this.#firstRequestMs - now()
+    const leftMs = this.#openedAt + this.#firstRequestTimeoutMs - now()
     if (leftMs > 0) this.#timer.arm(leftMs)
     else this.destroy()
   }
