@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { defaultServerConditions } from 'vite'
 import type { TestProjectInlineConfiguration, ViteUserConfig } from 'vitest/config'
+import { LongFilesFirst } from './scripts/long-files-first.ts'
 
 // Tests run against src: the "@cirque/source" export condition needs no build.
 const conditions = ['@cirque/source', ...defaultServerConditions]
@@ -39,6 +40,7 @@ const config: ViteUserConfig = {
     maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
     // Programs that tests start load the sources three times as fast when what Node.js made of them is kept.
     env: { NODE_COMPILE_CACHE: join(here, 'node_modules/.cache/compile') },
+    sequence: { sequencer: LongFilesFirst },
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 5_000,

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { ExampleProcess, type ExampleResult } from './example-process.ts'
-import { TestUpstream } from './test-upstream.ts'
 
 async function run(folder: string, argv: readonly string[]): Promise<ExampleResult> {
   await using program = new ExampleProcess(folder, argv)
@@ -53,14 +52,6 @@ export function testCommandLine({ folder, argv = [], mistakes = [] }: CommandLin
       expect(stderr).toMatch(says)
       expect(stderr).not.toMatch(/\n\s+at /) // no stack: it is the user's mistake, not the program's
       expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
-    })
-
-    test('a port in use is named, and the exit status is 1', async () => {
-      await using holder = await TestUpstream.saying('mine')
-      const { status, stderr } = await run(folder, [...argv, '--ba', holder.address])
-      expect(stderr).toContain(`Cannot listen on ${holder.address}`)
-      expect(stderr).toContain('the address is in use')
-      expect(status).toBe(1)
     })
 
     test('-d leaves it in the background, serving until it is told to end', async () => {
