@@ -5,6 +5,8 @@ import type { ConnectionDigest, TlsDigest } from './digest.ts'
 import { proxyHeaderOf } from './proxy-protocol/proxied-sockets.ts'
 import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
 import { certificateFacts } from './tls/certificate-facts.ts'
+import { handshakeExtension } from './tls/handshake-complete.ts'
+import { groupOfSession } from './tls/session-group.ts'
 
 /**
  * Reads the facts off a socket of either side, such as one that a `ServerApp` was given.
@@ -71,7 +73,7 @@ function readTls(socket: TLSSocket): TlsDigest {
   return {
     version: socket.getProtocol() ?? '',
     cipher: socket.getCipher()?.standardName ?? '',
-    group: groupOf(socket),
+    group: groupOf(socket) ?? groupOfSession(socket),
     alpn: socket.alpnProtocol === false || socket.alpnProtocol === null ? undefined : socket.alpnProtocol,
     sni: typeof sni === 'string' && sni !== '' ? sni : undefined,
     resumed: socket.isSessionReused() === true,
@@ -79,9 +81,11 @@ function readTls(socket: TLSSocket): TlsDigest {
       certificate === undefined || certificate === null
         ? undefined
         : certificateFacts(certificate, socket.authorized),
+    extension: handshakeExtension(socket),
   }
 }
 
+/** Node.js tells it to clients only. */
 function groupOf(socket: TLSSocket): string | undefined {
   const info: unknown = socket.getEphemeralKeyInfo()
   const name = typeof info === 'object' && info !== null ? (info as { name?: unknown }).name : undefined

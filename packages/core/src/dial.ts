@@ -9,6 +9,7 @@ import { type Address, parseAddress } from './address.ts'
 import type { DnsCache } from './dns-cache.ts'
 import type { HttpPeer } from './peer.ts'
 import { writeProxyHeader } from './proxy-protocol/write-header.ts'
+import { completeHandshake } from './tls/handshake-complete.ts'
 import type { TlsSessionCache } from './tls/session-cache.ts'
 import { verifyName } from './tls/verify-name.ts'
 
@@ -144,7 +145,7 @@ export class Dial implements TimerOwner {
         return
       }
       socket.once('connect', () => this.connectTimer.arm(this.peer.options.connectTimeoutMs))
-      socket.once('secureConnect', () => this.succeed(true))
+      socket.once('secureConnect', () => this.succeedSecure(socket as tls.TLSSocket, true))
     } catch (error) {
       // A refused option (an unknown curve, a bad key): ours or the user's, never the peer's.
       this.failSoon(
@@ -256,7 +257,7 @@ export class Dial implements TimerOwner {
       this.sendProxyHeader(transport)
       const socket = tls.connect({ socket: transport as net.Socket, ...this.tlsOptions() })
       this.watch(socket)
-      socket.once('secureConnect', () => this.succeed(false))
+      socket.once('secureConnect', () => this.succeedSecure(socket, false))
     } catch (error) {
       this.fail(
         new ProxyError('CONNECT_ERROR', 'internal', `Cannot start TLS with ${this.peer}`, { cause: error }),
@@ -350,6 +351,20 @@ export class Dial implements TimerOwner {
     if (keylogFile !== undefined) {
       socket.on('keylog', (line: Buffer) => appendFile(keylogFile, line, { mode: 0o600 }, () => {}))
     }
+  }
+
+  private succeedSecure(socket: tls.TLSSocket, onRead: boolean): void {
+    const { onHandshakeComplete } = this.peer.options
+    if (onHandshakeComplete !== undefined && !this.settled) {
+      try {
+        completeHandshake(onHandshakeComplete, socket)
+      } catch (cause) {
+        const message = `onHandshakeComplete of ${this.peer} failed`
+        this.fail(new ProxyError('CONNECT_ERROR', 'internal', message, { cause }))
+        return
+      }
+    }
+    this.succeed(onRead)
   }
 
   private succeed(onRead: boolean): void {

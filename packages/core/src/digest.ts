@@ -7,10 +7,7 @@ export interface TlsDigest {
   readonly version: string
   /** The cipher suite's standard name. */
   readonly cipher: string
-  /**
-   * The group of the key exchange, such as `X25519MLKEM768`. Node.js tells it to clients only: undefined on the
-   * downstream's side, and on a resumed TLS 1.2 session.
-   */
+  /** The group of the key exchange, such as `X25519MLKEM768`; undefined on a resumed session of TLS 1.2, which has none. */
   readonly group: string | undefined
   /** The negotiated application protocol, or undefined. */
   readonly alpn: string | undefined
@@ -20,6 +17,8 @@ export interface TlsDigest {
   readonly resumed: boolean
   /** The other end's certificate: a client's, if one was asked for and given, or an upstream's. */
   readonly peerCertificate: CertificateFacts | undefined
+  /** What `onHandshakeComplete` of the listener or the peer gave; undefined without one. */
+  readonly extension: unknown
 }
 
 /** Facts read off a connection, on either side. Read only; built when asked for. */

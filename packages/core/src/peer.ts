@@ -8,6 +8,7 @@ import { type Address, parseAddress } from './address.ts'
 import { nameHint } from './nearest-name.ts'
 import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
 import { writeProxyHeader } from './proxy-protocol/write-header.ts'
+import type { OnHandshakeComplete } from './tls/handshake-complete.ts'
 
 /** An HTTP proxy that opens the way to the peer with CONNECT (RFC 9110 §9.3.6). */
 export interface NextHopProxy {
@@ -40,6 +41,11 @@ export interface HttpPeerOptions {
   readonly key?: string | Buffer
   /** Key exchange groups, most wanted first, as Node's `ecdhCurve`. */
   readonly curves?: string
+  /**
+   * Called for each new TLS connection to the peer whose handshake is complete. Connections are shared only between
+   * peers of the same function, so keep one: a new closure per request would share none. Default: nothing.
+   */
+  readonly onHandshakeComplete?: OnHandshakeComplete
   /** For the transport (and CONNECT) to stand. Default 5,000. */
   readonly connectTimeoutMs?: number
   /** For the whole way, name resolution and TLS included. Default 10,000. */
@@ -120,6 +126,7 @@ const DEFAULTS = {
   cert: undefined as string | Buffer | undefined,
   key: undefined as string | Buffer | undefined,
   curves: undefined as string | undefined,
+  onHandshakeComplete: undefined as OnHandshakeComplete | undefined,
   connectTimeoutMs: 5_000,
   totalConnectTimeoutMs: 10_000,
   readTimeoutMs: 60_000,
@@ -241,6 +248,7 @@ const CHECKS: { readonly [name: string]: (name: string, value: unknown) => void 
   cert: checkPem,
   key: checkPem,
   curves: checkString,
+  onHandshakeComplete: checkFunction,
   connectTimeoutMs: checkMilliseconds,
   totalConnectTimeoutMs: checkMilliseconds,
   readTimeoutMs: checkMilliseconds,
@@ -295,7 +303,7 @@ function checkTogether(options: ResolvedPeerOptions): void {
   if (options.sendProxyProtocol !== undefined && options.dispatcher !== undefined)
     throw new TypeError('Peer options "sendProxyProtocol" and "dispatcher" exclude each other')
   if (!options.tls) {
-    for (const name of ['sni', 'ca', 'cert', 'alternativeName', 'curves'] as const) {
+    for (const name of ['sni', 'ca', 'cert', 'alternativeName', 'curves', 'onHandshakeComplete'] as const) {
       if (options[name] !== undefined) throw new TypeError(`Peer option "${name}" needs "tls: true"`)
     }
   }
@@ -313,6 +321,8 @@ function optionsKey(options: ResolvedPeerOptions): string {
     if (options.ca !== undefined) parts.push(`ca ${pemDigest(options.ca)}`)
     if (options.cert !== undefined)
       parts.push(`cert ${pemDigest(options.cert)} ${pemDigest(options.key as string | Buffer)}`)
+    if (options.onHandshakeComplete !== undefined)
+      parts.push(`complete ${identityOf(options.onHandshakeComplete)}`)
   }
   if (options.httpVersion !== 1) {
     const { httpVersion, http2StreamsMax, http2WindowBytes, http2PingIntervalMs } = options

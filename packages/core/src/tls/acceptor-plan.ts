@@ -74,6 +74,7 @@ const OWN_KEYS: readonly string[] = [
   'handshakeTimeoutMs',
   'keyFile',
   'loadCertificate',
+  'onHandshakeComplete',
   'onReload',
   'profile',
   'reloadMs',
@@ -105,6 +106,12 @@ export function planAcceptor(
   }
   if (loadCertificate !== undefined && typeof loadCertificate !== 'function') {
     throw new TypeError(`Expected loadCertificate of ${where} to be a function`)
+  }
+  const { onHandshakeComplete } = options
+  if (onHandshakeComplete !== undefined && typeof onHandshakeComplete !== 'function') {
+    throw new TypeError(
+      `Expected onHandshakeComplete of ${where} to be a function, received ${inspect(onHandshakeComplete)}`,
+    )
   }
   if (options.runtimeCertificates !== undefined && loadCertificate === undefined) {
     throw new TypeError(`"runtimeCertificates" of ${where} has no effect without "loadCertificate"`)

@@ -22,6 +22,7 @@ import {
 } from './acceptor-plan.ts'
 import { admitClient } from './client-certificates.ts'
 import { FileWatch } from './file-watch.ts'
+import { completeHandshake, type OnHandshakeComplete } from './handshake-complete.ts'
 import { HandshakeCounts } from './handshake-counts.ts'
 import { HelloPeek, type HelloReceiver } from './hello-peek.ts'
 import {
@@ -68,6 +69,7 @@ const LOG_INTERVAL_MS: number = 1_000
 export class TlsAcceptor implements HelloReceiver {
   readonly #plan: AcceptorPlan
   readonly #onReload: ((event: TlsReloadEvent) => void) | undefined
+  readonly #onHandshakeComplete: OnHandshakeComplete | undefined
   readonly counts: HandshakeCounts = new HandshakeCounts()
   readonly #servers: Map<PolicyPlan, Server> = new Map()
   readonly #sites: Site[]
@@ -88,6 +90,7 @@ export class TlsAcceptor implements HelloReceiver {
     const plan = planAcceptor(address, options, alpnProtocols)
     this.#plan = plan
     this.#onReload = options.onReload
+    this.#onHandshakeComplete = options.onHandshakeComplete
     this.#ticketKeys = plan.ticketKeys
     this.#ticketKey = currentKey(plan.ticketKeys)
     const { identity, policy } = plan
@@ -252,13 +255,13 @@ export class TlsAcceptor implements HelloReceiver {
     }
     if (this.#hasScopes) setHostScope(socket, this.#scopeOf(policy, socket, normalServerName(servername)))
     const verdict = policy.clients === undefined ? true : admitClient(policy.clients, socket)
-    if (verdict === true) this.#receiver?.onSecure(socket)
+    if (verdict === true) this.#complete(socket)
     else if (verdict === false) this.#refuse(socket, 'The client certificate was refused')
     else {
       socket.on('error', ignore)
       void verdict.then((admitted) => {
         if (socket.destroyed) return
-        if (admitted) this.#receiver?.onSecure(socket)
+        if (admitted) this.#complete(socket)
         else this.#refuse(socket, 'The client certificate was refused')
       })
     }
@@ -286,9 +289,23 @@ export class TlsAcceptor implements HelloReceiver {
     }
   }
 
-  #refuse(socket: TLSSocket, reason: string): void {
+  #complete(socket: TLSSocket): void {
+    const callback = this.#onHandshakeComplete
+    if (callback !== undefined) {
+      try {
+        completeHandshake(callback, socket)
+      } catch (error) {
+        this.#logSeldom('onHandshakeComplete failed', { error })
+        this.#refuse(socket, 'onHandshakeComplete failed', error)
+        return
+      }
+    }
+    this.#receiver?.onSecure(socket)
+  }
+
+  #refuse(socket: TLSSocket, reason: string, cause?: unknown): void {
     socket.on('error', ignore)
-    this.#receiver?.onHandshakeFailed(new Error(reason), socket)
+    this.#receiver?.onHandshakeFailed(new Error(reason, { cause }), socket)
   }
 
   #rotateTicketKey(): void {
@@ -397,7 +414,7 @@ export class TlsAcceptor implements HelloReceiver {
   }
 
   /** Clients decide how often this happens. */
-  #logSeldom(message: string, fields: { readonly serverName: string; readonly error: Error }): void {
+  #logSeldom(message: string, fields: { readonly serverName?: string; readonly error: unknown }): void {
     const now = performance.now()
     if (now - this.#lastLogAt < LOG_INTERVAL_MS) return
     this.#lastLogAt = now

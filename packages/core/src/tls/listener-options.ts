@@ -1,5 +1,6 @@
 import type { TlsOptions } from 'node:tls'
 import type { ClientCertificates } from './client-certificates.ts'
+import type { OnHandshakeComplete } from './handshake-complete.ts'
 import type { TlsProfile } from './profile.ts'
 import type { LoadCertificate, RuntimeCertificateOptions } from './runtime-certificates.ts'
 import type { TicketKeys } from './ticket-keys.ts'
@@ -87,6 +88,8 @@ export interface TlsListenerOptions extends TlsPassThrough {
   readonly clientCertificates?: ClientCertificates
   /** Keys of session tickets. Default: {@link TicketKeys} of the listener's own; a buffer of 48 bytes is never rotated. */
   readonly ticketKeys?: TicketKeys | Buffer
+  /** Called for each connection whose handshake is complete and whose client is admitted. Default: nothing. */
+  readonly onHandshakeComplete?: OnHandshakeComplete
   /** Time for the handshake, in ms; after it the connection is destroyed. Default 10,000. */
   readonly handshakeTimeoutMs?: number
 }
