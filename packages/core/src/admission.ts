@@ -1,12 +1,15 @@
 import type { Socket } from 'node:net'
 import type { ConnectionCounts } from './connection-intake.ts'
 import { ClientCounts } from './listener-limits.ts'
+import type { SharedCounts } from './threads/shared-counts.ts'
 
 /** The connections of a service and its caps: all listeners, and all threads, count here. */
 export class Admission implements ConnectionCounts {
   readonly connectionsMax: number
   /** Undefined: clients have no cap. */
   readonly clients: ClientCounts | undefined
+  /** Other threads accept, too: the cap of the service is for all together. */
+  shared: SharedCounts | undefined
   acceptedCount = 0
   refusedCount = 0
   openCount = 0
@@ -21,11 +24,24 @@ export class Admission implements ConnectionCounts {
     this.clients = connectionsPerIpMax === 0 ? undefined : new ClientCounts(connectionsPerIpMax)
   }
 
+  /** Open connections of all threads. */
+  get openCountOfAll(): number {
+    return this.shared?.sum(0) ?? this.openCount
+  }
+
   /** Counts one more open connection, or returns false if there are too many. */
   tryOpen(): boolean {
-    if (this.openCount >= this.connectionsMax) return false
+    if (this.shared === undefined) {
+      if (this.openCount >= this.connectionsMax) return false
+    } else if (!this.shared.tryOpen(0, this.connectionsMax)) return false
     this.openCount += 1
     return true
+  }
+
+  /** Gives back what `tryOpen` counted. */
+  release(): void {
+    this.openCount -= 1
+    this.shared?.close(0)
   }
 
   countsClients(): boolean {
@@ -39,7 +55,7 @@ export class Admission implements ConnectionCounts {
   }
 
   closed(socket: Socket): void {
-    this.openCount -= 1
+    this.release()
     if (this.clients === undefined) return
     const client = this.#clientOf.get(socket)
     if (client === undefined) return

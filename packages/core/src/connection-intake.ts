@@ -20,8 +20,8 @@ const connectionChannel: Channel = channel('cirque:connection')
 
 /** Who counts the connections that a {@link ConnectionIntake} serves: this thread, or the main one. */
 export interface ConnectionCounts {
-  /** Whether clients are counted for the connections of this endpoint here, once they are known. */
-  countsClients(endpoint: ServingEndpoint): boolean
+  /** Whether the client of this connection is counted here, once it is known. */
+  countsClients(endpoint: ServingEndpoint, socket: Socket): boolean
   /** Counts the connection for a client; calls `then` with whether it may have it, now or later. */
   countClient(socket: Socket, client: string, then: (ok: boolean) => void): void
   /** The connection is closed. */
@@ -88,7 +88,7 @@ export class ConnectionIntake {
 
   /** Its client is known. Runs for every connection: no closure, no promise unless somebody has to be asked. */
   admit(socket: Socket, endpoint: ServingEndpoint): void {
-    if (!this.counts.countsClients(endpoint)) return void this.#filterOne(socket, endpoint)
+    if (!this.counts.countsClients(endpoint, socket)) return void this.#filterOne(socket, endpoint)
     const ip = clientAddressOf(socket)
     if (ip !== undefined) {
       this.counts.countClient(socket, clientOf(ip), (ok) => {

@@ -26,7 +26,11 @@ export interface ListenerSocketOptions {
 export interface TcpListenerOptions extends ListenerSocketOptions {
   /** On an IPv6 address: leave IPv4 alone. Default false: `[::]` serves both. */
   readonly ipv6Only?: boolean
-  /** `SO_REUSEPORT`: several processes may bind the address and the kernel spreads connections. Default false. */
+  /**
+   * `SO_REUSEPORT`: several sockets may have the address, also of other processes of the same user, and the kernel
+   * spreads connections over them. With worker threads each gets a socket of its own and accepts by itself. Where the
+   * platform has no such option (macOS, Windows) the start fails. Default false.
+   */
   readonly reusePort?: boolean
   /** TCP keep-alive probes. Default false: idle deadlines end dead connections sooner. */
   readonly keepAlive?: boolean

@@ -19,6 +19,8 @@ export class Listener {
   onDropped: (() => void) | undefined
   /** Connections go to other threads, which count them: they come paused, and without the listener's own cap. */
   transfers = false
+  /** The listener's own cap is kept here; false where others accept on the same address, too. */
+  isCapped = true
   #server: Server | undefined
   #bound: Address | undefined
   #file: SocketFile | undefined
@@ -32,6 +34,11 @@ export class Listener {
   /** The address that is bound, with its real port; `undefined` before that and after `close()`. */
   get address(): Address | undefined {
     return this.#bound
+  }
+
+  /** It accepts in this thread. */
+  get isOpen(): boolean {
+    return this.#server !== undefined
   }
 
   /** In a worker: the main thread has bound the address. */
@@ -135,6 +142,13 @@ export class Listener {
     return { key, server, backlog: this.plan.backlog, isForeign: this.#inherited?.isForeign ?? false }
   }
 
+  /** Gives the socket away, to be posted to another thread in this turn; `undefined` if it is not open here. */
+  detach(): Server | undefined {
+    const server = this.#server
+    this.#server = undefined
+    return server
+  }
+
   /** Stops accepting, as a successor does it now: a Unix socket's file is left to that one. */
   release(): void {
     this.#file = undefined
@@ -186,7 +200,7 @@ export class Listener {
 
   #limit(server: Server): void {
     const { connectionsMax } = this.plan
-    if (connectionsMax === undefined || this.transfers) return
+    if (connectionsMax === undefined || this.transfers || !this.isCapped) return
     server.maxConnections = connectionsMax
     server.on('drop', () => this.onDropped?.())
   }
@@ -303,6 +317,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied (ports below 1024 need a privilege, socket files a writable folder)',
   ENOTFOUND: 'the host name is not known',
   ENOENT: 'the folder does not exist',
+  ENOTSUP: 'this platform has no SO_REUSEPORT that spreads connections (reusePort)',
 }
 
 function bindError(address: Address, attempts: number, cause: unknown): Error {

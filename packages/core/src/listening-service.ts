@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
-import { type Address, parseAddress } from './address.ts'
+import type { Address } from './address.ts'
 import { Admission } from './admission.ts'
 import type { ConnectionFilter } from './connection-filter.ts'
 import { ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
@@ -15,21 +15,26 @@ import {
   type TcpListenerOptions,
   type UnixListenerOptions,
 } from './listener-options.ts'
+import { ListenerParts } from './listener-parts.ts'
 import { silentLogger } from './logger.ts'
 import { SeldomLog } from './seldom-log.ts'
 import { readFileDescriptorsMax } from './server-runtime.ts'
 import type { ExportedListener, ServerApp, Service, ServiceContext, WorkerContext } from './service.ts'
 import { ServingEndpoint } from './serving-endpoint.ts'
 import type { ServiceDispatch } from './threads/service-dispatch.ts'
+import { SharedCounts } from './threads/shared-counts.ts'
 import type { SharedValue } from './threads/shared-state.ts'
 import { checkThreads, type ThreadCount, workersOf } from './threads/thread-entry.ts'
 import {
+  COUNTER_ACCEPT_ERROR,
+  COUNTER_ACCEPTED,
   COUNTER_HANDSHAKE_FAILED,
   COUNTER_PROXY_HEADER_FAILED,
   COUNTER_REFUSED,
 } from './threads/thread-memory.ts'
-import { TransferEndpoint } from './threads/transfer-endpoint.ts'
+import { ClaimedConnection, TransferEndpoint } from './threads/transfer-endpoint.ts'
 import { WorkerCounts } from './threads/worker-counts.ts'
+import { WorkerListeners } from './threads/worker-listeners.ts'
 import { TlsAcceptor } from './tls/acceptor.ts'
 import { sumOfHandshakes, type TlsStats } from './tls/handshake-counts.ts'
 import type { TlsListenerOptions } from './tls/listener-options.ts'
@@ -82,6 +87,8 @@ interface Endpoint {
   readonly listener: Listener
   readonly acceptor: TlsAcceptor | undefined
   readonly serving: ServingEndpoint
+  /** The sockets of its address, once it is open; undefined for a Unix socket. */
+  parts: ListenerParts | undefined
 }
 
 /**
@@ -109,6 +116,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   /** In the main thread, if workers serve. */
   #dispatch: ServiceDispatch | undefined
   #tickets: SharedValue<TicketState> | undefined
+  /** In a worker. */
+  #workerListeners: WorkerListeners | undefined
   #isStarted = false
   #drained: Promise<void> | undefined
 
@@ -168,7 +177,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
         ? undefined
         : new TlsAcceptor(plan.address.text, plan.tls, this.app.alpnProtocols)
     const serving = new ServingEndpoint(this.name, plan, acceptor, this.#intake)
-    this.#endpoints.push({ listener: new Listener(plan), acceptor, serving })
+    this.#endpoints.push({ listener: new Listener(plan), acceptor, serving, parts: undefined })
     return this
   }
 
@@ -210,12 +219,12 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     dispatch?.collectEnded()
     const admission = this.#admission
     return {
-      acceptedCount: admission.acceptedCount,
+      acceptedCount: admission.acceptedCount + (dispatch?.counter(COUNTER_ACCEPTED) ?? 0),
       refusedCount: admission.refusedCount + (dispatch?.counter(COUNTER_REFUSED) ?? 0),
-      openCount: admission.openCount,
+      openCount: dispatch === undefined ? admission.openCount : admission.openCountOfAll,
       handshakeFailedCount:
         admission.handshakeFailedCount + (dispatch?.counter(COUNTER_HANDSHAKE_FAILED) ?? 0),
-      acceptErrorCount: admission.acceptErrorCount,
+      acceptErrorCount: admission.acceptErrorCount + (dispatch?.counter(COUNTER_ACCEPT_ERROR) ?? 0),
       proxyHeaderFailedCount:
         admission.proxyHeaderFailedCount + (dispatch?.counter(COUNTER_PROXY_HEADER_FAILED) ?? 0),
     }
@@ -238,10 +247,14 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (context.dispatch !== undefined) {
       this.#tickets = context.shared?.value<TicketState>('ticket keys')
       this.#shareTickets()
+      this.#letWorkersAccept(context, context.dispatch)
     }
     this.#warnOfFileLimit()
     try {
       for (const [index, endpoint] of this.#endpoints.entries()) await this.#open(endpoint, index, context)
+      for (const { listener, parts } of this.#endpoints) {
+        await parts?.complete(this.#keyOf(listener), context.inherited)
+      }
     } catch (error) {
       // What inherited listeners have accepted is for `drain()` to finish: the predecessor would have served it.
       if (context.inherited === undefined) this.destroy()
@@ -267,22 +280,14 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     context.shared.value<TicketState>('ticket keys').subscribe((state) => {
       for (const [index, keys] of state) this.#endpoints[index]?.acceptor?.followTicketKeys(keys)
     })
-    context.connections.attach({
-      onListening: (index, text) => {
-        const endpoint = this.#endpoints[index]
-        const address = parseAddress(text)
-        endpoint?.serving.bound(address)
-        endpoint?.listener.boundElsewhere(address)
-      },
-      onSocket: (index, socket, connection) => {
-        counts.received(socket, connection)
-        const endpoint = this.#endpoints[index]
-        if (endpoint === undefined) throw new RangeError(`Service "${this.name}" has no listener ${index}`)
-        endpoint.listener.prepareReceived(socket)
-        this.#intake.take(socket, endpoint.serving)
-      },
-      onAdmitted: (connection, ok) => counts.admitted(connection, ok),
+    const workers = workersOf(this, context.configuration.threads)
+    context.shared.value<SharedArrayBuffer>('open connections').subscribe((buffer) => {
+      this.#admission.shared = new SharedCounts(this.#endpoints.length, workers, context.thread, buffer)
     })
+    const { connections } = context
+    const listeners = new WorkerListeners(this.name, this.#endpoints, this.#intake, counts, connections)
+    this.#workerListeners = listeners
+    connections.attach(listeners)
   }
 
   drain(): Promise<void> {
@@ -301,9 +306,18 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   }
 
   exportListeners(): ExportedListener[] {
-    return this.#endpoints
-      .map(({ listener }) => listener.exported(this.#keyOf(listener)))
-      .filter((listener) => listener !== undefined)
+    return this.#endpoints.flatMap(({ listener, parts }) => {
+      const key = this.#keyOf(listener)
+      return parts?.exported(key) ?? listener.exported(key) ?? []
+    })
+  }
+
+  async recallListeners(): Promise<void> {
+    await Promise.all(this.#endpoints.map(({ parts }) => parts?.recall()))
+  }
+
+  resumeListeners(): void {
+    for (const { parts } of this.#endpoints) parts?.resume()
   }
 
   transferKeys(): string[] {
@@ -313,7 +327,9 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
 
   /** Closes the acceptors, leaves socket files to the successor, and has the app say goodbye to its clients. */
   releaseListeners(): Promise<void> {
-    for (const { listener, acceptor } of this.#endpoints) {
+    this.#workerListeners?.close()
+    for (const { listener, acceptor, parts } of this.#endpoints) {
+      parts?.close()
       listener.release()
       acceptor?.close()
     }
@@ -377,6 +393,33 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     )
   }
 
+  /** Where a listener has `reusePort`, each worker accepts on a socket of its own, and all count in shared memory. */
+  #letWorkersAccept(context: ServiceContext, dispatch: ServiceDispatch): void {
+    if (!this.#endpoints.some(({ listener }) => listener.plan.reusePort)) return
+    const { user } = context.configuration
+    if (user !== undefined) {
+      throw new Error(
+        `Service "${this.name}" has a listener with reusePort and worker threads, which cannot change to the user "${user}": a worker that replaces another could not bind`,
+      )
+    }
+    const admission = this.#admission
+    const counts = new SharedCounts(this.#endpoints.length, dispatch.threadCount, 0)
+    admission.shared = counts
+    context.shared?.value<SharedArrayBuffer>('open connections').set(counts.buffer)
+    const parts = () => this.#endpoints.flatMap((endpoint) => endpoint.parts ?? [])
+    dispatch.lender = {
+      onJoined: () => {
+        for (const one of parts()) one.joined()
+      },
+      onGone: (worker) => {
+        counts.forget(worker.thread)
+        for (const one of parts()) one.gone(worker)
+      },
+      onReturned: (lent) => void this.#endpoints[lent.listener]?.parts?.returned(lent),
+      onClient: (client) => ClaimedConnection.of(admission, client),
+    }
+  }
+
   /** Workers resume each other's sessions, and take over those of a predecessor as this thread does. */
   #shareTickets(): void {
     const state: TicketState = this.#endpoints.flatMap(({ acceptor }, index) =>
@@ -386,7 +429,9 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   }
 
   #closeListeners(): void {
-    for (const { listener, acceptor } of this.#endpoints) {
+    this.#workerListeners?.close()
+    for (const { listener, acceptor, parts } of this.#endpoints) {
+      parts?.close()
       listener.close()
       acceptor?.close()
     }
@@ -417,6 +462,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     // 'connection' events come from later turns of the loop, so the real port is known by then.
     if (inherited !== undefined) await listener.adopt(inherited, onBound, onConnection, onError)
     else onBound(await listener.open(context.logger, context.shutdown, onConnection, onError))
+    if (plan.address.kind === 'tcp')
+      endpoint.parts = new ListenerParts(index, listener, { onConnection, onError }, dispatch, context)
     const { address, tls } = serving.info
     context.logger.info('Listening', { service: this.name, address: address.text, tls })
   }

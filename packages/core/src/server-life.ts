@@ -191,6 +191,7 @@ export class ServerLife {
         return collectHandOver(this.#services(), this.generation, this.#logger)
       },
       onRollback: () => {
+        for (const service of this.#services()) service.resumeListeners?.()
         if (this.#urgency.level === 0) this.#setPhase('running')
       },
       onCommit: () =>

@@ -13,12 +13,17 @@ export const UPGRADE_STATE_CHARACTERS_MAX: number = 8_388_608
 /** A server that has handed over stays at least this long, so that its successor has its files in place, in ms. */
 const LINGER_MIN_MS: number = 1000
 
-/** The listeners of all services, and what they have to say. */
-export function collectHandOver(
+/**
+ * The listeners of all services, and what they have to say.
+ *
+ * @throws {Error} If a worker thread does not give back a listener.
+ */
+export async function collectHandOver(
   services: readonly Service[],
   generation: number,
   logger: Logger,
-): { listeners: ExportedListener[]; state: UpgradeState } {
+): Promise<{ listeners: ExportedListener[]; state: UpgradeState }> {
+  await Promise.all(services.map((service) => service.recallListeners?.()))
   const listeners = services.flatMap((service) => [...(service.exportListeners?.() ?? [])])
   const exported: [string, unknown][] = []
   let characters = 0

@@ -126,6 +126,13 @@ export interface Service {
    * and accept, until {@link releaseListeners} or for good: the upgrade may fail.
    */
   exportListeners?(): readonly ExportedListener[]
+  /**
+   * Comes before {@link exportListeners}: gets sockets back that other threads accept on. A rejection ends the upgrade,
+   * and this server serves on. Called once for each successor that was let in.
+   */
+  recallListeners?(): Promise<void>
+  /** The upgrade has failed: sockets may go where they were before {@link recallListeners}. */
+  resumeListeners?(): void
   /** The keys of listeners whose connections go to workers, if the service has any. */
   transferKeys?(): readonly string[]
   /**

@@ -142,7 +142,7 @@ test('messages that make no sense end the upgrade, not the process', async () =>
   }
 })
 
-test('state: what cannot be exported or imported is left out, and so is what is beyond the limit', () => {
+test('state: what cannot be exported or imported is left out, and so is what is beyond the limit', async () => {
   const imported: unknown[] = []
   const service = (name: string, exportState: () => unknown): Service => ({
     name,
@@ -166,7 +166,7 @@ test('state: what cannot be exported or imported is left out, and so is what is 
     service('exact', () => 'x'.repeat(room)),
     service('beyond', () => 7),
   ]
-  const { state, listeners } = collectHandOver(services, 3, silentLogger)
+  const { state, listeners } = await collectHandOver(services, 3, silentLogger)
   expect(listeners).toEqual([])
   expect([state.generation, Object.keys(state.services)]).toEqual([3, ['small', 'touchy', 'exact']])
   importStates(services, state, silentLogger)

@@ -77,6 +77,20 @@ describe.skipIf(process.platform !== 'linux')(`${UPGRADES} upgrades with 2 worke
     process.kill(scene.pid, 'SIGTERM')
     while (scene.alive().length > 0) await delay(20)
   })
+
+  test('that accept themselves (reusePort) lose nothing, nor when their number changes', {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    const more = 'upgrade_close_timeout_seconds: 1.5\n'
+    await using scene = new UpgradeScene({ conf: `threads: 3\n${more}`, env: { REUSE: '1' } })
+    const [port = 0] = await scene.start()
+    const targets: UpgradeTarget[] = [{ to: { host: '127.0.0.1', port } }]
+    await proveNoLoss(scene, { targets, newPerSecond: 100, keepAliveClients: 6, downloads: 2 }, (upgrade) =>
+      scene.configure(`threads: ${[2, 4, 1][upgrade % 3]}\n${more}`),
+    )
+    process.kill(scene.pid, 'SIGTERM')
+    while (scene.alive().length > 0) await delay(20)
+  })
 })
 
 describe.skipIf(process.platform !== 'linux')('a tunnel', () => {
@@ -100,11 +114,16 @@ describe.skipIf(process.platform !== 'linux')('a tunnel', () => {
   })
 })
 
-async function proveNoLoss(scene: UpgradeScene, options: UpgradeLoadOptions): Promise<UpgradeLoadResult> {
+async function proveNoLoss(
+  scene: UpgradeScene,
+  options: UpgradeLoadOptions,
+  before?: (upgrade: number) => void,
+): Promise<UpgradeLoadResult> {
   const load = new UpgradeLoad(options)
   const tookMs: number[] = []
   const pids = [scene.pid]
   for (let count = 0; count < UPGRADES; count += 1) {
+    before?.(count)
     const { status, tookMs: one } = await scene.upgrade()
     expect(status, scene.log).toBe(0)
     tookMs.push(Math.round(one))

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { COUNTERS_PER_SERVICE } from './thread-memory.ts'
+import type { LentListener } from './thread-protocol.ts'
 import type { TransferredConnection, WorkerThread } from './worker-thread.ts'
 
 /**
@@ -7,6 +8,17 @@ import type { TransferredConnection, WorkerThread } from './worker-thread.ts'
  * passing it over would leave it with fewer clients for as long as they stay. One that does not move gets no more.
  */
 const PENDING_SHIFT = 4
+
+/** The service in the main thread, where workers accept themselves. */
+export interface ServiceLender {
+  /** A worker serves from now on. */
+  onJoined(worker: WorkerThread): void
+  /** A worker is gone. */
+  onGone(worker: WorkerThread): void
+  onReturned(lent: LentListener): void
+  /** Counts a connection that a worker has accepted for its client; `undefined` if that has its share. */
+  onClient(client: string): TransferredConnection | undefined
+}
 
 interface Parked {
   readonly listener: number
@@ -22,7 +34,9 @@ interface Parked {
 export class ServiceDispatch {
   /** Workers that serve the service. */
   readonly threadCount: number
-  readonly #service: number
+  /** The place of the service among all. */
+  readonly service: number
+  lender: ServiceLender | undefined
   readonly #workers: () => readonly WorkerThread[]
   readonly #addresses: (string | undefined)[] = []
   readonly #parked: Set<Parked> = new Set()
@@ -31,7 +45,7 @@ export class ServiceDispatch {
   #turn = 0
 
   constructor(service: number, threadCount: number, workers: () => readonly WorkerThread[]) {
-    this.#service = service
+    this.service = service
     this.threadCount = threadCount
     this.#workers = workers
   }
@@ -52,8 +66,19 @@ export class ServiceDispatch {
   /** Moves a connection. The socket has not been read from, and has an `error` listener. */
   send(listener: number, socket: Socket, connection: TransferredConnection): void {
     const worker = this.#choose()
-    if (worker !== undefined) worker.send(this.#service, listener, socket, connection)
+    if (worker !== undefined) worker.send(this.service, listener, socket, connection)
     else this.#park(listener, socket, connection)
+  }
+
+  /** Workers that take connections of the service. */
+  serving(): WorkerThread[] {
+    return this.#workers().filter(({ thread, isServing }) => isServing && thread <= this.threadCount)
+  }
+
+  /** A worker serves from now on. */
+  joined(worker: WorkerThread): void {
+    this.flush()
+    if (worker.thread <= this.threadCount) this.lender?.onJoined(worker)
   }
 
   /** A worker can take connections again. */
@@ -63,7 +88,7 @@ export class ServiceDispatch {
       if (worker === undefined) return
       this.#parked.delete(parked)
       parked.socket.off('close', parked.onClose)
-      worker.send(this.#service, parked.listener, parked.socket, parked.connection)
+      worker.send(this.service, parked.listener, parked.socket, parked.connection)
     }
   }
 
@@ -80,15 +105,16 @@ export class ServiceDispatch {
   /** What all workers have counted together; see `ThreadMemory`. */
   counter(counter: number): number {
     let sum = this.#gone[counter] ?? 0
-    for (const worker of this.#workers()) sum += worker.memory.counter(this.#service, counter)
+    for (const worker of this.#workers()) sum += worker.memory.counter(this.service, counter)
     return sum
   }
 
   /** A worker is gone, and what it has counted stays counted. */
   forget(worker: WorkerThread): void {
     for (let counter = 0; counter < COUNTERS_PER_SERVICE; counter += 1) {
-      this.#gone[counter] = (this.#gone[counter] ?? 0) + worker.memory.counter(this.#service, counter)
+      this.#gone[counter] = (this.#gone[counter] ?? 0) + worker.memory.counter(this.service, counter)
     }
+    this.lender?.onGone(worker)
   }
 
   #choose(): WorkerThread | undefined {
@@ -127,6 +153,6 @@ export class ServiceDispatch {
   }
 
   #introduce(worker: WorkerThread, listener: number, address: string): void {
-    worker.post({ t: 'listening', service: this.#service, listener, address })
+    worker.post({ t: 'listening', service: this.service, listener, address })
   }
 }

@@ -1,9 +1,10 @@
-/** Words before the counters: see the four below; the rest keeps later fields aligned. */
+/** Words before the counters: see the five below; the rest keeps later fields aligned. */
 const HEADER_BYTES = 64
 const BEAT_WORD = 0
 const RECEIVED_WORD = 1
 const RING_HEAD_WORD = 2
 const RING_TAIL_WORD = 3
+const ACCEPTED_OPEN_WORD = 4
 
 /** Ends of connections that may wait for the main thread in the ring; further ones are told by message. */
 export const RING_ENTRIES: number = 8_192
@@ -12,7 +13,10 @@ export const RING_ENTRIES: number = 8_192
 export const COUNTER_REFUSED = 0
 export const COUNTER_HANDSHAKE_FAILED = 1
 export const COUNTER_PROXY_HEADER_FAILED = 2
-export const COUNTERS_PER_SERVICE = 3
+/** Accepted by the worker itself. */
+export const COUNTER_ACCEPTED = 3
+export const COUNTER_ACCEPT_ERROR = 4
+export const COUNTERS_PER_SERVICE = 5
 
 /**
  * The memory that the main thread shares with one worker, so that neither has to wake the other for bookkeeping: the
@@ -46,6 +50,11 @@ export class ThreadMemory {
     Atomics.add(this.#words, RECEIVED_WORD, 1)
   }
 
+  /** A connection that the worker accepted itself is open, or closed again. */
+  changeAcceptedOpen(by: 1 | -1): void {
+    Atomics.add(this.#words, ACCEPTED_OPEN_WORD, by)
+  }
+
   /** A connection has ended. False if the ring is full: tell the main thread otherwise. */
   end(connection: number): boolean {
     const head = Atomics.load(this.#words, RING_HEAD_WORD)
@@ -71,6 +80,11 @@ export class ThreadMemory {
   /** Sockets received so far; it wraps at 2^32 and may be negative. */
   get received(): number {
     return Atomics.load(this.#words, RECEIVED_WORD)
+  }
+
+  /** Connections that the worker has accepted itself and serves. */
+  get acceptedOpen(): number {
+    return Atomics.load(this.#words, ACCEPTED_OPEN_WORD)
   }
 
   /** Calls `release` with each connection that has ended since the last call. */

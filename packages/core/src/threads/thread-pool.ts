@@ -7,11 +7,11 @@ import type { Service } from '../service.ts'
 import { ServiceDispatch } from './service-dispatch.ts'
 import type { SharedHub, SharedTransport, WorkerAnswer } from './shared-state.ts'
 import { workersOf } from './thread-entry.ts'
-import { type ServiceCommand, type ToMain, toThreadError } from './thread-protocol.ts'
+import { type LentListener, type ServiceCommand, type ToMain, toThreadError } from './thread-protocol.ts'
 import { probeTransfer } from './transfer-probe.ts'
 import { Watchdog } from './watchdog.ts'
 import { shapeOf } from './worker-life.ts'
-import { WorkerThread, type WorkerThreadOwner } from './worker-thread.ts'
+import { type TransferredConnection, WorkerThread, type WorkerThreadOwner } from './worker-thread.ts'
 
 /** How long a worker may take from its start until the program calls `run()` or `runForever()`, in ms. */
 const LOAD_TIMEOUT_MS: number = 60_000
@@ -285,6 +285,18 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
     } else seat?.loaded.resolve()
   }
 
+  onClient(_worker: WorkerThread, service: number, client: string): TransferredConnection | undefined {
+    const dispatch = this.#dispatches[service]
+    dispatch?.collectEnded()
+    return dispatch?.lender?.onClient(client)
+  }
+
+  onReturned(_worker: WorkerThread, service: number, lent: LentListener): void {
+    const lender = this.#dispatches[service]?.lender
+    if (lender === undefined) lent.server.close()
+    else lender.onReturned(lent)
+  }
+
   onAsk(worker: WorkerThread, id: number, name: string, question: unknown): void {
     void this.#options.hub
       .respond(name, question, worker.thread)
@@ -385,7 +397,7 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
   #join(worker: WorkerThread): void {
     worker.isServing = true
     this.#tell(worker, 'started', undefined)
-    for (const dispatch of this.#dispatches) dispatch?.flush()
+    for (const dispatch of this.#dispatches) dispatch?.joined(worker)
   }
 
   #stuck(worker: WorkerThread, stuckMs: number, replaces: boolean): void {

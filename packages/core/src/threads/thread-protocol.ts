@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { MessagePort } from 'node:worker_threads'
 import type { ServerConfiguration } from '../configuration.ts'
 import type { ServerPhase } from '../server-phase.ts'
@@ -39,6 +39,9 @@ export type ToWorker =
       readonly connection: number
       readonly socket: Socket
     }
+  /** A listening socket of the listener, for the worker to accept on; "recall" has it post all of a service back. */
+  | ({ readonly t: 'lend'; readonly service: number } & LentListener)
+  | { readonly t: 'recall'; readonly service: number }
   | { readonly t: 'admitted'; readonly connection: number; readonly ok: boolean }
   | { readonly t: 'phase'; readonly phase: ServerPhase; readonly generation: number }
   | { readonly t: 'value'; readonly name: string; readonly value: unknown }
@@ -51,7 +54,11 @@ export type ToMain =
   | { readonly t: 'loaded'; readonly services: readonly string[] }
   | { readonly t: 'failed'; readonly error: ThreadError }
   | { readonly t: 'done'; readonly id: number; readonly error?: ThreadError }
-  /** A connection behind a PROXY protocol header turned out to be of this client. */
+  | ({ readonly t: 'returned'; readonly service: number } & LentListener)
+  /**
+   * A connection turned out to be of this client: one that was sent there with a PROXY protocol header, or, with a
+   * negative number, one that the worker accepted itself.
+   */
   | {
       readonly t: 'client'
       readonly connection: number
@@ -63,6 +70,13 @@ export type ToMain =
   | { readonly t: 'reload' }
   | { readonly t: 'ask'; readonly id: number; readonly name: string; readonly question: unknown }
   | ThreadAnswer
+
+/** One of the sockets of a listener, on its way to another thread. */
+export interface LentListener {
+  readonly listener: number
+  readonly part: number
+  readonly server: Server
+}
 
 /** The answer to an `ask`, in either direction. */
 export interface ThreadAnswer {

@@ -9,7 +9,7 @@ import type { TransferredConnection } from './worker-thread.ts'
 
 /** A TCP listener as the main thread sees it when workers serve: connections are counted here, and go on to one of them. */
 export class TransferEndpoint {
-  openCount = 0
+  #openCount = 0
   readonly admission: Admission
   readonly #index: number
   readonly #dispatch: ServiceDispatch
@@ -39,12 +39,13 @@ export class TransferEndpoint {
     admission.acceptedCount += 1
     socket.on('error', ignoreError)
     this.#dispatch.collectEnded()
-    if (this.openCount >= this.#connectionsMax) {
+    if (!this.#tryOpen()) {
       return void this.#refuse(socket, 'Connections are refused: connectionsMax of the listener is reached')
     }
-    if (!admission.tryOpen())
+    if (!admission.tryOpen()) {
+      this.#closeOne()
       return void this.#refuse(socket, 'Connections are refused: connectionsMax is reached')
-    this.openCount += 1
+    }
     const connection = new CountedConnection(this)
     if (this.#countsClients) {
       const ip = socket.remoteAddress // none: its peer has reset it already
@@ -56,10 +57,55 @@ export class TransferEndpoint {
     this.#dispatch.send(this.#index, socket, connection)
   }
 
+  /** One of its connections has ended. */
+  closed(): void {
+    this.#closeOne()
+    this.admission.release()
+  }
+
+  /** Counts it for the listener, or returns false if that has its share. */
+  #tryOpen(): boolean {
+    const { shared } = this.admission
+    if (this.#openCount >= this.#connectionsMax) return false
+    if (shared !== undefined && !shared.tryOpen(1 + this.#index, this.#connectionsMax)) return false
+    this.#openCount += 1
+    return true
+  }
+
+  #closeOne(): void {
+    this.#openCount -= 1
+    this.admission.shared?.close(1 + this.#index)
+  }
+
   #refuse(socket: Socket, message: string | undefined): void {
     this.admission.refusedCount += 1
     if (message !== undefined) this.#log.error(message)
     cut(socket, true)
+  }
+}
+
+/** A connection that a worker has accepted, as far as its client's cap goes. */
+export class ClaimedConnection implements TransferredConnection {
+  readonly #admission: Admission
+  readonly #client: string
+
+  private constructor(admission: Admission, client: string) {
+    this.#admission = admission
+    this.#client = client
+  }
+
+  /** Counts it, or returns `undefined` if the client has its share. */
+  static of(admission: Admission, client: string): ClaimedConnection | undefined {
+    if (admission.clients?.tryAcquire(client) === false) return undefined
+    return new ClaimedConnection(admission, client)
+  }
+
+  countClient(): boolean {
+    return true
+  }
+
+  release(): void {
+    this.#admission.clients?.release(this.#client)
   }
 }
 
@@ -79,8 +125,7 @@ class CountedConnection implements TransferredConnection {
 
   release(): void {
     const { admission } = this.#endpoint
-    this.#endpoint.openCount -= 1
-    admission.openCount -= 1
+    this.#endpoint.closed()
     if (this.#client !== '') admission.clients?.release(this.#client)
   }
 }

@@ -3,7 +3,14 @@ import { isMainThread, MessagePort, workerData } from 'node:worker_threads'
 import { Questions } from './questions.ts'
 import { SharedHub, type SharedTransport, type WorkerAnswer } from './shared-state.ts'
 import { ThreadMemory } from './thread-memory.ts'
-import { BIRTH_KEY, type ThreadBirth, type ToMain, type ToWorker, toThreadError } from './thread-protocol.ts'
+import {
+  BIRTH_KEY,
+  type LentListener,
+  type ThreadBirth,
+  type ToMain,
+  type ToWorker,
+  toThreadError,
+} from './thread-protocol.ts'
 
 /** What a service of a worker learns of its listeners, and gets its connections from. */
 export interface WorkerConnections {
@@ -11,16 +18,25 @@ export interface WorkerConnections {
   attach(receiver: WorkerReceiver): void
   /** A connection that was received has ended. */
   ended(connection: number): void
+  /** A number for a connection that was accepted here, for `claimClient` and `ended`. */
+  newClaim(): number
   /** Asks the main thread to count a connection for its client. `admitted` of the receiver has the answer. */
   claimClient(connection: number, client: string): void
   /** Counts what the main thread sums up over all workers; see `ThreadMemory`. */
   count(counter: number): void
+  /** A connection that was accepted here is open, or closed again. */
+  changeAcceptedOpen(by: 1 | -1): void
+  /** Posts a socket back that the main thread has lent. */
+  giveBack(lent: LentListener): void
 }
 
 /** Who takes what the main thread sends to a service. */
 export interface WorkerReceiver {
   onListening(listener: number, address: string): void
   onSocket(listener: number, socket: Socket, connection: number): void
+  /** A socket to accept on, until `onRecall`. */
+  onLent(lent: LentListener): void
+  onRecall(): void
   /** The answer to `claimClient`: whether the client may have this connection. */
   onAdmitted(connection: number, ok: boolean): void
 }
@@ -59,6 +75,7 @@ export class WorkerLink implements SharedTransport {
   readonly #claims: Map<number, WorkerReceiver> = new Map()
   #heartbeat: NodeJS.Timeout | undefined
   #unsentEnds: number[] | undefined
+  #lastClaim = 0
   #onOther: ((message: ToWorker) => void) | undefined
 
   constructor(birth: ThreadBirth) {
@@ -97,6 +114,13 @@ export class WorkerLink implements SharedTransport {
         this.post({ t: 'client', connection, service, client })
       },
       count: (counter) => this.#memory.count(service, counter),
+      newClaim: () => {
+        this.#lastClaim = this.#lastClaim <= -0x7fff_ffff ? -1 : this.#lastClaim - 1
+        return this.#lastClaim
+      },
+      changeAcceptedOpen: (by) => this.#memory.changeAcceptedOpen(by),
+      giveBack: (lent) =>
+        this.birth.port.postMessage({ t: 'returned', service, ...lent } satisfies ToMain, [lent.server]),
     }
   }
 
@@ -118,6 +142,10 @@ export class WorkerLink implements SharedTransport {
         return void this.#receiveSocket(message)
       case 'listening':
         return void this.#receivers.get(message.service)?.onListening(message.listener, message.address)
+      case 'lend':
+        return void this.#lent(message)
+      case 'recall':
+        return void this.#receivers.get(message.service)?.onRecall()
       case 'admitted': {
         const receiver = this.#claims.get(message.connection)
         this.#claims.delete(message.connection)
@@ -143,9 +171,16 @@ export class WorkerLink implements SharedTransport {
     this.#end(connection)
   }
 
+  #lent(message: Extract<ToWorker, { t: 'lend' }>): void {
+    const receiver = this.#receivers.get(message.service)
+    if (receiver === undefined) message.server.close()
+    else receiver.onLent(message)
+  }
+
   #end(connection: number): void {
     this.#claims.delete(connection)
-    if (this.#memory.end(connection)) return
+    // The main thread must not hear of the end of a claim before the claim itself, which is a message.
+    if (connection > 0 && this.#memory.end(connection)) return
     if (this.#unsentEnds === undefined) {
       this.#unsentEnds = []
       setImmediate(() => {

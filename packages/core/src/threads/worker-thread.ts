@@ -5,6 +5,7 @@ import { ThreadMemory } from './thread-memory.ts'
 import {
   BIRTH_KEY,
   fromThreadError,
+  type LentListener,
   type ServiceCommand,
   type ThreadBirth,
   type ToMain,
@@ -23,6 +24,10 @@ export interface TransferredConnection {
 export interface WorkerThreadOwner {
   /** It has loaded the program, which built these services. */
   onLoaded(worker: WorkerThread, services: readonly string[]): void
+  /** A client has connected to it; what counts the connection, or `undefined` if the client has its share. */
+  onClient(worker: WorkerThread, service: number, client: string): TransferredConnection | undefined
+  /** It gives a listening socket back. */
+  onReturned(worker: WorkerThread, service: number, lent: LentListener): void
   onAsk(worker: WorkerThread, id: number, name: string, question: unknown): void
   onMessage(worker: WorkerThread, message: Extract<ToMain, { t: 'shutdown' | 'reload' }>): void
   /** It is gone. The error is why: what was thrown in it, that it said it failed, or only that it ended. */
@@ -59,6 +64,8 @@ export class WorkerThread {
   readonly #owner: WorkerThreadOwner
   readonly #pending: Map<number, Pending> = new Map()
   readonly #open: Map<number, TransferredConnection> = new Map()
+  /** Connections that it accepted itself, and that are counted for their client, by negative numbers. */
+  readonly #claims: Map<number, TransferredConnection> = new Map()
   readonly #release = (connection: number): void => this.#releaseOne(connection)
   #lastId = 0
   #sent = 0
@@ -101,7 +108,7 @@ export class WorkerThread {
 
   /** Connections that it serves, or will. */
   get openCount(): number {
-    return this.#open.size
+    return this.#open.size + this.memory.acceptedOpen
   }
 
   /** True until it ends, or is told to. */
@@ -139,6 +146,11 @@ export class WorkerThread {
     }
     this.#sent = (this.#sent + 1) | 0
     this.#open.set(id, connection)
+  }
+
+  /** Has it accept on a socket, until it is recalled. */
+  lend(service: number, lent: LentListener): void {
+    this.#port.postMessage({ t: 'lend', service, ...lent } satisfies ToWorker, [lent.server])
   }
 
   /** Takes note of the connections that have ended since. */
@@ -180,9 +192,14 @@ export class WorkerThread {
         return
       }
       case 'client': {
-        const ok = this.#open.get(message.connection)?.countClient(message.client) ?? false
+        const ok =
+          message.connection < 0
+            ? this.#claim(message)
+            : (this.#open.get(message.connection)?.countClient(message.client) ?? false)
         return void this.post({ t: 'admitted', connection: message.connection, ok })
       }
+      case 'returned':
+        return void this.#owner.onReturned(this, message.service, message)
       case 'ended':
         return void message.connections.forEach(this.#release)
       case 'ask':
@@ -195,9 +212,16 @@ export class WorkerThread {
   }
 
   #releaseOne(connection: number): void {
-    const open = this.#open.get(connection)
-    if (!this.#open.delete(connection)) return
+    const connections = connection < 0 ? this.#claims : this.#open
+    const open = connections.get(connection)
+    if (!connections.delete(connection)) return
     open?.release()
+  }
+
+  #claim({ connection, service, client }: Extract<ToMain, { t: 'client' }>): boolean {
+    const claim = this.#owner.onClient(this, service, client)
+    if (claim !== undefined) this.#claims.set(connection, claim)
+    return claim !== undefined
   }
 
   #fail(error: Error): void {
@@ -209,7 +233,7 @@ export class WorkerThread {
     this.isServing = false
     const error = this.#error ?? new Error(`It ended by itself, with status ${code}`)
     this.collectEnded()
-    for (const connection of [...this.#open.keys()]) this.#releaseOne(connection)
+    for (const connection of [...this.#open.keys(), ...this.#claims.keys()]) this.#releaseOne(connection)
     this.questions.fail(error)
     for (const pending of this.#pending.values()) {
       if (pending.isStart) pending.reject(error)

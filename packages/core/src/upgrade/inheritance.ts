@@ -1,6 +1,7 @@
 import { Socket as DatagramSocket, type RemoteInfo } from 'node:dgram'
 import { Server, type Socket } from 'node:net'
 import { inspect } from 'node:util'
+import { wholeKey } from '../listener-parts.ts'
 import type { Logger } from '../logger.ts'
 import type { InheritedListener, InheritedListeners, ReceivedDatagram } from '../service.ts'
 import {
@@ -275,7 +276,7 @@ export class Inheritance {
       isForeign,
       unpark:
         source instanceof Server
-          ? this.#parkConnections(source, accepted, this.#pausedKeys.has(key))
+          ? this.#parkConnections(source, accepted, this.#pausedKeys.has(wholeKey(key)))
           : parkDatagrams(source, datagrams),
       isTaken: false,
       isOwn: () => this.#isOwn,

@@ -22,6 +22,7 @@ const REPORT_BYTES_MAX: number = 65_536
 const REASONS: Readonly<Record<string, string>> = {
   busy: 'another upgrade is under way, or the server is ending',
   helper: 'it cannot start its helper process',
+  listeners: 'it cannot hand over its listeners; its log says why',
   protocol: 'it does not understand the request',
 }
 

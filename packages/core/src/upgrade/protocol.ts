@@ -28,7 +28,11 @@ export type UpgradeRequest =
 /** From old server to launcher. */
 export type UpgradeAnswer =
   | { readonly t: 'pong'; readonly pid: number; readonly draining: boolean; readonly signal: boolean }
-  | { readonly t: 'no'; readonly err: 'version' | 'busy' | 'helper' | 'protocol'; readonly v?: number }
+  | {
+      readonly t: 'no'
+      readonly err: 'version' | 'busy' | 'helper' | 'listeners' | 'protocol'
+      readonly v?: number
+    }
   | { readonly t: 'go'; readonly v: number; readonly pid: number; readonly keys: readonly string[] }
 
 /** From helper to new server. `fd` carries a `net.Server`; a foreign one has a socket file that nobody may remove. */

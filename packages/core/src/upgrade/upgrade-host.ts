@@ -23,8 +23,8 @@ const CONNECTIONS_MAX: number = 16
 /** What {@link UpgradeHost} asks of its server. */
 export interface UpgradeHostOwner {
   readonly logger: Logger
-  /** A successor was let in: what is to be handed over. A throw refuses it. */
-  onTransfer(): { listeners: readonly ExportedListener[]; state: UpgradeState }
+  /** A successor was let in: what is to be handed over. A rejection refuses it. */
+  onTransfer(): Promise<{ listeners: readonly ExportedListener[]; state: UpgradeState }>
   /** The transfer failed before the point of no return: serve on. */
   onRollback(): void
   /** The successor serves: close every listener now, synchronously, and leave the files of sockets alone. */
@@ -217,7 +217,11 @@ export class UpgradeHost {
 
   /** Resolves when the successor has taken over; rejects if it has not, and then this server is as before. */
   async #transfer(socket: Socket): Promise<void> {
-    const { listeners, state } = this.#owner.onTransfer()
+    const { listeners, state } = await this.#owner.onTransfer().catch((error: unknown) => {
+      socket.end(line({ t: 'no', err: 'listeners' }))
+      throw error
+    })
+    if (this.#server === undefined) throw new Error('the server ends')
     const { readyTimeoutMs } = this.#options
     const fds = listeners.map((listener) => descriptorOf(listener.server))
     const job = {

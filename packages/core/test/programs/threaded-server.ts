@@ -45,7 +45,10 @@ const web = new ListeningService('web', app, {
   connectionsMax: Number(env['CONNECTIONS_MAX'] ?? 20_000),
   connectionsPerIpMax: Number(env['PER_IP_MAX'] ?? 0),
 })
-web.addTcp(env['ADDRESS'] ?? '127.0.0.1:0')
+web.addTcp(env['ADDRESS'] ?? '127.0.0.1:0', {
+  reusePort: env['REUSE'] !== undefined,
+  ...(env['LISTENER_MAX'] === undefined ? {} : { connectionsMax: Number(env['LISTENER_MAX']) }),
+})
 if (env['UNIX'] !== undefined) web.addUnix(env['UNIX'])
 if (env['PROXY'] !== undefined) web.addTcp('127.0.0.1:0', { proxyProtocol: { trusted: 'any' } })
 if (env['TLS_CERT'] !== undefined) {

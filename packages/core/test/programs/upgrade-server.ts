@@ -28,10 +28,14 @@ async function* slowly(): AsyncGenerator<Buffer, void, undefined> {
 }
 
 const service = new ListeningService('web', app)
-service.addTcp(env['ADDRESS'] ?? '127.0.0.1:0')
+service.addTcp(env['ADDRESS'] ?? '127.0.0.1:0', { reusePort: env['REUSE'] !== undefined })
 if (env['UNIX'] !== undefined) service.addUnix(env['UNIX'])
 if (env['TLS_CERT'] !== undefined) {
-  service.addTls('127.0.0.1:0', { certFile: env['TLS_CERT'], keyFile: env['TLS_KEY'] ?? '' })
+  service.addTls(
+    '127.0.0.1:0',
+    { certFile: env['TLS_CERT'], keyFile: env['TLS_KEY'] ?? '' },
+    { reusePort: env['REUSE'] !== undefined },
+  )
 }
 let isFirst = true
 const memory = Object.assign(
