@@ -11,18 +11,32 @@ import { childrenOf, exitOf, UpgradeScene } from './support/upgrade-scene.ts'
 const slow = (scene: UpgradeScene) => ({ INIT_AWAITS: join(scene.folder, 'go') })
 const letGoOn = (scene: UpgradeScene) => writeFileSync(join(scene.folder, 'go'), '')
 
-function startLoad(port: number | undefined): UpgradeLoad {
-  const targets = [{ to: { host: '127.0.0.1', port: port ?? 0 } }]
-  return new UpgradeLoad({ targets, newPerSecond: 60, keepAliveClients: 4, downloads: 2 })
-}
+/** A server with clients that notice whatever is lost. */
+class LoadedScene extends UpgradeScene {
+  old = 0
+  #load: UpgradeLoad | undefined
 
-/** The old server is in charge, nobody lost anything, and the next upgrade works. */
-async function expectAsBefore(scene: UpgradeScene, load: UpgradeLoad, old: number): Promise<void> {
-  expect(scene.pid).toBe(old)
-  expect((await scene.upgrade()).status, scene.log).toBe(0)
-  expect(scene.pid).not.toBe(old)
-  await scene.settled()
-  expect((await load.stop()).failures, scene.log).toEqual([])
+  override async start(): Promise<number[]> {
+    const ports = await super.start()
+    this.old = this.pid
+    const targets = [{ to: { host: '127.0.0.1', port: ports[0] ?? 0 } }]
+    this.#load = new UpgradeLoad({ targets, newPerSecond: 60, keepAliveClients: 4, downloads: 2 })
+    return ports
+  }
+
+  /** Ends the clients: what they noticed. */
+  async stopLoad() {
+    return await (this.#load as UpgradeLoad).stop()
+  }
+
+  /** The old server is in charge, nobody lost anything, and the next upgrade works. */
+  async expectAsBefore(): Promise<void> {
+    expect(this.pid).toBe(this.old)
+    expect((await this.upgrade()).status, this.log).toBe(0)
+    expect(this.pid).not.toBe(this.old)
+    await this.settled()
+    expect((await this.stopLoad()).failures, this.log).toEqual([])
+  }
 }
 
 /** Sends one line to `upgrade_sock` and returns what comes until the end. */
@@ -43,80 +57,68 @@ describe.skipIf(process.platform !== 'linux')(
   { timeout: 60_000 },
   () => {
     test('the new server cannot start: the old one serves on', async () => {
-      await using scene = new UpgradeScene()
-      const [port] = await scene.start()
-      const old = scene.pid
-      const load = startLoad(port)
+      await using scene = new LoadedScene()
+      await scene.start()
       expect((await scene.upgrade({ FAIL: 'init' })).status).toBe(1)
       expect(scene.log).toContain('The new server failed: init was told to fail')
       expect(scene.log).toContain('Upgrade failed: this server serves on')
-      await expectAsBefore(scene, load, old)
+      await scene.expectAsBefore()
     })
 
     test('the new server hangs: it is given up after upgrade_ready_timeout_seconds', async () => {
-      await using scene = new UpgradeScene({ conf: 'upgrade_ready_timeout_seconds: 4\n' })
-      const [port] = await scene.start()
-      const old = scene.pid
-      const load = startLoad(port)
+      await using scene = new LoadedScene({ conf: 'upgrade_ready_timeout_seconds: 4\n' })
+      await scene.start()
       expect((await scene.upgrade(slow(scene))).status).toBe(1)
       expect(scene.log).toContain('the new server was not ready within 4000 ms')
-      await expectAsBefore(scene, load, old)
+      await scene.expectAsBefore()
     })
 
     test('the new server is killed while it prepares: the old one serves on', async () => {
-      await using scene = new UpgradeScene()
-      const [port] = await scene.start()
-      const old = scene.pid
-      const load = startLoad(port)
+      await using scene = new LoadedScene()
+      await scene.start()
       const launcher = scene.spawn(['-u'], slow(scene))
       process.kill(Number(await scene.line(/preparing (\d+)/)), 'SIGKILL')
       expect(await exitOf(launcher)).toBe(1)
       expect(scene.log).toContain('The new server ended before it was ready (SIGKILL)')
       await scene.line(/(Upgrade failed: this server serves on)/)
-      await expectAsBefore(scene, load, old)
+      await scene.expectAsBefore()
     })
 
     test('the helper is killed: the new server leaves, the old one serves on', async () => {
-      await using scene = new UpgradeScene()
-      const [port] = await scene.start()
-      const old = scene.pid
-      const load = startLoad(port)
+      await using scene = new LoadedScene()
+      await scene.start()
       const launcher = scene.spawn(['-u'], slow(scene))
       await scene.line(/preparing (\d+)/)
-      const helpers = childrenOf(old)
+      const helpers = childrenOf(scene.old)
       expect(helpers).toHaveLength(1)
       for (const helper of helpers) process.kill(helper, 'SIGKILL')
       expect(await exitOf(launcher)).toBe(1)
-      await expectAsBefore(scene, load, old)
+      await scene.expectAsBefore()
     })
 
     test('the new server fails after it got listeners: it serves what it accepted, the old one serves on', async () => {
-      await using scene = new UpgradeScene()
-      const [port] = await scene.start()
-      const old = scene.pid
+      await using scene = new LoadedScene()
+      await scene.start()
       const blocker = createServer().listen(0, '127.0.0.1')
       await once(blocker, 'listening')
-      const load = startLoad(port)
       const { port: taken } = blocker.address() as { port: number }
       expect((await scene.upgrade({ EXTRA: `127.0.0.1:${taken}` })).status).toBe(1)
       expect(scene.log).toContain(`The new server failed: Cannot listen on 127.0.0.1:${taken}`)
       blocker.close()
-      await expectAsBefore(scene, load, old)
+      await scene.expectAsBefore()
     })
 
     test('the old server is killed in the middle: the new one takes over, and nobody is refused', async () => {
-      await using scene = new UpgradeScene()
-      const [port] = await scene.start()
-      const old = scene.pid
-      const load = startLoad(port)
+      await using scene = new LoadedScene()
+      await scene.start()
       const launcher = scene.spawn(['-u'], slow(scene))
       await scene.line(/preparing (\d+)/)
-      process.kill(old, 'SIGKILL')
+      process.kill(scene.old, 'SIGKILL')
       letGoOn(scene)
       expect(await exitOf(launcher), scene.log).toBe(0)
-      expect(scene.pid).not.toBe(old)
+      expect(scene.pid).not.toBe(scene.old)
       expect((await scene.upgrade()).status).toBe(0)
-      const { failures, generations } = await load.stop()
+      const { failures, generations } = await scene.stopLoad()
       // Only what the old one held is lost: at most its keep-alive connections, downloads, and one request or two.
       expect(failures.filter((line) => line.includes('ECONNREFUSED'))).toEqual([])
       expect(failures.length).toBeLessThan(20)
