@@ -93,6 +93,9 @@ const CONTROL_BURST_SECONDS = 10
 /** WINDOW_UPDATEs that may come before any data of ours has explained them. */
 const UPDATES_FREE = 1_000
 const UPDATES_EARNED_MAX = 10_000
+/** Runs of data in one read that are handed over as they come; shorter ones after them are gathered first. */
+const SINGLE_RUNS_MAX = 32
+const GATHERED_RUN_BYTES_MAX = 1_024
 /** What our own pings carry. */
 const PING_MARK = 0x63_69_72_71
 const DRAIN_PING = 1
@@ -145,6 +148,10 @@ export class Http2Connection implements FrameSink {
   private dataStream: Http2Stream | null = null
   private dataBytes = 0
   private dataRead = 0
+  /** Runs of data that this read has brought so far. */
+  private runCount = 0
+  /** Streams whose data waits for the end of the read. */
+  private readonly gathering: Http2Stream[] = []
 
   /**
    * Begins with the preface and settings, which wait in the output.
@@ -166,6 +173,7 @@ export class Http2Connection implements FrameSink {
       resolved.frameBytesMax,
       resolved.continuationsMax,
       headerListBytesMax + resolved.frameBytesMax,
+      resolved.framesAtOnceMax,
     )
     this.closedStreams = new ClosedStreams(streamsMax)
     this.resets = new TokenBucket(resolved.resetBurstMax, resolved.resetsPerSecondMax)
@@ -226,9 +234,30 @@ export class Http2Connection implements FrameSink {
 
   // --- the owner's calls -----------------------------------------------------------------------
 
-  /** Takes bytes `[start, end)` that came from the peer. Their memory is free again when it returns. */
-  receive(buffer: Buffer, start: number, end: number): void {
-    this.reader.receive(buffer, start, end)
+  /**
+   * Takes bytes `[start, end)` that came from the peer. Their memory is free again when it returns.
+   *
+   * @returns False after `framesAtOnceMax` frames: the rest waits, in a copy, for `resumeInput()`, which is to be
+   * called in another turn of the event loop. Until then nothing should be read.
+   */
+  receive(buffer: Buffer, start: number, end: number): boolean {
+    this.runCount = 0
+    const all = this.reader.receive(buffer, start, end)
+    if (this.gathering.length > 0) this.deliverGathered()
+    return all
+  }
+
+  /** Goes on with what `receive` has left. False when there is still more. */
+  resumeInput(): boolean {
+    this.runCount = 0
+    const all = this.reader.resume()
+    if (this.gathering.length > 0) this.deliverGathered()
+    return all
+  }
+
+  /** True while frames wait for `resumeInput()`. */
+  get inputWaiting(): boolean {
+    return this.reader.waiting
   }
 
   /** Writes what waits. */
@@ -379,8 +408,8 @@ export class Http2Connection implements FrameSink {
         stream.receivedRoom = 0
       }
       stream.receivedBytes -= piece.length
-      this.giveBack(stream, piece.length)
       stream.handler?.onData(piece, 0, piece.length)
+      this.giveBack(stream, piece.length)
     }
     if (stream.flowing && stream.receiveEnded && !stream.endDelivered && stream.received === null) {
       stream.endDelivered = true
@@ -400,6 +429,8 @@ export class Http2Connection implements FrameSink {
   }
 
   private closeStream(stream: Http2Stream, code: number, origin: ResetOrigin, how: number): void {
+    // What came before is not to depend on where a read ends.
+    if (stream.flowing && stream.received !== null) this.deliver(stream)
     const { handler, receiveEnded } = stream
     this.sender.drop(stream)
     // A client that has the whole response loses nothing (RFC 9113 §8.1): it is still delivered.
@@ -539,7 +570,7 @@ export class Http2Connection implements FrameSink {
     }
     if (stream.discarding) {
       this.giveBack(null, size)
-    } else if (stream.flowing && stream.received === null) {
+    } else if (stream.flowing && stream.received === null && !this.isToGather(stream, size)) {
       this.giveBack(stream, size)
       stream.handler?.onData(buffer, start, end)
     } else {
@@ -547,6 +578,19 @@ export class Http2Connection implements FrameSink {
       stream.receivedRoom = gather(stream.received, stream.receivedRoom, buffer, start, end)
       stream.receivedBytes += size
     }
+  }
+
+  /** A read with many short runs: what they carry is handed over together, or each byte would cost a thousand times as much. */
+  private isToGather(stream: Http2Stream, size: number): boolean {
+    if (++this.runCount <= SINGLE_RUNS_MAX || size > GATHERED_RUN_BYTES_MAX) return false
+    this.gathering.push(stream)
+    return true
+  }
+
+  private deliverGathered(): void {
+    const { gathering } = this
+    for (let i = 0; i < gathering.length; i++) this.deliver(gathering[i] as Http2Stream)
+    gathering.length = 0
   }
 
   /** @internal */

@@ -41,6 +41,11 @@ export class FrameReader {
   private readonly frameBytesMax: number
   private readonly continuationsMax: number
   private readonly blockBytesMax: number
+  private readonly framesAtOnceMax: number
+  /** Frames that may still be used before others have their turn. */
+  private framesLeft: number
+  /** What waits for that. */
+  private held: Buffer | null = null
   /** How much of the preface has come; its length when none is awaited any more. */
   private prefaceAt: number
   /** A cut frame, its head first; null while none is. */
@@ -65,6 +70,7 @@ export class FrameReader {
   /**
    * @param preface - Whether the client's preface comes first.
    * @param blockBytesMax - Longest field block over several frames, as it is on the wire.
+   * @param framesAtOnceMax - Frames that are used before `receive` asks for a pause.
    */
   constructor(
     sink: FrameSink,
@@ -72,11 +78,14 @@ export class FrameReader {
     frameBytesMax: number,
     continuationsMax: number,
     blockBytesMax: number,
+    framesAtOnceMax: number,
   ) {
     this.sink = sink
     this.frameBytesMax = frameBytesMax
     this.continuationsMax = continuationsMax
     this.blockBytesMax = blockBytesMax
+    this.framesAtOnceMax = framesAtOnceMax
+    this.framesLeft = framesAtOnceMax
     this.prefaceAt = preface ? 0 : PREFACE.length
   }
 
@@ -85,16 +94,54 @@ export class FrameReader {
     this.stopped = true
     this.cut = null
     this.block = NOTHING
+    this.held = null
   }
 
-  receive(buffer: Buffer, start: number, end: number): void {
+  /**
+   * Uses `[start, end)`. False when that has more frames than may be used at once: the rest is kept, and what comes
+   * before `resume` is kept behind it.
+   */
+  receive(buffer: Buffer, start: number, end: number): boolean {
+    if (this.held !== null) {
+      this.held = Buffer.concat([this.held, buffer.subarray(start, end)])
+      return false
+    }
+    const at = this.use(buffer, start, end)
+    if (at === end) return true
+    this.held = Buffer.from(buffer.subarray(at, end))
+    return false
+  }
+
+  /** Goes on with what was kept; false when there is more of it. */
+  resume(): boolean {
+    const { held } = this
+    if (held === null) return true
+    const at = this.use(held, 0, held.length)
+    // More may have come meanwhile, and all of it is dropped once nothing has a meaning any more.
+    const rest = this.held === null ? 0 : this.held.length - at
+    this.held = rest === 0 ? null : (this.held as Buffer).subarray(at)
+    return rest === 0
+  }
+
+  /** True while frames wait for `resume`. */
+  get waiting(): boolean {
+    return this.held !== null
+  }
+
+  /** Uses up to so many frames since it last stopped. Returns where the rest begins; `end` for none. */
+  private use(buffer: Buffer, start: number, end: number): number {
     let at = this.prefaceAt < PREFACE.length ? this.readPreface(buffer, start, end) : start
-    while (at < end && !this.stopped) {
+    while (at < end) {
+      if (this.stopped) return end
       if (this.inData) at = this.readData(buffer, at, end)
-      else if (this.cut !== null) at = this.fillCut(buffer, at, end)
+      else if (this.framesLeft === 0) {
+        this.framesLeft = this.framesAtOnceMax
+        return at
+      } else if (this.cut !== null) at = this.fillCut(buffer, at, end)
       else if (end - at < FRAME_HEAD_BYTES) at = this.keep(buffer, at, end, FRAME_HEAD_BYTES)
       else at = this.readFrame(buffer, at, end)
     }
+    return end
   }
 
   private readPreface(buffer: Buffer, start: number, end: number): number {
@@ -147,6 +194,7 @@ export class FrameReader {
 
   /** A frame whose head is here. Returns where the next one begins, or `end` after keeping the frame. */
   private readFrame(buffer: Buffer, at: number, end: number): number {
+    this.framesLeft--
     const length =
       ((buffer[at] as number) << 16) | ((buffer[at + 1] as number) << 8) | (buffer[at + 2] as number)
     const type = buffer[at + 3] as number

@@ -32,6 +32,11 @@ export interface Http2Options {
   readonly controlFramesPerSecondMax?: number
   /** Settings in one frame; the standards know eight. Default 32. */
   readonly settingsPerFrameMax?: number
+  /**
+   * Frames that are used in one go. After so many, in one read or in several, `receive` answers false, so that other
+   * connections have their turn. Default 256.
+   */
+  readonly framesAtOnceMax?: number
   /** Bytes of acknowledgements, resets and window updates that wait for a peer that does not read. Default 65,536. */
   readonly replyBytesMax?: number
   /** Bytes of data that a stream queues before its writer is told to stop. Default 65,536. */
@@ -56,6 +61,7 @@ const DEFAULTS: ResolvedHttp2Options = Object.freeze({
   resetsPerSecondMax: 33,
   controlFramesPerSecondMax: 1_000,
   settingsPerFrameMax: 32,
+  framesAtOnceMax: 256,
   replyBytesMax: 65_536,
   streamQueueBytesMax: 65_536,
   connectProtocol: false,

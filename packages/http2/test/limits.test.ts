@@ -252,3 +252,76 @@ test('a token bucket never lets more through than its burst and its rate', () =>
     ),
   )
 })
+
+/** `count` DATA frames of stream 1 with the given text each. */
+const dripped = (count: number, text = 'x'): Buffer =>
+  Buffer.concat(Array.from({ length: count }, () => frame(DATA, 0, 1, Buffer.from(text))))
+
+test('framesAtOnceMax: after so many frames, over several reads too, the rest waits for another turn', () => {
+  const server = startServer({ framesAtOnceMax: 100 })
+  const { connection } = server
+  const post = Buffer.concat([request(1, 0, POST), dripped(60)])
+  // Preface, settings and acknowledgement came before: two frames of the first hundred.
+  expect(connection.receive(post, 0, post.length)).toBe(true)
+  const more = Buffer.concat([dripped(200), frame(DATA, END_STREAM, 1, Buffer.from('end'))])
+  const seen = (): number => server.streams[0]?.body.length ?? 0
+  expect(connection.receive(more, 0, more.length)).toBe(false)
+  expect([seen(), connection.inputWaiting]).toEqual([97, true])
+  // What is read all the same comes behind it.
+  const next = request(3)
+  expect(connection.receive(next, 0, next.length)).toBe(false)
+  next.fill(0)
+  expect(connection.resumeInput()).toBe(false)
+  expect(seen()).toBe(197)
+  expect(connection.resumeInput()).toBe(true)
+  expect([connection.inputWaiting, connection.resumeInput()]).toEqual([false, true])
+  expect(server.streams.map(({ body, ended }) => [body.toString(), ended])).toEqual([
+    [`${'x'.repeat(260)}end`, true],
+    ['', true],
+  ])
+})
+
+test('what waits for another turn is dropped when the connection ends', () => {
+  const server = startServer({ framesAtOnceMax: 10 })
+  const bytes = Buffer.concat([request(1, 0, POST), dripped(30), request(3)])
+  expect(server.connection.receive(bytes, 0, bytes.length)).toBe(false)
+  server.connection.close()
+  expect([server.connection.inputWaiting, server.connection.resumeInput()]).toEqual([false, true])
+  expect(server.streams.length).toBe(1)
+})
+
+test('many short runs of data in one read are handed over together, long ones as they come', () => {
+  const server = startServer({ framesAtOnceMax: 100_000, windowBytes: 1_000_000 })
+  server.receive(request(1, 0, POST), request(3, 0, POST))
+  const calls: number[] = []
+  for (const record of server.streams) {
+    const take = record.onData.bind(record)
+    record.onData = (buffer, start, end) => {
+      calls.push(record.stream.id)
+      take(buffer, start, end)
+    }
+  }
+  const text = Array.from({ length: 3_000 }, (_, index) => String.fromCharCode(97 + (index % 26))).join('')
+  const mixed = [...text].flatMap((one) => [
+    frame(DATA, 0, 1, Buffer.from(one)),
+    frame(DATA, 0, 3, Buffer.from(one)),
+  ])
+  const long = Buffer.alloc(16_000, 'z')
+  server.receive(...mixed, frame(DATA, 0, 3, long), frame(DATA, END_STREAM, 1, Buffer.from('.')))
+  expect(calls.length).toBeLessThan(75)
+  expect(server.streams.map(({ body }) => body.toString())).toEqual([`${text}.`, `${text}${long}`])
+  expect(server.streams.map(({ ended }) => ended)).toEqual([true, false])
+  const early = calls.length
+  server.receive(...mixed.slice(0, 10))
+  expect(calls.length).toBe(early + 5)
+})
+
+test('gathered data comes before the reset, or the fault, that follows it in the same read', () => {
+  const bytes = [request(1, 0, POST), dripped(500)]
+  const reset = startServer().receive(...bytes, frame(RST_STREAM, 0, 1, u32(CANCEL)))
+  const broken = startServer().receive(...bytes, frame(PING, 0, 1))
+  for (const { streams } of [reset, broken]) {
+    expect(streams[0]?.body.length).toBe(500)
+    expect(streams[0]?.reset).not.toBeNull()
+  }
+})

@@ -20,6 +20,7 @@ import type { HttpPeer } from '../peer.ts'
 import type { WriteResult } from '../server-session.ts'
 import { Http2ClientSession } from './client-session.ts'
 import { clientEngineOptions } from './engine-options.ts'
+import { FrameInput, type FrameInputOwner } from './frame-input.ts'
 import { writeChunks } from './transport.ts'
 import { atTurnEnd, type TurnWriter } from './turn-end.ts'
 
@@ -54,7 +55,9 @@ const CLOSE_TIMEOUT_MS = 2_000
 const LONG_RUN_BYTES = 16_384
 
 /** One HTTP/2 connection to a peer; carries as many exchanges at once as both sides allow. */
-export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler, TurnWriter {
+export class Http2ClientConnection
+  implements TimerOwner, Http2ConnectionHandler, FrameInputOwner, TurnWriter
+{
   /** The peer that it was opened for; its windows, pings and idle timeout apply. */
   readonly peer: HttpPeer
   readonly owner: Http2ClientOwner
@@ -65,6 +68,9 @@ export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler
 
   private readonly socket: Duplex
   private readonly engine: Http2Connection
+  private readonly input: FrameInput
+  /** The peer has closed its side, and what it sent before still waits for its turn. */
+  private ended = false
   private readonly encrypts: boolean
   private streamsMax: number
   private retired = false
@@ -97,6 +103,7 @@ export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler
     this.idleTimer = new CoarseTimer(this, IDLE_TIMER)
     this.closeTimer = new CoarseTimer(this, CLOSE_TIMER)
     this.engine = new Http2Connection('client', this, clientEngineOptions(peer, owner.limits))
+    this.input = new FrameInput(this, socket, this.engine)
     if (socket instanceof Socket) guardWrites(socket, (error) => this.onWriteError(error))
     if (!onRead) socket.on('data', (chunk: Buffer) => this.receive(chunk, chunk.length))
     socket.on('drain', () => this.engine.resumeOutput())
@@ -131,7 +138,7 @@ export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler
   /** A read of `count` bytes into `buffer`. Returns true to read on. */
   read(count: number, buffer: Buffer): boolean {
     this.readRetained = false
-    this.receive(buffer, count)
+    const readOn = this.receive(buffer, count)
     if (this.closed) return false
     if (this.readRetained) this.readMemory = takeReadBuffer(buffer.length)
     else if (this.readMemory === null) {
@@ -144,11 +151,21 @@ export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler
       returnReadBuffer(this.readMemory)
       this.readMemory = takeReadBuffer(LONG_READ_BYTES)
     }
-    return true
+    return readOn
   }
 
-  private receive(buffer: Buffer, count: number): void {
-    this.engine.receive(buffer, 0, count)
+  private receive(buffer: Buffer, count: number): boolean {
+    const readOn = this.input.receive(buffer, count)
+    this.turnOver()
+    return readOn
+  }
+
+  onInputTurn(): void {
+    this.turnOver()
+    if (this.ended) this.onEnd()
+  }
+
+  private turnOver(): void {
     const { touched } = this
     for (let i = 0; i < touched.length; i++) (touched[i] as Http2ClientSession).turnOver()
     touched.length = 0
@@ -373,7 +390,8 @@ export class Http2ClientConnection implements TimerOwner, Http2ConnectionHandler
   /** The peer has closed its side: nothing can be answered any more. */
   private onEnd(): void {
     this.retired = true
-    this.socket.destroy()
+    this.ended = this.input.waiting
+    if (!this.ended) this.socket.destroy()
   }
 
   private onClose(): void {

@@ -20,6 +20,7 @@ import { bytesQueued, bytesTaken, encryptsAtOnce } from '../http1/wire.ts'
 import type { ServerSession, WriteResult } from '../server-session.ts'
 import type { Http2Counts } from './counts.ts'
 import { serverEngineOptions } from './engine-options.ts'
+import { FrameInput, type FrameInputOwner } from './frame-input.ts'
 import { isRefusal, readRequestHead } from './request-head.ts'
 import { Http2ServerSession } from './server-session.ts'
 import { writeChunks } from './transport.ts'
@@ -57,7 +58,9 @@ const DRAIN_TIMER = 3
 const LONG_READ_BYTES = 8_192
 
 /** One client's HTTP/2 connection: opens a session per stream, ends floods, closes without losing requests. */
-export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler, TurnWriter {
+export class Http2ServerConnection
+  implements TimerOwner, Http2ConnectionHandler, FrameInputOwner, TurnWriter
+{
   readonly socket: Socket | TLSSocket
   readonly owner: Http2ConnectionOwner
   readonly establishedAt: number = Date.now()
@@ -65,6 +68,9 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
   requestCount = 0
 
   private readonly engine: Http2Connection
+  private readonly input: FrameInput
+  /** The client has ended its sending side, and what it sent before still waits for its turn. */
+  private ended = false
   private readonly encrypts: boolean
   private socketError: Error | null = null
   private takenAtLinger = 0
@@ -82,11 +88,12 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
     this.encrypts = encryptsAtOnce(socket)
     this.idleTimer = new CoarseTimer(this, IDLE_TIMER)
     this.engine = new Http2Connection('server', this, serverEngineOptions(owner.options))
+    this.input = new FrameInput(this, socket, this.engine)
     const isShared =
       sharedReadBuffer !== null &&
       readInto(socket, sharedReadBuffer, (count, buffer) => this.onSharedRead(count, buffer))
     if (isShared) socket.resume()
-    else socket.on('data', (chunk: Buffer) => this.engine.receive(chunk, 0, chunk.length))
+    else socket.on('data', (chunk: Buffer) => this.input.receive(chunk, chunk.length))
     socket.on('end', () => this.onEnd())
     socket.on('drain', () => this.engine.resumeOutput())
     socket.on('error', (error: Error) => {
@@ -98,9 +105,12 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
 
   /** A read into memory that the next read overwrites. */
   onSharedRead(count: number, buffer: Buffer): boolean {
-    if (count <= LONG_READ_BYTES) this.engine.receive(buffer, 0, count)
-    else this.engine.receive(Buffer.from(buffer.subarray(0, count)), 0, count)
-    return true
+    if (count <= LONG_READ_BYTES) return this.input.receive(buffer, count)
+    return this.input.receive(Buffer.from(buffer.subarray(0, count)), count)
+  }
+
+  onInputTurn(): void {
+    if (this.ended && !this.input.waiting && this.state !== 'closed') this.onEnd()
   }
 
   digest(): ConnectionDigest {
@@ -252,6 +262,8 @@ export class Http2ServerConnection implements TimerOwner, Http2ConnectionHandler
 
   /** The client has ended its sending side: it can open no window any more, so it has gone. */
   private onEnd(): void {
+    this.ended = this.input.waiting
+    if (this.ended) return
     if (this.state === 'linger') this.socket.destroySoon()
     else if (this.engine.openStreams === 0 || this.owner.options.abortOnClose) this.destroy()
     else this.engine.finishDrain()

@@ -137,7 +137,8 @@ export class End implements Http2ConnectionHandler {
   }
   receive(...parts: Buffer[]): this {
     const bytes = Buffer.concat(parts)
-    this.connection.receive(bytes, 0, bytes.length)
+    let all = this.connection.receive(bytes, 0, bytes.length)
+    while (!all) all = this.connection.resumeInput()
     return this
   }
 }

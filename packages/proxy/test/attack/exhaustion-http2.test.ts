@@ -89,6 +89,11 @@ const FLOODS: Record<string, Flood> = {
     bytesMax: 400 * KIB,
   },
   'empty DATA frames': { opening: opened, next: () => many(frame(DATA, 0, 1)), bytesMax: 400 * KIB },
+  'bodies in DATA frames of one byte': {
+    opening: opened,
+    next: () => many(frame(DATA, 0, 1, Buffer.of(120))),
+    bytesMax: 800 * KIB,
+  },
   'windows of one byte more': {
     opening: opened,
     next: () => many(frame(WINDOW_UPDATE, 0, 1, uint32(1))),
