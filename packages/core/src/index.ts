@@ -96,6 +96,7 @@ export type {
   ModuleBytes,
 } from './modules/http-module.ts'
 export { HTTP_MODULES_MAX, HttpModuleContext, HttpModules } from './modules/http-modules.ts'
+export { ModuleResponse, type ModuleResponseSink } from './modules/module-response.ts'
 export { ModuleSession, type ModuleSessionOwner } from './modules/module-session.ts'
 export {
   type CompressionInfo,

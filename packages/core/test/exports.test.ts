@@ -21,6 +21,7 @@ test('the exported names change on purpose only', () => {
       "HttpServerApp",
       "HttpSession",
       "ListeningService",
+      "ModuleResponse",
       "ModuleSession",
       "PROXY_HEADER_BYTES_MAX_DEFAULT",
       "RESPONSE_COMPRESSION_ORDER",

@@ -2,6 +2,7 @@ import {
   type ClientSession,
   type ClientSessionHandler,
   type ConnectHandler,
+  type HttpModules,
   HttpPeer,
   ModuleSession,
   type ModuleSessionOwner,
@@ -110,6 +111,10 @@ export class ProxyExchange<Ctx>
 
   get filterTimeoutMs(): number {
     return this.proxy.filterTimeoutMs
+  }
+
+  get upstreamModules(): HttpModules | null {
+    return this.proxy.upstreamModules
   }
 
   private makeCtx(): Ctx | undefined {

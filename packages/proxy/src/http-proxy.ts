@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import {
   Connector,
   type ConnectorOptions,
-  HttpModules,
+  type HttpModules,
   HttpServerApp,
   type HttpServerHandler,
   type HttpServerOptions,
@@ -21,11 +21,11 @@ import { type ConnectOptions, ConnectTunnels } from './connect-tunnels.ts'
 import { ProxyExchange } from './exchange.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { GuardedLogger } from './guarded-logger.ts'
-import { answerAtOnce } from './hooks.ts'
 import { type ProxyObserver, Watching } from './observers.ts'
 import { PHASES } from './phases.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import { type RetryPermission, TokenRetryBudget } from './retry-budget.ts'
+import { downstreamModules, upstreamModules } from './upstream-modules.ts'
 
 /** How a proxy treats its upstreams and failed attempts. */
 export interface HttpProxyOptions {
@@ -114,6 +114,8 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly tunnels: ConnectTunnels | undefined
   /** What requests and responses pass; null for nothing. */
   readonly modules: HttpModules | null
+  /** What `initUpstreamModules` added, or null. */
+  readonly upstreamModules: HttpModules | null
   /** The HTTP protocol's side; give it to a {@link ListeningService} of your own. */
   readonly serverApp: HttpServerApp
   /**
@@ -170,6 +172,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
     this.tunnels = options.connect === undefined ? undefined : new ConnectTunnels(options.connect)
     this.modules = downstreamModules(app)
+    this.upstreamModules = upstreamModules(app)
     this.timed = options.recordTimes ?? app.logging !== undefined
     this.timedIfWatched = options.recordTimes ?? true
     this.watching = new Watching(options.observers ?? [], this)
@@ -275,13 +278,6 @@ function checkBudget(budget: RetryPermission): RetryPermission {
   throw new TypeError(
     `Proxy option "retryBudget" must be false or have recordRequest() and tryRetry(), received ${inspect(budget)}`,
   )
-}
-
-function downstreamModules<Ctx>(app: ProxyHttp<Ctx>): HttpModules | null {
-  if (app.initDownstreamModules === undefined) return null
-  const modules = new HttpModules()
-  answerAtOnce(app.initDownstreamModules(modules), 'initDownstreamModules')
-  return modules.size === 0 ? null : modules
 }
 
 function refuse(downstream: ServerSession, status: number, serverName: string): void {

@@ -16,11 +16,12 @@ function phase(name: string, frequency: PhaseFrequency, purpose: string): PhaseI
 /**
  * Every phase, in the order in which a request meets them. The names are the hooks of `ProxyHttp`. Modules see
  * a request between `earlyRequestFilter` and `requestFilter`, its body before `requestBodyFilter`, and each part
- * of the response after the last hook that does. The cache's own phases have their place between `requestFilter`
+ * of the response after the last hook that does; modules for upstreams see it before the first. The cache's own phases have their place between `requestFilter`
  * and `proxyUpstreamFilter`, and between `upstreamResponseFilter` and `responseFilter`.
  */
 export const PHASES: readonly PhaseInfo[] = Object.freeze([
   phase('initDownstreamModules', 'service', 'Add the modules that requests and responses pass'),
+  phase('initUpstreamModules', 'service', 'Add the modules that responses of upstreams pass'),
   phase('newCtx', 'request', 'Make the context of this request'),
   phase('onConnectionReuse', 'request', 'Take over what the previous request of the connection left'),
   phase('earlyRequestFilter', 'request', 'Prepare, before any other work'),
@@ -31,6 +32,7 @@ export const PHASES: readonly PhaseInfo[] = Object.freeze([
   phase('connectedToUpstream', 'attempt', 'See the connection that will carry the request'),
   phase('upstreamRequestFilter', 'attempt', 'Edit the request head that is sent'),
   phase('requestBodyFilter', 'chunk', 'Edit the request body'),
+  phase('adjustUpstreamModules', 'attempt', 'Tell the modules for upstreams what to do'),
   phase('upstreamResponseFilter', 'head', 'Edit the response head as received'),
   phase('responseFilter', 'head', 'Edit the response head that the client gets'),
   phase('upstreamResponseBodyFilter', 'chunk', 'Edit the response body as received'),

@@ -54,6 +54,13 @@ export interface ProxyHttp<Ctx = undefined> {
   initDownstreamModules?(modules: HttpModules): void
 
   /**
+   * Adds the modules that responses of upstreams pass before any hook sees them, such as
+   * `responseCompression({ decompress: 'always' })`. Called once, when the proxy is made; what it throws, that throws.
+   * A module that filters requests is refused. Default: none.
+   */
+  initUpstreamModules?(modules: HttpModules): void
+
+  /**
    * Makes the request's context, at once. Called once per request, first of all. When it throws, the request
    * ends with 500 and no other hook is called.
    */
@@ -129,6 +136,12 @@ export interface ProxyHttp<Ctx = undefined> {
     endOfStream: boolean,
     ctx: Ctx,
   ): Awaitable<BodyFilterResult>
+
+  /**
+   * Called once per attempt with the final head as the upstream sent it, before the modules of `initUpstreamModules`
+   * see it, and not without any: the place to tell `session.upstreamModules` what to do. Answers at once.
+   */
+  adjustUpstreamModules?(session: Session, response: ResponseHeader, ctx: Ctx): void
 
   /** Called for each response head of an upstream, 1xx included; sees what a cache would store. */
   upstreamResponseFilter?(session: Session, response: ResponseHeader, ctx: Ctx): Awaitable<void>

@@ -1,6 +1,9 @@
 import {
   type ClientSession,
   declaredLength,
+  type HttpModules,
+  ModuleResponse,
+  type ModuleResponseSink,
   type ServerSession,
   WRITE_DONE,
   WRITE_FULL,
@@ -11,7 +14,7 @@ import { type ResponseHeader, removeHopByHop } from '@cirque/http'
 import { type ChunkFilter, FilteredBody, type FilteredBodySink } from './filtered-body.ts'
 import { Gatherer } from './gather.ts'
 import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
-import { hookError, isPromise } from './hooks.ts'
+import { answerAtOnce, hookError, isPromise } from './hooks.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import type { Session } from './session.ts'
 
@@ -23,6 +26,8 @@ export interface ResponseFlowOwner<Ctx> {
   readonly downstream: ServerSession
   readonly upstream: ClientSession | null
   readonly filterTimeoutMs: number
+  /** What responses pass before the hooks; null for nothing. */
+  readonly upstreamModules: HttpModules | null
   /** The final head is through the upstream's filters: true to drop this response and try again. */
   retryOnStatus(status: number): boolean
   /** The attempt is lost. */
@@ -49,8 +54,10 @@ const KEEP_UPGRADE = { keepUpgrade: true } as const
  * Without filters nothing is queued or copied. While a filter is waited for, what one read brought waits in
  * a queue and the upstream is not read.
  */
-export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
+export class ResponseFlow<Ctx> implements FilteredBodySink, ModuleResponseSink, HookWaiter {
   readonly #owner: ResponseFlowOwner<Ctx>
+  /** The final response's way through the modules for upstreams. */
+  #modules: ModuleResponse | null = null
   /** What waits while a head's filter is waited for; null when nothing ever had to. */
   #queue: ResponseEvent[] | null = null
   #gatherer: Gatherer | null = null
@@ -69,6 +76,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
   stop(): void {
     this.#stopped = true
     this.#queue = null
+    this.#modules?.stop()
     this.#deadline?.stop()
     this.#body?.stop()
   }
@@ -76,11 +84,76 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
   // --- from the upstream -------------------------------------------------------------------------
 
   head(header: ResponseHeader, contentLength: number): void {
+    const { upstreamModules } = this.#owner
+    if (upstreamModules !== null && header.status >= 200)
+      this.#passModules(upstreamModules, header, contentLength)
+    else this.onModuleHead(header, contentLength)
+  }
+
+  data(buffer: Buffer, start: number, end: number): WriteResult {
+    return this.#modules === null
+      ? this.#takeData(buffer, start, end)
+      : this.#modules.data(buffer, start, end)
+  }
+
+  end(trailers: string[] | null): void {
+    if (this.#modules === null) this.onModuleEnd(trailers)
+    else this.#modules.end(trailers)
+  }
+
+  /** The client takes more again. */
+  drained(): void {
+    this.#full = false
+    if (!this.#waiting && this.#body?.busy !== true) this.#resume()
+  }
+
+  /** Whatever feeds this flow may go on. */
+  #resume(): void {
+    if (this.#modules === null) this.#owner.upstream?.resumeResponse()
+    else this.#modules.resume()
+  }
+
+  // --- through modules ---------------------------------------------------------------------------
+
+  #passModules(modules: HttpModules, header: ResponseHeader, contentLength: number): void {
+    const { app, session, ctx } = this.#owner
+    removeHopByHop(header)
+    let phase = 'init of a module for upstreams'
+    try {
+      const context = modules.createContext(session.request)
+      session.upstreamModules = context
+      this.#modules = new ModuleResponse(context, this)
+      phase = 'adjustUpstreamModules'
+      answerAtOnce(app.adjustUpstreamModules?.(session, header, ctx), phase)
+    } catch (error) {
+      this.#hookFailed(error, phase)
+      return
+    }
+    if (!this.#stopped && !this.#hasAnswered(phase)) this.#modules.head(header, contentLength)
+  }
+
+  onModuleHead(header: ResponseHeader, contentLength: number): void {
     if (this.#waiting) this.#enqueue({ kind: 'head', header, contentLength })
     else this.#filterUpstreamHead(header, contentLength)
   }
 
-  data(buffer: Buffer, start: number, end: number): WriteResult {
+  onModuleData(buffer: Buffer, start: number, end: number): WriteResult {
+    const result = this.#takeData(buffer, start, end)
+    // Nobody else says so: the upstream's turn is long over.
+    if (result === WRITE_FULL) this.#owner.downstream.flush()
+    return result
+  }
+
+  onModulesIdle(): void {
+    this.#owner.downstream.flush()
+    this.#owner.upstream?.resumeResponse()
+  }
+
+  onModuleFailed(error: ProxyError, filter: string): void {
+    this.#hookFailed(error, `${filter} of a module for upstreams`)
+  }
+
+  #takeData(buffer: Buffer, start: number, end: number): WriteResult {
     if (this.#stopped) return WRITE_DONE
     const body = this.#body
     if (!this.#waiting && body === null) return this.#owner.downstream.writeBody(buffer, start, end)
@@ -95,19 +168,13 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
     return this.#full || body?.busy === true ? WRITE_FULL : WRITE_DONE
   }
 
-  end(trailers: string[] | null): void {
+  onModuleEnd(trailers: string[] | null): void {
     if (this.#stopped) return
     if (this.#waiting) this.#enqueue({ kind: 'end', trailers })
     else if (this.#body !== null) {
       this.#trailers = trailers
       this.#body.end()
     } else this.#filterTrailers(trailers)
-  }
-
-  /** The client takes more again. */
-  drained(): void {
-    this.#full = false
-    if (!this.#waiting && this.#body?.busy !== true) this.#owner.upstream?.resumeResponse()
   }
 
   // --- heads -------------------------------------------------------------------------------------
@@ -227,7 +294,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
 
   onFilterIdle(): void {
     this.#owner.downstream.flush()
-    if (!this.#full) this.#owner.upstream?.resumeResponse()
+    if (!this.#full) this.#resume()
   }
 
   // --- trailers ----------------------------------------------------------------------------------
@@ -316,8 +383,8 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
 
   #passQueued(chunks: readonly Buffer[]): void {
     for (const chunk of chunks) {
-      // With body filters `data` notes FULL itself, and it may only mean that a filter is busy.
-      if (this.data(chunk, 0, chunk.length) === WRITE_FULL && this.#body === null) this.#full = true
+      // With body filters `#takeData` notes FULL itself, and it may only mean that a filter is busy.
+      if (this.#takeData(chunk, 0, chunk.length) === WRITE_FULL && this.#body === null) this.#full = true
     }
   }
 
@@ -337,11 +404,11 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, HookWaiter {
       const event = this.#queue?.shift()
       if (event === undefined) break
       if (event.kind === 'head') this.#filterUpstreamHead(event.header, event.contentLength)
-      else if (event.kind === 'end') this.end(event.trailers)
+      else if (event.kind === 'end') this.onModuleEnd(event.trailers)
       else this.#passQueued(event.chunks)
     }
     if (this.#waiting || this.#stopped) return
     this.#owner.downstream.flush()
-    if (!this.#full && this.#body?.busy !== true) this.#owner.upstream?.resumeResponse()
+    if (!this.#full && this.#body?.busy !== true) this.#resume()
   }
 }

@@ -1,4 +1,5 @@
 import {
+  type HttpModuleContext,
   HttpSession,
   type ReadBodyOptions,
   type RequestBody,
@@ -35,6 +36,8 @@ export class Session extends HttpSession {
    * may change is sent without a Content-Length. A body that then differs from it ends the connection.
    */
   keepContentLength = false
+  /** The modules of `initUpstreamModules` that the last final response passes or passed; undefined before, or without any. */
+  upstreamModules: HttpModuleContext | undefined = undefined
   /** The id that the option `forwarding.requestId` gave this request, the same on every attempt; undefined before. */
   requestId: string | undefined = undefined
 

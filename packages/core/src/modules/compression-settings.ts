@@ -24,8 +24,11 @@ export interface ResponseCompressionOptions {
   readonly flush?: 'unknown-length' | 'streams'
   /** Keep strong entity tags although the bytes are others. Default false: they become weak. */
   readonly preserveEtag?: boolean
-  /** Decompress gzip, br and zstd for clients that do not take them. Default false. */
-  readonly decompress?: boolean
+  /**
+   * Decompress gzip, br and zstd for clients that do not take them; `'always'` for all, so that body filters behind it
+   * see plain content. Default false.
+   */
+  readonly decompress?: boolean | 'always'
   /** A body that unfolds into more is cut, in bytes. Default 1 GiB. */
   readonly outputBytesMax?: number
   /** So is one that unfolds into more than so many times its size and more than 1 MiB. Default 200. */
@@ -62,7 +65,7 @@ export interface CompressionSettings {
   readonly compressible: (type: string) => boolean
   readonly flush: 'unknown-length' | 'streams'
   readonly preserveEtag: boolean
-  readonly decompress: boolean
+  readonly decompress: boolean | 'always'
   readonly outputBytesMax: number
   readonly outputRatioMax: number
   readonly activeMax: number
@@ -125,7 +128,7 @@ export function compressionSettings(
     compressible: options.compressible ?? compressible,
     flush,
     preserveEtag: flag('preserveEtag', options.preserveEtag),
-    decompress: flag('decompress', options.decompress),
+    decompress: checkDecompress(options.decompress),
     outputBytesMax: integer(
       'outputBytesMax',
       options.outputBytesMax ?? 1_073_741_824,
@@ -144,6 +147,15 @@ export function checkLevel(coding: ContentCoding, level: number): number {
     )
   }
   return level
+}
+
+/** @throws {TypeError} If it is neither a boolean nor `'always'`. */
+export function checkDecompress(value: boolean | 'always' | undefined): boolean | 'always' {
+  if (value === 'always') return value
+  if (value !== undefined && typeof value !== 'boolean') {
+    throw new TypeError(`Compression option "decompress" must be a boolean or "always", not ${String(value)}`)
+  }
+  return value === true
 }
 
 function flag(name: string, value: boolean | undefined): boolean {

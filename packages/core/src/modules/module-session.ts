@@ -10,13 +10,8 @@ import {
 } from '../server-session.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, HttpModuleContext, type HttpModules } from './http-modules.ts'
-import { ModuleBody, type ModuleBodySink, type ModuleBodyStage, type ModuleBodyStep } from './module-body.ts'
-
-const RESPONSE_FILTERS: Readonly<Record<ModuleBodyStep, keyof HttpModule>> = Object.freeze({
-  body: 'responseBodyFilter',
-  trailers: 'responseTrailerFilter',
-  done: 'responseDoneFilter',
-})
+import { ModuleBody, type ModuleBodySink, type ModuleBodyStage } from './module-body.ts'
+import { declaresLength, RESPONSE_FILTERS, responseStages } from './module-stages.ts'
 
 /** Who serves a request through modules. */
 export interface ModuleSessionOwner {
@@ -268,7 +263,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     this.#headPending = false
     this.responseStatus = header.status
     const bodyless = this.request.method === 'HEAD' || bodylessStatus(header.status)
-    const stages = bodyless ? [] : this.#responseStages()
+    const stages = bodyless ? [] : responseStages(this.modules)
     // A module that took the field away wants a body of unknown length, as does one that may change it.
     const unknown = stages.length > 0 || (declared && !declaresLength(header))
     this.#responseOwed = contentLength
@@ -430,40 +425,10 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     this.#requestResumed = null
     closeModules(this.modules.modules)
   }
-
-  #responseStages(): ModuleBodyStage[] {
-    const context = this.modules
-    return context.modules.filter(filtersResponseBody).map((module) => ({
-      body:
-        module.responseBodyFilter === undefined
-          ? null
-          : (chunk, end) => module.responseBodyFilter?.(chunk, end, context),
-      trailers:
-        module.responseTrailerFilter === undefined
-          ? null
-          : (trailers) => module.responseTrailerFilter?.(trailers, context),
-      done: module.responseDoneFilter === undefined ? null : () => module.responseDoneFilter?.(context),
-    }))
-  }
-}
-
-/** Asks a head that nobody edited without taking it apart. */
-function declaresLength(header: ResponseHeader): boolean {
-  const { lines } = header
-  return lines === null ? header.has('content-length') : lines.contentLength >= 0
 }
 
 function filtersRequestBody(module: HttpModule): boolean {
   return module.requestBodyFilter !== undefined && module.filtersRequestBody !== false
-}
-
-function filtersResponseBody(module: HttpModule): boolean {
-  if (module.filtersResponseBody === false) return false
-  return (
-    module.responseBodyFilter !== undefined ||
-    module.responseTrailerFilter !== undefined ||
-    module.responseDoneFilter !== undefined
-  )
 }
 
 function isPromise(result: void | Promise<void>): result is Promise<void> {

@@ -13,6 +13,7 @@ import {
 import {
   type CompressionSettings,
   type CompressionTotals,
+  checkDecompress,
   checkLevel,
   compressionSettings,
   type ResponseCompressionOptions,
@@ -52,7 +53,7 @@ export class ResponseCompression implements HttpModule {
   readonly #settings: CompressionSettings
   readonly #totals: CompressionTotals
   #levels: Readonly<Record<ContentCoding, number>>
-  #decompress: boolean
+  #decompress: boolean | 'always'
   #preserveEtag: boolean
   #codec: ContentCodec | null = null
   #coding: ContentCoding = 'gzip'
@@ -81,9 +82,9 @@ export class ResponseCompression implements HttpModule {
     this.#levels = levels
   }
 
-  /** Switches decompression on or off for this request. */
-  adjustDecompression(enabled: boolean): void {
-    this.#decompress = enabled
+  /** Switches decompression on or off for this request; `'always'` whatever the client takes. */
+  adjustDecompression(enabled: boolean | 'always'): void {
+    this.#decompress = checkDecompress(enabled)
   }
 
   /** Whether a strong entity tag stays as it is, for this request. */
@@ -156,8 +157,11 @@ export class ResponseCompression implements HttpModule {
   ): void {
     const coding = coded === 'x-gzip' ? 'gzip' : coded
     if (coding !== 'gzip' && coding !== 'br' && coding !== 'zstd') return
-    varyByEncoding(response)
-    if (length === 0 || accepted[coding] > 0 || accepted.identity === 0) return
+    if (this.#decompress !== 'always') {
+      varyByEncoding(response)
+      if (accepted[coding] > 0 || accepted.identity === 0) return
+    }
+    if (length === 0) return
     if (!head && !this.#open(coding, () => createDecoder(coding))) return
     this.#decoding = true
     this.#editHead(response)

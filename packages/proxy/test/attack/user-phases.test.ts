@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { HttpPeer } from '@cirque/core'
+import { type HttpModule, type HttpModules, HttpPeer } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { RequestHeader, ResponseHeader } from '@cirque/http'
 import { describe, expect, test } from 'vitest'
@@ -40,6 +40,7 @@ const PLACES: Record<string, Place> = {
   connectedToUpstream: {},
   upstreamRequestFilter: {},
   requestBodyFilter: { nonsense: 'text' },
+  adjustUpstreamModules: { atOnce: true },
   upstreamResponseFilter: {},
   responseFilter: {},
   upstreamResponseBodyFilter: { nonsense: 'text' },
@@ -53,6 +54,12 @@ const PLACES: Record<string, Place> = {
   logging: { after: true },
   persistConnectionContext: { atOnce: true, after: true },
 }
+
+/** For the phase that only runs where there are modules; it leaves all as it is. */
+class IdleModule implements HttpModule {
+  close(): void {}
+}
+const IDLE_MODULE = { module: IdleModule, init: () => new IdleModule() }
 
 /** Answers with chunks and a trailer, or resets. */
 function startOrigin() {
@@ -107,6 +114,9 @@ async function startScene(name: string, act: (given: Arguments) => unknown): Pro
   const peer = (session: Session) => new HttpPeer(session.request.path === '/dead' ? dead : origin.address)
   const usual: Partial<Record<string, (...given: never[]) => unknown>> = {
     upstreamPeer: peer as (...given: never[]) => unknown,
+    initUpstreamModules: ((modules: HttpModules) => void modules.add(IDLE_MODULE)) as (
+      ...given: never[]
+    ) => unknown,
     persistConnectionContext: () => 'context',
   }
   const hooks = {
