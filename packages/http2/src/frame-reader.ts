@@ -10,21 +10,34 @@ import {
   INTEGER_31_MAX,
   PREFACE,
 } from './constants.ts'
+import type { ResolvedHttp2Options } from './options.ts'
 
-/** What a connection's bytes say, frame by frame. The memory is lent for the call. */
-export interface FrameSink {
-  /** Any frame but DATA, HEADERS and CONTINUATION, whole. */
-  onFrame(type: number, flags: number, id: number, buffer: Buffer, start: number, end: number): void
-  /** A whole field block. `dependsOn` is the stream of its priority, or -1. */
-  onBlock(id: number, flags: number, dependsOn: number, buffer: Buffer, start: number, end: number): void
+/** Takes DATA frames, as they come. The memory is lent for the call. */
+export interface DataSink {
   /** A DATA frame begins; `bytes` is all of its payload, with padding. */
   onDataStart(id: number, bytes: number): void
   /** A run of its data. */
   onDataRun(buffer: Buffer, start: number, end: number): void
   /** It is complete; so much of it was padding. */
   onDataEnd(flags: number, paddingBytes: number): void
-  /** The bytes break the rules: nothing after them has a meaning. */
-  onBroken(code: number, reason: string): void
+}
+
+/** Takes whole field blocks. The memory is lent for the call. */
+export interface BlockSink {
+  /** `dependsOn` is the stream of its priority, or -1. */
+  onBlock(id: number, flags: number, dependsOn: number, buffer: Buffer, start: number, end: number): void
+}
+
+/** Takes any other frame, whole. The memory is lent for the call. */
+export interface ControlSink {
+  onFrame(type: number, flags: number, id: number, buffer: Buffer, start: number, end: number): void
+}
+
+/** Who takes the frames, by what they carry. */
+export interface FrameSinks {
+  readonly data: DataSink
+  readonly blocks: BlockSink
+  readonly control: ControlSink
 }
 
 const NOTHING: Buffer = Buffer.alloc(0)
@@ -37,7 +50,10 @@ export class FrameReader {
   /** True once bytes broke the rules, or `stop` was called: the rest is dropped. */
   stopped = false
 
-  private readonly sink: FrameSink
+  private readonly data: DataSink
+  private readonly blocks: BlockSink
+  private readonly control: ControlSink
+  private readonly onBroken: (code: number, reason: string) => void
   private readonly frameBytesMax: number
   private readonly continuationsMax: number
   private readonly blockBytesMax: number
@@ -68,24 +84,25 @@ export class FrameReader {
   private continuations = 0
 
   /**
+   * @param onBroken - Called at most once, when the bytes break the rules: nothing after them has a meaning.
    * @param preface - Whether the client's preface comes first.
-   * @param blockBytesMax - Longest field block over several frames, as it is on the wire.
-   * @param framesAtOnceMax - Frames that are used before `receive` asks for a pause.
    */
   constructor(
-    sink: FrameSink,
+    sinks: FrameSinks,
+    onBroken: (code: number, reason: string) => void,
     preface: boolean,
-    frameBytesMax: number,
-    continuationsMax: number,
-    blockBytesMax: number,
-    framesAtOnceMax: number,
+    options: ResolvedHttp2Options,
   ) {
-    this.sink = sink
-    this.frameBytesMax = frameBytesMax
-    this.continuationsMax = continuationsMax
-    this.blockBytesMax = blockBytesMax
-    this.framesAtOnceMax = framesAtOnceMax
-    this.framesLeft = framesAtOnceMax
+    this.data = sinks.data
+    this.blocks = sinks.blocks
+    this.control = sinks.control
+    this.onBroken = onBroken
+    this.frameBytesMax = options.frameBytesMax
+    this.continuationsMax = options.continuationsMax
+    // As it is on the wire; what it decodes to has its own bound.
+    this.blockBytesMax = options.headerListBytesMax + options.frameBytesMax
+    this.framesAtOnceMax = options.framesAtOnceMax
+    this.framesLeft = options.framesAtOnceMax
     this.prefaceAt = preface ? 0 : PREFACE.length
   }
 
@@ -160,7 +177,7 @@ export class FrameReader {
   private break(code: number, reason: string): void {
     if (this.stopped) return
     this.stop()
-    this.sink.onBroken(code, reason)
+    this.onBroken(code, reason)
   }
 
   /** Keeps what a read cut; room for `size` bytes of the frame. */
@@ -222,7 +239,7 @@ export class FrameReader {
     const after = start + length
     if (type === FRAME_HEADERS) this.readHeaders(id, flags, buffer, start, after)
     else if (type === FRAME_CONTINUATION) this.readContinuation(flags, buffer, start, after)
-    else this.sink.onFrame(type, flags, id, buffer, start, after)
+    else this.control.onFrame(type, flags, id, buffer, start, after)
     return after
   }
 
@@ -243,7 +260,7 @@ export class FrameReader {
     this.dataLeft = length
     this.paddingBytes = 0
     this.padLeft = 0
-    this.sink.onDataStart(id, length)
+    this.data.onDataStart(id, length)
     if (length === 0) this.endData()
   }
 
@@ -263,7 +280,7 @@ export class FrameReader {
     const run = Math.min(end - at, this.dataLeft - this.padLeft)
     if (run > 0) {
       this.dataLeft -= run
-      this.sink.onDataRun(buffer, at, at + run)
+      this.data.onDataRun(buffer, at, at + run)
       at += run
     }
     if (this.dataLeft === this.padLeft && this.padLeft > 0) {
@@ -278,7 +295,7 @@ export class FrameReader {
 
   private endData(): void {
     this.inData = false
-    this.sink.onDataEnd(this.dataFlags, this.paddingBytes)
+    this.data.onDataEnd(this.dataFlags, this.paddingBytes)
   }
 
   // --- field blocks ----------------------------------------------------------------------------
@@ -307,7 +324,7 @@ export class FrameReader {
       return
     }
     if ((flags & FLAG_END_HEADERS) !== 0) {
-      this.sink.onBlock(id, flags, dependsOn, buffer, from, until)
+      this.blocks.onBlock(id, flags, dependsOn, buffer, from, until)
       return
     }
     this.blockId = id
@@ -332,7 +349,7 @@ export class FrameReader {
     const block = this.block
     this.blockId = 0
     this.block = NOTHING
-    this.sink.onBlock(id, this.blockFlags, this.blockDependsOn, block, 0, this.blockAt)
+    this.blocks.onBlock(id, this.blockFlags, this.blockDependsOn, block, 0, this.blockAt)
   }
 
   private append(buffer: Buffer, start: number, end: number): boolean {

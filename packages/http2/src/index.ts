@@ -1,9 +1,5 @@
-export {
-  Http2Connection,
-  type Http2ConnectionHandler,
-  type Http2State,
-  type RequestProblem,
-} from './connection.ts'
+export { Http2Connection } from './connection.ts'
+export type { Http2ConnectionHandler, Http2State, RequestProblem } from './connection-handler.ts'
 export { ErrorCode, errorName } from './constants.ts'
 export { isConnectionField } from './field-rules.ts'
 export type { FieldsProblem, Http2Request, Http2Response } from './message-fields.ts'

@@ -33,8 +33,6 @@ export class Http2Sender {
   /** The transport has taken all it wants; `resume` ends it. */
   blocked = false
   readonly output: OutputQueue = new OutputQueue()
-  /** How many frames of ours a peer may well answer with a WINDOW_UPDATE. */
-  updatesEarned = 0
 
   private readonly connection: Http2Connection
   private readonly encoder: HpackEncoder
@@ -81,7 +79,7 @@ export class Http2Sender {
       output.commit(FRAME_HEAD_BYTES + size)
       output.noteLast(at, stream.id)
     } else this.cutBlock(stream, Buffer.from(output.memory.subarray(at + FRAME_HEAD_BYTES, end)), flags)
-    this.updatesEarned += 4
+    this.connection.allowance.earnUpdates()
     this.connection.wantsOutput()
   }
 
@@ -161,7 +159,7 @@ export class Http2Sender {
     this.window -= size
     stream.sendWindow -= size
     stream.sentBytes += size
-    this.updatesEarned += 4
+    this.connection.allowance.earnUpdates()
   }
 
   end(stream: Http2Stream, trailers: readonly string[] | null): void {
@@ -185,7 +183,7 @@ export class Http2Sender {
 
   private ended(stream: Http2Stream): void {
     stream.sendEnded = true
-    this.connection.sendEnded(stream)
+    this.connection.streams.sendEnded(stream)
   }
 
   /** Nothing of the stream goes out any more. */
@@ -277,7 +275,7 @@ export class Http2Sender {
     while (!this.blocked) {
       if (this.firstInLine !== null) this.pump()
       if (output.bytes > 0) {
-        connection.outputTaken()
+        connection.streams.outputTaken()
         this.lastWrite = connection.handler.writeOutput(output.take())
         output.release(this.lastWrite === WRITE_DONE)
         this.blocked = this.lastWrite === WRITE_FULL

@@ -93,11 +93,11 @@ export class Http2Stream {
   nextInLine: Http2Stream | null = null
 
   /** @internal */
-  constructor(connection: Http2Connection, id: number, sendWindow: number, receiveWindow: number) {
+  constructor(connection: Http2Connection, id: number) {
     this.connection = connection
     this.id = id
-    this.sendWindow = sendWindow
-    this.receiveWindow = receiveWindow
+    this.sendWindow = connection.peer.windowBytes
+    this.receiveWindow = connection.data.windowOfStream
   }
 
   // --- sending ---------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ export class Http2Stream {
 
   /** Ends the stream at once, both ways. The handler is not called. Not counted against the peer. */
   reset(code: number): void {
-    this.connection.resetStream(this, code)
+    this.connection.streams.reset(this, code)
   }
 
   // --- receiving -------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ export class Http2Stream {
   resume(): void {
     if (this.flowing) return
     this.flowing = true
-    this.connection.deliver(this)
+    this.connection.data.deliver(this)
   }
 
   /** Delivers nothing more; the peer is held back by the stream's window. */
@@ -145,6 +145,6 @@ export class Http2Stream {
    * message is complete, the peer is told with `NO_ERROR` (RFC 9113 §8.1).
    */
   discard(): void {
-    this.connection.discard(this)
+    this.connection.streams.discard(this)
   }
 }
