@@ -1,16 +1,14 @@
 import fc from 'fast-check'
+import { framesOf, POST, REQUEST } from '../../../packages/http2/test/support/frames.ts'
+import { End } from '../../../packages/http2/test/support/server.ts'
 import {
   block,
   frame,
-  framesOf,
-  POST,
   PREFACE,
-  REQUEST,
   SETTINGS,
   settings,
-  u32,
-} from '../../../packages/http2/test/support/frames.ts'
-import { End } from '../../../packages/http2/test/support/server.ts'
+  uint32,
+} from '../../../scripts/test-support/http2-frames.ts'
 import { cutsOf, holds, same } from '../check.ts'
 import type { Target } from '../target.ts'
 
@@ -27,9 +25,9 @@ const payload = fc.oneof(
     block(POST),
     block(['x', 'y']),
     block([':status', '200']),
-    u32(1),
-    u32(8),
-    u32(0x7f_ff_ff_ff),
+    uint32(1),
+    uint32(8),
+    uint32(0x7f_ff_ff_ff),
   ),
   fc.constantFrom(
     settings([4, 100], [1, 0]),
@@ -112,8 +110,8 @@ export const target: Target = {
     Buffer.concat([
       record(1, 0, 3, block(POST)),
       record(9, 4, 3, block(['x', 'y'])),
-      record(3, 0, 3, u32(8)),
-      record(8, 0, 0, u32(9)),
+      record(3, 0, 3, uint32(8)),
+      record(8, 0, 0, uint32(9)),
     ]),
   ],
   bytesMax: 2_048,

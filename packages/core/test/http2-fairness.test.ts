@@ -1,19 +1,18 @@
 import { ResponseHeader } from '@cirque/http'
 import { expect, test } from 'vitest'
-import { Connector, HttpServerApp, type WriteResult } from '../src/index.ts'
-import { startApp, startServer } from './support/http-server.ts'
 import {
   block,
-  connectRawHttp2,
   DATA,
   END_HEADERS,
   END_STREAM,
   frame,
   HEADERS,
   PING,
-  request,
   SETTINGS,
-} from './support/raw-http2.ts'
+} from '../../../scripts/test-support/http2-frames.ts'
+import { Connector, HttpServerApp, type WriteResult } from '../src/index.ts'
+import { startApp, startServer } from './support/http-server.ts'
+import { connectRawHttp2, request } from './support/raw-http2.ts'
 import { Recorder, requestOf, startUpstream } from './support/upstream.ts'
 
 /** Frames of one connection in one turn: those of a read, and those that had to wait, before anybody else counts. */

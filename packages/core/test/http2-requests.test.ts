@@ -7,16 +7,10 @@ import tls from 'node:tls'
 import { ResponseHeader } from '@cirque/http'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isRefusal, passedTrailers, readRequestHead } from '../src/http2/request-head.ts'
-import { type HttpServerOptions, type HttpSession, type ServeHttp, serveHttp } from '../src/index.ts'
-import { startApp, type TestServer } from './support/http-server.ts'
-import { ask, collect, Http2Client } from './support/http2.ts'
-import { connectRaw } from './support/raw-client.ts'
 import {
   ACK,
   block,
   CONTINUATION,
-  connectRawHttp2,
   DATA,
   END_HEADERS,
   END_STREAM,
@@ -25,10 +19,15 @@ import {
   HEADERS,
   PING,
   RST_STREAM,
-  request,
   SETTINGS,
   WINDOW_UPDATE,
-} from './support/raw-http2.ts'
+} from '../../../scripts/test-support/http2-frames.ts'
+import { isRefusal, passedTrailers, readRequestHead } from '../src/http2/request-head.ts'
+import { type HttpServerOptions, type HttpSession, type ServeHttp, serveHttp } from '../src/index.ts'
+import { startApp, type TestServer } from './support/http-server.ts'
+import { ask, collect, Http2Client } from './support/http2.ts'
+import { connectRaw } from './support/raw-client.ts'
+import { connectRawHttp2, request } from './support/raw-http2.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM } =
   http2.constants

@@ -1,6 +1,4 @@
 import { expect, test } from 'vitest'
-import { Http1Memory } from '../src/http2/http1-memory.ts'
-import { Connector } from '../src/index.ts'
 import {
   block,
   DATA,
@@ -11,7 +9,10 @@ import {
   HEADERS,
   RST_STREAM,
   SETTINGS,
-} from './support/raw-http2.ts'
+  splitFrames,
+} from '../../../scripts/test-support/http2-frames.ts'
+import { Http1Memory } from '../src/http2/http1-memory.ts'
+import { Connector } from '../src/index.ts'
 import { fetchOver, type Recorder, send, startUpstream, type Upstream } from './support/upstream.ts'
 
 const PREFACE_BYTES = 24
@@ -31,10 +32,9 @@ function scripted(
       if (bytes.length < skip) return
       bytes = bytes.subarray(skip)
       skip = 0
-      while (bytes.length >= 9 && bytes.length >= 9 + bytes.readUIntBE(0, 3)) {
-        if (bytes[3] === HEADERS) socket.write(Buffer.concat(answer(bytes.readUInt32BE(5))))
-        bytes = bytes.subarray(9 + bytes.readUIntBE(0, 3))
-      }
+      const { frames, rest } = splitFrames(bytes)
+      bytes = rest
+      for (const { type, stream } of frames) if (type === HEADERS) socket.write(Buffer.concat(answer(stream)))
     })
   })
 }

@@ -1,15 +1,17 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { HpackDecoder, HpackEncoder } from '../src/index.ts'
 import {
   ACK,
+  CONTINUATION,
   END_HEADERS,
   END_STREAM,
-  FRAME,
-  HEADER_TABLE_SIZE,
-  RawClient,
-  startServer,
-} from './raw-http2.ts'
+  GOAWAY,
+  HEADERS,
+  PING,
+  SETTINGS,
+} from '../../../scripts/test-support/http2-frames.ts'
+import { HpackDecoder, HpackEncoder } from '../src/index.ts'
+import { HEADER_TABLE_SIZE, RawClient, startServer } from './raw-http2.ts'
 
 // The second opinion: nghttp2, which node:http2 is built on, at the other end of a socket.
 
@@ -68,22 +70,21 @@ test('nghttp2 decodes what the encoder writes, through changes of the size of th
     },
   )
   await using client = new RawClient(server.port)
-  client.send(FRAME.SETTINGS, 0, 0, Buffer.alloc(0))
+  client.send(SETTINGS, 0, 0, Buffer.alloc(0))
   const encoder = new HpackEncoder({ tableBytesMax: 8192 })
   let settings = 0
   const next = async (): Promise<void> => {
     for (let answered = false; !answered; ) {
       const frame = await client.frame()
-      if (frame === null || frame.type === FRAME.GOAWAY)
-        throw new Error(`Gone: ${frame?.payload.toString('hex')}`)
-      answered = frame.type === FRAME.HEADERS
-      if (frame.type !== FRAME.SETTINGS || frame.flags === ACK) continue
+      if (frame === null || frame.type === GOAWAY) throw new Error(`Gone: ${frame?.payload.toString('hex')}`)
+      answered = frame.type === HEADERS
+      if (frame.type !== SETTINGS || frame.flags === ACK) continue
       settings++
       for (let at = 0; at < frame.payload.length; at += 6) {
         if (frame.payload.readUInt16BE(at) === HEADER_TABLE_SIZE)
           encoder.setPeerTableBytes(frame.payload.readUInt32BE(at + 2))
       }
-      client.send(FRAME.SETTINGS, ACK, 0, Buffer.alloc(0))
+      client.send(SETTINGS, ACK, 0, Buffer.alloc(0))
     }
   }
   let sent = 0
@@ -121,12 +122,10 @@ test('the decoder reads what nghttp2 writes, through changes of the size of the 
     const parts: Buffer[] = []
     for (;;) {
       const frame = await client.frame()
-      if (frame === null || frame.type === FRAME.GOAWAY)
-        throw new Error(`Gone: ${frame?.payload.toString('hex')}`)
-      if (frame.type === FRAME.SETTINGS && frame.flags === ACK)
-        decoder.setTableBytesMax(pending.shift() as number)
-      else if (frame.type === FRAME.SETTINGS) client.send(FRAME.SETTINGS, ACK, 0, Buffer.alloc(0))
-      if (frame.type !== FRAME.HEADERS && frame.type !== FRAME.CONTINUATION) continue
+      if (frame === null || frame.type === GOAWAY) throw new Error(`Gone: ${frame?.payload.toString('hex')}`)
+      if (frame.type === SETTINGS && frame.flags === ACK) decoder.setTableBytesMax(pending.shift() as number)
+      else if (frame.type === SETTINGS) client.send(SETTINGS, ACK, 0, Buffer.alloc(0))
+      if (frame.type !== HEADERS && frame.type !== CONTINUATION) continue
       parts.push(frame.payload)
       if ((frame.flags & END_HEADERS) !== 0) return Buffer.concat(parts)
     }
@@ -177,13 +176,13 @@ test('nghttp2 and the decoder find the same blocks wrong', async () => {
     const decoder = new HpackDecoder()
     decoder.decode(mutated, 0, mutated.length)
     await using client = new RawClient(server.port)
-    client.send(FRAME.SETTINGS, 0, 0, Buffer.alloc(0))
+    client.send(SETTINGS, 0, 0, Buffer.alloc(0))
     client.sendBlock(1, mutated, END_STREAM)
-    client.send(FRAME.PING, 0, 0, Buffer.alloc(8))
+    client.send(PING, 0, 0, Buffer.alloc(8))
     let error = 0
     for (let frame = await client.frame(); frame !== null; frame = await client.frame()) {
-      if (frame.type === FRAME.GOAWAY) error = frame.payload.readUInt32BE(4)
-      if (frame.type === FRAME.GOAWAY || (frame.type === FRAME.PING && frame.flags === ACK)) break
+      if (frame.type === GOAWAY) error = frame.payload.readUInt32BE(4)
+      if (frame.type === GOAWAY || (frame.type === PING && frame.flags === ACK)) break
     }
     const COMPRESSION_ERROR = 9
     expect([mutated.toString('hex'), error === COMPRESSION_ERROR]).toEqual([

@@ -1,27 +1,19 @@
 import { once } from 'node:events'
 import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import {
+  CONTINUATION,
+  END_HEADERS,
+  type Frame,
+  frame,
+  HEADERS,
+  PREFACE,
+  SETTINGS,
+  settings,
+  splitFrames,
+} from '../../../scripts/test-support/http2-frames.ts'
 
-export const FRAME = {
-  DATA: 0,
-  HEADERS: 1,
-  RST_STREAM: 3,
-  SETTINGS: 4,
-  PING: 6,
-  GOAWAY: 7,
-  CONTINUATION: 9,
-} as const
-export const ACK = 1
-export const END_STREAM = 1
-export const END_HEADERS = 4
 export const HEADER_TABLE_SIZE = 1
-
-export interface Frame {
-  readonly type: number
-  readonly flags: number
-  readonly streamId: number
-  readonly payload: Buffer
-}
 
 /** One end of HTTP/2 in frames, over a socket: the other end is nghttp2, in `node:http2`. */
 export class RawClient {
@@ -40,34 +32,26 @@ export class RawClient {
     }
     this.#socket.on('error', end)
     this.#socket.on('close', end)
-    this.#socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+    this.#socket.write(PREFACE)
   }
 
-  send(type: number, flags: number, streamId: number, payload: Uint8Array): void {
-    const head = Buffer.alloc(9)
-    head.writeUIntBE(payload.length, 0, 3)
-    head[3] = type
-    head[4] = flags
-    head.writeUInt32BE(streamId, 5)
-    this.#socket.write(Buffer.concat([head, payload]))
+  send(...given: Parameters<typeof frame>): void {
+    this.#socket.write(frame(...given))
   }
 
   /** A field block as HEADERS and, where it is longer than a frame may be, CONTINUATIONs. */
   sendBlock(streamId: number, block: Buffer, flags: number): void {
     const SIZE = 16_384
     const first = block.length <= SIZE ? END_HEADERS : 0
-    this.send(FRAME.HEADERS, flags | first, streamId, block.subarray(0, SIZE))
+    this.send(HEADERS, flags | first, streamId, block.subarray(0, SIZE))
     for (let at = SIZE; at < block.length; at += SIZE) {
       const last = at + SIZE >= block.length ? END_HEADERS : 0
-      this.send(FRAME.CONTINUATION, last, streamId, block.subarray(at, at + SIZE))
+      this.send(CONTINUATION, last, streamId, block.subarray(at, at + SIZE))
     }
   }
 
   sendTableSize(bytes: number): void {
-    const payload = Buffer.alloc(6)
-    payload.writeUInt16BE(HEADER_TABLE_SIZE, 0)
-    payload.writeUInt32BE(bytes, 2)
-    this.send(FRAME.SETTINGS, 0, 0, payload)
+    this.send(SETTINGS, 0, 0, settings([HEADER_TABLE_SIZE, bytes]))
   }
 
   /** The next frame, or null at the end of the connection. */
@@ -87,18 +71,9 @@ export class RawClient {
   }
 
   #take(chunk: Buffer): void {
-    this.#received = Buffer.concat([this.#received, chunk])
-    while (this.#received.length >= 9) {
-      const size = this.#received.readUIntBE(0, 3)
-      if (this.#received.length < 9 + size) break
-      this.#frames.push({
-        type: this.#received[3] as number,
-        flags: this.#received[4] as number,
-        streamId: this.#received.readUInt32BE(5),
-        payload: this.#received.subarray(9, 9 + size),
-      })
-      this.#received = this.#received.subarray(9 + size)
-    }
+    const { frames, rest } = splitFrames(Buffer.concat([this.#received, chunk]))
+    this.#frames.push(...frames)
+    this.#received = rest
     this.#wake?.()
   }
 }

@@ -1,24 +1,22 @@
 import { expect, test } from 'vitest'
-import { ErrorCode } from '../src/index.ts'
 import {
   block,
   DATA,
   END_HEADERS,
   END_STREAM,
   frame,
-  framesOf,
   GOAWAY,
   HEADERS,
   PING,
-  POST,
   PREFACE,
   PUSH_PROMISE,
-  REQUEST,
   RST_STREAM,
   SETTINGS,
   settings,
-  u32,
-} from './support/frames.ts'
+  uint32,
+} from '../../../scripts/test-support/http2-frames.ts'
+import { ErrorCode } from '../src/index.ts'
+import { framesOf, POST, REQUEST } from './support/frames.ts'
 import { End, goawayOf, resetOf } from './support/server.ts'
 
 const { PROTOCOL_ERROR, REFUSED_STREAM, CANCEL, NO_ERROR, STREAM_CLOSED } = ErrorCode
@@ -37,7 +35,7 @@ const head = (id: number, status: number, more: string[] = [], flags = 0): Buffe
 test('a request and its response, with early hints and trailers', () => {
   const client = startClient()
   const get = client.open(REQUEST, true)
-  expect(client.frames().map(({ type, flags, id }) => [type, flags, id])).toEqual([
+  expect(client.frames().map(({ type, flags, stream }) => [type, flags, stream])).toEqual([
     [HEADERS, END_HEADERS | END_STREAM, 1],
   ])
   client.receive(
@@ -98,9 +96,9 @@ test('frames that no server may send end the connection', () => {
   for (const [bytes, code] of [
     [head(1, 200), PROTOCOL_ERROR],
     [head(2, 200), PROTOCOL_ERROR],
-    [frame(PUSH_PROMISE, END_HEADERS, 1, u32(2)), PROTOCOL_ERROR],
+    [frame(PUSH_PROMISE, END_HEADERS, 1, uint32(2)), PROTOCOL_ERROR],
     [frame(SETTINGS, 0, 0, settings([2, 1])), PROTOCOL_ERROR],
-    [frame(RST_STREAM, 0, 1, u32(CANCEL)), PROTOCOL_ERROR],
+    [frame(RST_STREAM, 0, 1, uint32(CANCEL)), PROTOCOL_ERROR],
   ] as const) {
     const client = startClient()
     client.receive(bytes)
@@ -119,29 +117,33 @@ test('§8.1: a reset after the whole response takes nothing back, though nobody 
   client.receive(
     head(1, 413),
     frame(DATA, END_STREAM, 1, Buffer.from('too large')),
-    frame(RST_STREAM, 0, 1, u32(NO_ERROR)),
+    frame(RST_STREAM, 0, 1, uint32(NO_ERROR)),
   )
   expect([client.closedIds, early.reset, early.ended]).toEqual([[1], null, false])
   expect(early.stream.write(Buffer.alloc(100), 0, 100)).toBe(0)
   early.stream.end()
   early.stream.resume()
   expect([early.body.toString(), early.ended, early.reset]).toEqual(['too large', true, null])
-  expect(client.frames().some(({ type, id }) => id === 1 && type !== HEADERS)).toBe(false)
+  expect(client.frames().some(({ type, stream }) => stream === 1 && type !== HEADERS)).toBe(false)
 })
 
 test('a reset within a response, also with NO_ERROR, is not its end', () => {
   const client = startClient()
   const cut = client.open(REQUEST, true)
-  client.receive(head(1, 200), frame(DATA, 0, 1, Buffer.from('half')), frame(RST_STREAM, 0, 1, u32(NO_ERROR)))
+  client.receive(
+    head(1, 200),
+    frame(DATA, 0, 1, Buffer.from('half')),
+    frame(RST_STREAM, 0, 1, uint32(NO_ERROR)),
+  )
   expect([cut.ended, cut.reset]).toEqual([false, { code: NO_ERROR, origin: 'peer' }])
 })
 
 test('§6.8: GOAWAY frees the streams above its id, and the others go on', () => {
   const client = startClient()
   const [one, two, three] = [client.open(REQUEST, true), client.open(REQUEST, true), client.open(POST, false)]
-  client.receive(frame(GOAWAY, 0, 0, u32(2 ** 31 - 1, NO_ERROR)))
+  client.receive(frame(GOAWAY, 0, 0, uint32(2 ** 31 - 1, NO_ERROR)))
   expect([client.connection.available, client.connection.openStreams]).toEqual([true, 3])
-  client.receive(frame(GOAWAY, 0, 0, u32(1, NO_ERROR)))
+  client.receive(frame(GOAWAY, 0, 0, uint32(1, NO_ERROR)))
   expect(client.connection.available).toBe(false)
   expect([one.reset, two.reset?.origin, three.reset?.origin]).toEqual([null, 'unprocessed', 'unprocessed'])
   client.receive(head(1, 200, [], END_STREAM))
@@ -157,7 +159,7 @@ test('the peer’s limit of streams is kept', () => {
     client.connection.available,
     client.connection.open(REQUEST, true, client.streams[0] as never),
   ]).toEqual([false, null])
-  client.receive(frame(RST_STREAM, 0, 1, u32(REFUSED_STREAM)))
+  client.receive(frame(RST_STREAM, 0, 1, uint32(REFUSED_STREAM)))
   expect(client.streams[0]?.reset).toEqual({ code: REFUSED_STREAM, origin: 'peer' })
   expect(client.connection.available).toBe(true)
 })

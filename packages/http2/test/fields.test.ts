@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
+import { END_STREAM, HEADERS } from '../../../scripts/test-support/http2-frames.ts'
 import { ErrorCode } from '../src/index.ts'
 import { checkTrailers, readRequest, readResponse } from '../src/message-fields.ts'
-import { END_STREAM, HEADERS, POST, REQUEST, request } from './support/frames.ts'
+import { POST, REQUEST, request } from './support/frames.ts'
 import { resetOf, startServer } from './support/server.ts'
 
 const R: readonly string[] = REQUEST
@@ -52,7 +53,7 @@ test.each<[string, string, readonly string[]]>([
   expect(server.refused).toEqual([problem])
   expect(server.streams.map(({ stream }) => stream.id)).toEqual([3])
   const sent = server.frames()
-  expect(sent.some(({ type, id }) => type === HEADERS && id === 1)).toBe(true)
+  expect(sent.some(({ type, stream }) => type === HEADERS && stream === 1)).toBe(true)
   expect(resetOf(sent, 1)).toBe(ErrorCode.PROTOCOL_ERROR)
 })
 

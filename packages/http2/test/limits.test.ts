@@ -1,7 +1,5 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { ErrorCode, type Http2Options, resolveHttp2Options } from '../src/index.ts'
-import { TokenBucket } from '../src/token-bucket.ts'
 import {
   block,
   CONTINUATION,
@@ -11,16 +9,16 @@ import {
   frame,
   HEADERS,
   PING,
-  POST,
   PRIORITY,
-  REQUEST,
   RST_STREAM,
-  request,
   SETTINGS,
   settings,
-  u32,
+  uint32,
   WINDOW_UPDATE,
-} from './support/frames.ts'
+} from '../../../scripts/test-support/http2-frames.ts'
+import { ErrorCode, type Http2Options, resolveHttp2Options } from '../src/index.ts'
+import { TokenBucket } from '../src/token-bucket.ts'
+import { POST, REQUEST, request } from './support/frames.ts'
 import { type End, goawayOf, startServer } from './support/server.ts'
 
 const { ENHANCE_YOUR_CALM, CANCEL } = ErrorCode
@@ -43,13 +41,13 @@ test.each<[string, string, number, (index: number) => Buffer]>([
     'CVE-2023-44487: streams that the client resets',
     'HTTP2_RESET_FLOOD',
     5,
-    (i) => Buffer.concat([post(i), frame(RST_STREAM, 0, id(i), u32(CANCEL))]),
+    (i) => Buffer.concat([post(i), frame(RST_STREAM, 0, id(i), uint32(CANCEL))]),
   ],
   [
     'CVE-2025-8671: resets that it provokes',
     'HTTP2_RESET_FLOOD',
     5,
-    (i) => Buffer.concat([post(i), frame(WINDOW_UPDATE, 0, id(i), u32(0))]),
+    (i) => Buffer.concat([post(i), frame(WINDOW_UPDATE, 0, id(i), uint32(0))]),
   ],
   [
     'data on streams that have ended',
@@ -71,7 +69,7 @@ test.each<[string, string, number, (index: number) => Buffer]>([
     'CVE-2019-9513: priorities',
     'HTTP2_CONTROL_FLOOD',
     10,
-    (i) => frame(PRIORITY, 0, 1, Buffer.concat([u32(id(i + 1)), Buffer.alloc(1)])),
+    (i) => frame(PRIORITY, 0, 1, Buffer.concat([uint32(id(i + 1)), Buffer.alloc(1)])),
   ],
   ['unknown frames', 'HTTP2_CONTROL_FLOOD', 10, () => frame(0x42, 0, 0)],
 ])('a flood of %s ends the connection, at n and not before', (_name, reason, count, act) => {
@@ -96,7 +94,7 @@ test('CVE-2019-9518: empty DATA frames are counted, one that ends the stream is 
 })
 
 test('WINDOW_UPDATEs beyond what our frames explain are counted', () => {
-  const update = (): Buffer => frame(WINDOW_UPDATE, 0, 0, u32(1))
+  const update = (): Buffer => frame(WINDOW_UPDATE, 0, 0, uint32(1))
   expect(floods(startServer(FEW), 1_010, update)).toBe(false)
   expect(floods(startServer(FEW), 1_011, update)).toBe(true)
   const server = startServer(FEW)
@@ -205,10 +203,10 @@ test('a writer is told to stop at streamQueueBytesMax, and again once half of it
   record?.stream.sendHead([':status', '200'], false)
   const write = (size: number) => record?.stream.write(Buffer.alloc(size), 0, size)
   expect([write(999), write(1), write(1)]).toEqual([0, 2, 2])
-  server.receive(frame(WINDOW_UPDATE, 0, 1, u32(500)))
+  server.receive(frame(WINDOW_UPDATE, 0, 1, uint32(500)))
   server.take()
   expect(record?.drains).toBe(0)
-  server.receive(frame(WINDOW_UPDATE, 0, 1, u32(1)))
+  server.receive(frame(WINDOW_UPDATE, 0, 1, uint32(1)))
   server.take()
   expect(record?.drains).toBe(1)
 })
@@ -318,7 +316,7 @@ test('many short runs of data in one read are handed over together, long ones as
 
 test('gathered data comes before the reset, or the fault, that follows it in the same read', () => {
   const bytes = [request(1, 0, POST), dripped(500)]
-  const reset = startServer().receive(...bytes, frame(RST_STREAM, 0, 1, u32(CANCEL)))
+  const reset = startServer().receive(...bytes, frame(RST_STREAM, 0, 1, uint32(CANCEL)))
   const broken = startServer().receive(...bytes, frame(PING, 0, 1))
   for (const { streams } of [reset, broken]) {
     expect(streams[0]?.body.length).toBe(500)

@@ -1,6 +1,5 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Http2Options, WRITE_FULL } from '../src/index.ts'
 import {
   block,
   DATA,
@@ -10,22 +9,22 @@ import {
   HEADERS,
   PADDED,
   PING,
-  POST,
   PREFACE,
   RST_STREAM,
-  request,
   SETTINGS,
   settings,
-  u32,
+  uint32,
   WINDOW_UPDATE,
-} from './support/frames.ts'
+} from '../../../scripts/test-support/http2-frames.ts'
+import { type Http2Options, WRITE_FULL } from '../src/index.ts'
+import { POST, request } from './support/frames.ts'
 import { End, type StreamRecord } from './support/server.ts'
 
 /** All kinds of frames, one after the other. */
 const CONVERSATION: Buffer = Buffer.concat([
   PREFACE,
   frame(SETTINGS, 0, 0, settings([4, 100_000], [1, 0])),
-  frame(WINDOW_UPDATE, 0, 0, u32(5)),
+  frame(WINDOW_UPDATE, 0, 0, uint32(5)),
   request(1, 0, [...POST, 'content-length', '5']),
   frame(DATA, PADDED, 1, Buffer.from('\x03he\0\0\0', 'latin1')),
   frame(PING, 0, 0, Buffer.from('12345678')),
@@ -34,7 +33,7 @@ const CONVERSATION: Buffer = Buffer.concat([
   frame(DATA, END_STREAM, 1, Buffer.from('llo')),
   request(5, 0, POST),
   frame(DATA, 0, 5, Buffer.alloc(0)),
-  frame(RST_STREAM, 0, 5, u32(8)),
+  frame(RST_STREAM, 0, 5, uint32(8)),
   request(7, 0, POST),
   frame(HEADERS, END_STREAM | END_HEADERS, 7, block(['x', 'y'])),
   frame(SETTINGS, 1, 0),

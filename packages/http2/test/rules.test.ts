@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest'
-import { ErrorCode, errorName } from '../src/index.ts'
 import {
   ACK,
-  Blocks,
   block,
   CONTINUATION,
   DATA,
@@ -14,19 +12,18 @@ import {
   NOTHING,
   PADDED,
   PING,
-  POST,
   PREFACE,
   PRIORITIZED,
   PRIORITY,
   PUSH_PROMISE,
-  REQUEST,
   RST_STREAM,
-  request,
   SETTINGS,
   settings,
-  u32,
+  uint32,
   WINDOW_UPDATE,
-} from './support/frames.ts'
+} from '../../../scripts/test-support/http2-frames.ts'
+import { ErrorCode, errorName } from '../src/index.ts'
+import { Blocks, POST, REQUEST, request } from './support/frames.ts'
 import { End, goawayOf, resetOf, startServer } from './support/server.ts'
 
 const {
@@ -54,8 +51,8 @@ test.each<[string, number, Buffer[]]>([
     [frame(PING, 0, 0, Buffer.alloc(16_385))],
   ],
   ['§5.1: DATA on an idle stream', PROTOCOL_ERROR, [data(1, 1)]],
-  ['§5.1: RST_STREAM on an idle stream', PROTOCOL_ERROR, [frame(RST_STREAM, 0, 1, u32(8))]],
-  ['§5.1: WINDOW_UPDATE on an idle stream', PROTOCOL_ERROR, [frame(WINDOW_UPDATE, 0, 1, u32(8))]],
+  ['§5.1: RST_STREAM on an idle stream', PROTOCOL_ERROR, [frame(RST_STREAM, 0, 1, uint32(8))]],
+  ['§5.1: WINDOW_UPDATE on an idle stream', PROTOCOL_ERROR, [frame(WINDOW_UPDATE, 0, 1, uint32(8))]],
   ['§5.1.1: a stream of an even number', PROTOCOL_ERROR, [request(2)]],
   ['§5.1.1: a stream of a smaller number', PROTOCOL_ERROR, [request(5), request(3)]],
   [
@@ -77,10 +74,10 @@ test.each<[string, number, Buffer[]]>([
   [
     '§6.2: HEADERS too short for its priority',
     FRAME_SIZE_ERROR,
-    [frame(HEADERS, PRIORITIZED | END_HEADERS, 1, u32(0))],
+    [frame(HEADERS, PRIORITIZED | END_HEADERS, 1, uint32(0))],
   ],
   ['§6.3: PRIORITY on stream 0', PROTOCOL_ERROR, [frame(PRIORITY, 0, 0, Buffer.alloc(5))]],
-  ['§6.4: RST_STREAM on stream 0', PROTOCOL_ERROR, [frame(RST_STREAM, 0, 0, u32(8))]],
+  ['§6.4: RST_STREAM on stream 0', PROTOCOL_ERROR, [frame(RST_STREAM, 0, 0, uint32(8))]],
   ['§6.4: RST_STREAM of a wrong size', FRAME_SIZE_ERROR, [post(1), frame(RST_STREAM, 0, 1, Buffer.alloc(3))]],
   ['§6.5: SETTINGS on a stream', PROTOCOL_ERROR, [frame(SETTINGS, 0, 1)]],
   ['§6.5: SETTINGS of a wrong size', FRAME_SIZE_ERROR, [frame(SETTINGS, 0, 0, Buffer.alloc(5))]],
@@ -99,17 +96,17 @@ test.each<[string, number, Buffer[]]>([
     PROTOCOL_ERROR,
     [frame(SETTINGS, 0, 0, settings([8, 1], [8, 0]))],
   ],
-  ['§6.6: PUSH_PROMISE of a client', PROTOCOL_ERROR, [frame(PUSH_PROMISE, END_HEADERS, 1, u32(2))]],
+  ['§6.6: PUSH_PROMISE of a client', PROTOCOL_ERROR, [frame(PUSH_PROMISE, END_HEADERS, 1, uint32(2))]],
   ['§6.7: PING on a stream', PROTOCOL_ERROR, [frame(PING, 0, 1, Buffer.alloc(8))]],
   ['§6.7: PING of a wrong size', FRAME_SIZE_ERROR, [frame(PING, 0, 0, Buffer.alloc(7))]],
   ['§6.8: GOAWAY on a stream', PROTOCOL_ERROR, [frame(GOAWAY, 0, 1, Buffer.alloc(8))]],
   ['§6.8: GOAWAY of a wrong size', FRAME_SIZE_ERROR, [frame(GOAWAY, 0, 0, Buffer.alloc(7))]],
   ['§6.9: WINDOW_UPDATE of a wrong size', FRAME_SIZE_ERROR, [frame(WINDOW_UPDATE, 0, 0, Buffer.alloc(3))]],
-  ['§6.9: WINDOW_UPDATE of 0', PROTOCOL_ERROR, [frame(WINDOW_UPDATE, 0, 0, u32(0))]],
+  ['§6.9: WINDOW_UPDATE of 0', PROTOCOL_ERROR, [frame(WINDOW_UPDATE, 0, 0, uint32(0))]],
   [
     '§6.9.1: a window of the connection above 2^31-1',
     FLOW_CONTROL_ERROR,
-    [frame(WINDOW_UPDATE, 0, 0, u32(2 ** 31 - 1))],
+    [frame(WINDOW_UPDATE, 0, 0, uint32(2 ** 31 - 1))],
   ],
   ['§6.10: CONTINUATION without HEADERS', PROTOCOL_ERROR, [frame(CONTINUATION, END_HEADERS, 1)]],
   [
@@ -143,14 +140,14 @@ test.each<[string, number, Buffer[]]>([
   [
     '§5.3.1: a stream that depends on itself',
     PROTOCOL_ERROR,
-    [post(1), frame(PRIORITY, 0, 1, Buffer.concat([u32(1), Buffer.alloc(1)]))],
+    [post(1), frame(PRIORITY, 0, 1, Buffer.concat([uint32(1), Buffer.alloc(1)]))],
   ],
   ['§6.3: PRIORITY of a wrong size', FRAME_SIZE_ERROR, [post(1), frame(PRIORITY, 0, 1, Buffer.alloc(4))]],
-  ['§6.9: WINDOW_UPDATE of 0 on a stream', PROTOCOL_ERROR, [post(1), frame(WINDOW_UPDATE, 0, 1, u32(0))]],
+  ['§6.9: WINDOW_UPDATE of 0 on a stream', PROTOCOL_ERROR, [post(1), frame(WINDOW_UPDATE, 0, 1, uint32(0))]],
   [
     '§6.9.1: a window above 2^31-1',
     FLOW_CONTROL_ERROR,
-    [post(1), frame(WINDOW_UPDATE, 0, 1, u32(2 ** 31 - 1))],
+    [post(1), frame(WINDOW_UPDATE, 0, 1, uint32(2 ** 31 - 1))],
   ],
   [
     '§8.1: trailers that do not end the stream',
@@ -184,7 +181,7 @@ test.each<[string, number, Buffer[]]>([
 
 test('§5.3.1: HEADERS that depend on themselves never become a request', () => {
   const server = startServer()
-  const payload = Buffer.concat([u32(1), Buffer.from([0]), block(REQUEST)])
+  const payload = Buffer.concat([uint32(1), Buffer.from([0]), block(REQUEST)])
   server.receive(frame(HEADERS, END_HEADERS | END_STREAM | PRIORITIZED, 1, payload))
   expect(resetOf(server.frames(), 1)).toBe(PROTOCOL_ERROR)
   expect(server.streams).toEqual([])
@@ -194,8 +191,8 @@ test('§5.1: what comes on a stream that both sides have ended', () => {
   for (const [late, code] of [
     [data(1, 1), STREAM_CLOSED],
     [request(1), STREAM_CLOSED],
-    [frame(WINDOW_UPDATE, 0, 1, u32(5)), -1],
-    [frame(RST_STREAM, 0, 1, u32(8)), -1],
+    [frame(WINDOW_UPDATE, 0, 1, uint32(5)), -1],
+    [frame(RST_STREAM, 0, 1, uint32(8)), -1],
     [frame(PRIORITY, 0, 1, Buffer.alloc(5)), -1],
   ] as const) {
     const server = startServer()
@@ -214,7 +211,7 @@ test('§5.1: frames on a stream that we reset are ignored, those on one that the
   ours.receive(
     data(1, 100),
     request(1, END_STREAM, ['x', 'y']),
-    frame(WINDOW_UPDATE, 0, 1, u32(1)),
+    frame(WINDOW_UPDATE, 0, 1, uint32(1)),
     request(3),
   )
   const sent = ours.frames()
@@ -222,7 +219,7 @@ test('§5.1: frames on a stream that we reset are ignored, those on one that the
   expect(ours.streams[1]?.ended).toBe(true)
 
   const theirs = startServer()
-  theirs.receive(post(1), frame(RST_STREAM, 0, 1, u32(CANCEL)), data(1, 100), request(3))
+  theirs.receive(post(1), frame(RST_STREAM, 0, 1, uint32(CANCEL)), data(1, 100), request(3))
   expect(theirs.streams[0]?.reset).toEqual({ code: CANCEL, origin: 'peer' })
   expect(resetOf(theirs.frames(), 1)).toBe(STREAM_CLOSED)
   theirs.receive(request(1))
@@ -316,10 +313,10 @@ test('§6.9.2: settings move the windows of open streams, below zero too', () =>
   stream.sendHead([':status', '200'], false)
   stream.write(Buffer.alloc(60_000), 0, 60_000)
   server.take()
-  server.receive(frame(SETTINGS, 0, 0, settings([4, 10_000])), frame(WINDOW_UPDATE, 0, 0, u32(100_000)))
+  server.receive(frame(SETTINGS, 0, 0, settings([4, 10_000])), frame(WINDOW_UPDATE, 0, 0, uint32(100_000)))
   stream.write(Buffer.alloc(10), 0, 10)
   expect(server.frames().filter(({ type }) => type === DATA)).toEqual([])
-  server.receive(frame(WINDOW_UPDATE, 0, 1, u32(50_001)))
+  server.receive(frame(WINDOW_UPDATE, 0, 1, uint32(50_001)))
   expect(
     server
       .frames()
@@ -333,7 +330,10 @@ test('§6.9.2: settings move the windows of open streams, below zero too', () =>
       .filter(({ type }) => type === DATA)
       .map(({ payload }) => payload.length),
   ).toEqual([9])
-  server.receive(frame(WINDOW_UPDATE, 0, 1, u32(2 ** 31 - 2)), frame(SETTINGS, 0, 0, settings([4, 20_000])))
+  server.receive(
+    frame(WINDOW_UPDATE, 0, 1, uint32(2 ** 31 - 2)),
+    frame(SETTINGS, 0, 0, settings([4, 20_000])),
+  )
   expect(goawayOf(server.frames())).toBe(FLOW_CONTROL_ERROR)
 })
 
@@ -342,7 +342,7 @@ test('a block in many frames, with padding and priority, is one request', () => 
   const bytes = block([...POST, 'x', 'y'.repeat(300)])
   const first = Buffer.concat([
     Buffer.from([3]),
-    u32(0),
+    uint32(0),
     Buffer.from([1]),
     bytes.subarray(0, 10),
     Buffer.alloc(3),
@@ -369,7 +369,7 @@ test('DATA arrives as it comes, without its padding, which is given back at once
   paused.serve = () => undefined
   paused.receive(post(1), frame(DATA, PADDED, 1, padded))
   const update = paused.frames().find(({ type }) => type === WINDOW_UPDATE)
-  expect([update?.id, update?.payload.readUInt32BE(0)]).toEqual([1, 201])
+  expect([update?.stream, update?.payload.readUInt32BE(0)]).toEqual([1, 201])
 })
 
 test('a paused stream gives nothing back, and stops nobody else', () => {
@@ -380,9 +380,9 @@ test('a paused stream gives nothing back, and stops nobody else', () => {
   server.receive(post(1), post(3))
   for (let i = 0; i < 3; i++) server.receive(data(1, 16_384), data(3, 16_384))
   const updates = server.frames().filter(({ type }) => type === WINDOW_UPDATE)
-  expect(updates.map(({ id }) => id)).toEqual([3])
+  expect(updates.map(({ stream }) => stream)).toEqual([3])
   server.streams[0]?.stream.resume()
-  expect(server.frames().filter(({ id }) => id === 1).length).toBe(1)
+  expect(server.frames().filter(({ stream }) => stream === 1).length).toBe(1)
   expect(server.streams[0]?.body.length).toBe(3 * 16_384)
 })
 
@@ -437,7 +437,7 @@ test('END_STREAM goes with the last frame of the turn, be it a head, data or tra
   const sent = server.frames()
   seven?.end()
   sent.push(...server.frames())
-  expect(sent.map(({ type, flags, id }) => [type, flags, id])).toEqual([
+  expect(sent.map(({ type, flags, stream }) => [type, flags, stream])).toEqual([
     [HEADERS, END_HEADERS | END_STREAM, 1],
     [HEADERS, END_HEADERS, 3],
     [DATA, END_STREAM, 3],
@@ -470,13 +470,13 @@ test('a head longer than a frame goes in several', () => {
 
 test('streams send in turn, and one without a window holds up no other', () => {
   const server = startServer()
-  server.receive(frame(WINDOW_UPDATE, 0, 0, u32(1_000_000)))
+  server.receive(frame(WINDOW_UPDATE, 0, 0, uint32(1_000_000)))
   server.receive(
     request(1),
     request(3),
     request(5),
-    frame(WINDOW_UPDATE, 0, 3, u32(500_000)),
-    frame(WINDOW_UPDATE, 0, 5, u32(500_000)),
+    frame(WINDOW_UPDATE, 0, 3, uint32(500_000)),
+    frame(WINDOW_UPDATE, 0, 5, uint32(500_000)),
   )
   server.answer = 2
   server.streams[0]?.stream.sendHead([':status', '200'], false)
@@ -487,7 +487,7 @@ test('streams send in turn, and one without a window holds up no other', () => {
   const ids = server
     .frames()
     .filter(({ type }) => type === DATA)
-    .map(({ id }) => id)
+    .map(({ stream }) => stream)
   expect(ids.slice(0, 6)).toEqual([1, 3, 5, 1, 3, 5])
   expect(ids.filter((id) => id === 1).length).toBe(4)
   expect(server.streams.map(({ stream }) => stream.queuedBytes)).toEqual([100_000 - 65_535, 0, 0])
@@ -501,12 +501,12 @@ test('what comes to wait after a flush that found nothing is told of anew', () =
   stream?.sendHead([':status', '200'], false)
   stream?.write(Buffer.alloc(70_000), 0, 70_000)
   server.take()
-  server.receive(frame(WINDOW_UPDATE, 0, 0, u32(10)), frame(WINDOW_UPDATE, 0, 1, u32(10)))
+  server.receive(frame(WINDOW_UPDATE, 0, 0, uint32(10)), frame(WINDOW_UPDATE, 0, 1, uint32(10)))
   expect(server.waiting).toBe(true)
   stream?.write(Buffer.alloc(20_000), 0, 20_000)
   expect(server.frames().length).toBe(1)
   server.take()
-  server.receive(frame(WINDOW_UPDATE, 0, 0, u32(10)), frame(WINDOW_UPDATE, 0, 1, u32(10)))
+  server.receive(frame(WINDOW_UPDATE, 0, 0, uint32(10)), frame(WINDOW_UPDATE, 0, 1, uint32(10)))
   expect(server.waiting).toBe(true)
 })
 

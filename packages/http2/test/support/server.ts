@@ -1,4 +1,13 @@
 import {
+  ACK,
+  type Frame,
+  frame,
+  GOAWAY,
+  PREFACE,
+  RST_STREAM,
+  SETTINGS,
+} from '../../../../scripts/test-support/http2-frames.ts'
+import {
   Http2Connection,
   type Http2ConnectionHandler,
   type Http2Options,
@@ -11,7 +20,7 @@ import {
   WRITE_DONE,
   type WriteResult,
 } from '../../src/index.ts'
-import { ACK, type Frame, frame, framesOf, GOAWAY, PREFACE, RST_STREAM, SETTINGS } from './frames.ts'
+import { framesOf } from './frames.ts'
 
 /** What became of one stream. */
 export class StreamRecord implements Http2StreamHandler {
@@ -158,5 +167,5 @@ export function goawayOf(frames: readonly Frame[]): number {
 
 /** The code that reset stream `id`, -1 for none. */
 export function resetOf(frames: readonly Frame[], id: number): number {
-  return frames.find((each) => each.type === RST_STREAM && each.id === id)?.payload.readUInt32BE(0) ?? -1
+  return frames.find((each) => each.type === RST_STREAM && each.stream === id)?.payload.readUInt32BE(0) ?? -1
 }

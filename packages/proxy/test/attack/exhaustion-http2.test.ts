@@ -2,16 +2,6 @@ import { createConnection, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import {
-  attacked,
-  fairWait,
-  givenBack,
-  KIB,
-  MIB,
-  TIMEOUT_MS,
-  usage,
-  withAttackedProxy,
-} from './support/attacked-proxy.ts'
-import {
   block,
   CONTINUATION,
   DATA,
@@ -27,7 +17,17 @@ import {
   settings,
   uint32,
   WINDOW_UPDATE,
-} from './support/h2-wire.ts'
+} from '../../../../scripts/test-support/http2-frames.ts'
+import {
+  attacked,
+  fairWait,
+  givenBack,
+  KIB,
+  MIB,
+  TIMEOUT_MS,
+  usage,
+  withAttackedProxy,
+} from './support/attacked-proxy.ts'
 
 withAttackedProxy()
 

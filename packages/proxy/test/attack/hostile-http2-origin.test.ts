@@ -1,11 +1,5 @@
 import { HttpPeer } from '@cirque/core'
 import { expect, test } from 'vitest'
-import type { ProxyHttp } from '../../src/index.ts'
-import { get, RawClient } from '../support/client.ts'
-import { startProxy } from '../support/proxy.ts'
-import { startRawUpstream } from '../support/upstream.ts'
-import { until } from '../support/waiting.ts'
-import { Dice, runCount, runTimeout } from './support/dice.ts'
 import {
   block,
   CONTINUATION,
@@ -14,7 +8,6 @@ import {
   END_STREAM,
   frame,
   GOAWAY,
-  H2Peer,
   HEADERS,
   PING,
   PUSH_PROMISE,
@@ -22,9 +15,15 @@ import {
   SETTINGS,
   settings,
   uint32,
-  valuesOf,
   WINDOW_UPDATE,
-} from './support/h2-wire.ts'
+} from '../../../../scripts/test-support/http2-frames.ts'
+import type { ProxyHttp } from '../../src/index.ts'
+import { get, RawClient } from '../support/client.ts'
+import { startProxy } from '../support/proxy.ts'
+import { startRawUpstream } from '../support/upstream.ts'
+import { until } from '../support/waiting.ts'
+import { Dice, runCount, runTimeout } from './support/dice.ts'
+import { H2Peer, valuesOf } from './support/h2-wire.ts'
 import { expectNoProcessFaults } from './support/process-faults.ts'
 import { readResponses } from './support/readers.ts'
 import { taggedBody } from './support/tagged-origin.ts'

@@ -3,11 +3,12 @@ import { createConnection } from 'node:net'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { expect } from 'vitest'
+import { block, frame, settings } from '../../../../../scripts/test-support/http2-frames.ts'
 import { AS_LOCALHOST } from '../../support/certificate.ts'
 import { until } from '../../support/waiting.ts'
 import type { Dice } from './dice.ts'
 import { type H2Shot, shootH2 } from './h2-shots.ts'
-import { block, frame, H2Peer, type H2Stream, settings, valuesOf } from './h2-wire.ts'
+import { H2Peer, type H2Stream, valuesOf } from './h2-wire.ts'
 import { type TaggedOrigin, taggedBody, wishOf } from './tagged-origin.ts'
 
 /** What one client sent and got. */

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { settings } from '../../../../../scripts/test-support/http2-frames.ts'
 import { startRawUpstream } from '../../support/upstream.ts'
-import { H2Peer, type H2Stream, settings } from './h2-wire.ts'
+import { H2Peer, type H2Stream } from './h2-wire.ts'
 import type { SeenRequest } from './readers.ts'
 import { type TaggedOrigin, taggedBody, wishOf } from './tagged-origin.ts'
 

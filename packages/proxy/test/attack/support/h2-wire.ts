@@ -1,75 +1,26 @@
 import type { Duplex } from 'node:stream'
 import { HpackDecoder } from '@cirque/hpack'
-
-export const DATA = 0x0
-export const HEADERS = 0x1
-export const PRIORITY = 0x2
-export const RST_STREAM = 0x3
-export const SETTINGS = 0x4
-export const PUSH_PROMISE = 0x5
-export const PING = 0x6
-export const GOAWAY = 0x7
-export const WINDOW_UPDATE = 0x8
-export const CONTINUATION = 0x9
-export const END_STREAM = 0x1
-export const END_HEADERS = 0x4
-export const PADDED = 0x8
-export const ACK = 0x1
-export const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
-const NONE = Buffer.alloc(0)
-
-/** One frame, whatever it says (RFC 9113 §4.1). */
-export function frame(type: number, flags: number, stream: number, payload: Buffer = NONE): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, payload])
-}
-
-export function uint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(value)
-  return bytes
-}
-
-/** Settings as pairs of identifier and value. */
-export function settings(...pairs: readonly (readonly [number, number])[]): Buffer {
-  return Buffer.concat(
-    pairs.map(([id, value]) => Buffer.concat([Buffer.from([id >> 8, id & 255]), uint32(value)])),
-  )
-}
-
-/**
- * A field block of literals without Huffman coding (RFC 7541 §6.2): any octets, right or wrong.
- *
- * @param indexed - These go into the peer's dynamic table as well.
- */
-export function block(fields: readonly string[], indexed = false): Buffer {
-  const parts: Buffer[] = []
-  for (let i = 0; i < fields.length; i += 2) {
-    parts.push(
-      Buffer.from([indexed ? 0x40 : 0]),
-      literal(fields[i] as string),
-      literal(fields[i + 1] as string),
-    )
-  }
-  return Buffer.concat(parts)
-}
-
-function literal(text: string): Buffer {
-  const bytes = Buffer.from(text, 'latin1')
-  const length: number[] = []
-  if (bytes.length < 127) length.push(bytes.length)
-  else {
-    length.push(127)
-    let rest = bytes.length - 127
-    for (; rest >= 128; rest >>>= 7) length.push((rest & 127) | 128)
-    length.push(rest)
-  }
-  return Buffer.concat([Buffer.from(length), bytes])
-}
+import {
+  ACK,
+  block,
+  CONTINUATION,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  GOAWAY,
+  HEADERS,
+  NOTHING,
+  PADDED,
+  PING,
+  PREFACE,
+  PUSH_PROMISE,
+  RST_STREAM,
+  SETTINGS,
+  splitFrames,
+  uint32,
+  WINDOW_UPDATE,
+} from '../../../../../scripts/test-support/http2-frames.ts'
 
 /** One stream as it was seen. */
 export interface H2Stream {
@@ -116,7 +67,7 @@ export class H2Peer {
   closed = false
   readonly #events: H2Events
   readonly #decoder = new HpackDecoder({ listBytesMax: 1 << 20, fieldsMax: 2_000 })
-  #rest: Buffer = NONE
+  #rest: Buffer = NOTHING
   #preface: boolean
   #block: FieldBlock | null = null
   #window = 65_535
@@ -124,7 +75,7 @@ export class H2Peer {
   readonly #windows = new Map<number, number>()
   readonly #queue: Queued[] = []
 
-  constructor(socket: Duplex, role: 'client' | 'server', events: H2Events = {}, given: Buffer = NONE) {
+  constructor(socket: Duplex, role: 'client' | 'server', events: H2Events = {}, given: Buffer = NOTHING) {
     this.socket = socket
     this.#events = events
     this.#preface = role === 'server'
@@ -220,18 +171,9 @@ export class H2Peer {
       bytes = bytes.subarray(PREFACE.length)
       this.#preface = false
     }
-    while (bytes.length >= 9) {
-      const length = bytes.readUIntBE(0, 3)
-      if (bytes.length < 9 + length) break
-      this.#frame(
-        bytes[3] as number,
-        bytes[4] as number,
-        bytes.readUInt32BE(5),
-        bytes.subarray(9, 9 + length),
-      )
-      bytes = bytes.subarray(9 + length)
-    }
-    this.#rest = Buffer.from(bytes)
+    const { frames, rest } = splitFrames(bytes)
+    for (const { type, flags, stream, payload } of frames) this.#frame(type, flags, stream, payload)
+    this.#rest = Buffer.from(rest)
   }
 
   #frame(type: number, flags: number, id: number, payload: Buffer): void {
