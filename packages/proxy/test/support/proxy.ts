@@ -7,6 +7,7 @@ import {
 } from '@cirque/core'
 import {
   type HttpProxy,
+  type HttpProxyService,
   type HttpProxyServiceOptions,
   httpProxyService,
   type ProxyHttp,
@@ -24,6 +25,7 @@ export interface LogEntry {
 export interface RunningProxy<Ctx> extends AsyncDisposable {
   readonly port: number
   readonly proxy: HttpProxy<Ctx>
+  readonly service: HttpProxyService<Ctx>
   readonly log: readonly LogEntry[]
   /** The errors in the log, as text. */
   errors(): string[]
@@ -49,6 +51,7 @@ export async function startProxy<Ctx = undefined>(
   return {
     port,
     proxy,
+    service,
     log,
     errors: () =>
       log
