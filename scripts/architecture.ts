@@ -10,6 +10,8 @@ export interface Allowed {
   readonly siblings: readonly string[]
   /** Packages from npm; each has its reason in `docs/design/dependencies.md`. */
   readonly npm: readonly string[]
+  /** Packages from npm that are built in, and so are dependencies of development only. Default none. */
+  readonly inlined?: readonly string[]
 }
 
 const leaf: Allowed = { siblings: ['error'], npm: [] }
@@ -27,7 +29,14 @@ export const architecture: ReadonlyMap<string, Allowed> = new Map<string, Allowe
   ['memory-cache', { siblings: ['error', 'timeout', 'tinyufo'], npm: ['lru-cache'] }],
   ['http2', { siblings: ['hpack'], npm: [] }],
   ['http', leaf],
-  ['core', { siblings: ['error', 'timeout', 'limits', 'pool', 'http', 'http2'], npm: ['undici', 'yaml'] }],
+  [
+    'core',
+    {
+      siblings: ['error', 'timeout', 'limits', 'pool', 'http', 'http2'],
+      npm: ['undici'],
+      inlined: ['yaml'],
+    },
+  ],
   ['cache', { siblings: ['error', 'timeout', 'tinyufo', 'memory-cache', 'http', 'core'], npm: [] }],
   ['load-balancing', { siblings: ['error', 'timeout', 'ketama', 'limits', 'http', 'core'], npm: ['undici'] }],
   ['stream-proxy', { siblings: ['error', 'timeout', 'core'], npm: [] }],

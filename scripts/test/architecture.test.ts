@@ -100,7 +100,8 @@ describe.each(packages.map((item) => [item.manifest.name, item] as const))('%s',
     for (const file of filesUnder(join(directory, 'src'), '.ts')) {
       for (const name of importsOf(readFileSync(file, 'utf8')).map(packageOf)) {
         if (name === undefined) continue
-        expect(Object.keys(runtime), `${relative(root, file)} imports "${name}"`).toContain(name)
+        const declared = [...Object.keys(runtime), ...(architecture.get(folder)?.inlined ?? [])]
+        expect(declared, `${relative(root, file)} imports "${name}"`).toContain(name)
       }
     }
   })
@@ -145,8 +146,9 @@ test('examples declare every package that they import', () => {
 
 test('every runtime dependency from npm has its reason in docs/design/dependencies.md', () => {
   const page = readFileSync(join(root, 'docs/design/dependencies.md'), 'utf8')
-  for (const { manifest } of publicPackages()) {
-    for (const name of Object.keys(manifest.dependencies ?? {})) {
+  for (const { folder, manifest } of publicPackages()) {
+    const inlined = architecture.get(folder)?.inlined ?? []
+    for (const name of [...Object.keys(manifest.dependencies ?? {}), ...inlined]) {
       if (!folderOf.has(name)) expect(page, `${manifest.name} needs ${name}`).toContain(`\n## ${name}\n`)
     }
   }

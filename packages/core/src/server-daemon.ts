@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import type { ServerConfiguration } from './configuration.ts'
+import { childProcesses } from './lazy-modules.ts'
 
 /** Tells a child that it is the daemon itself and must not launch another. */
 const MARK: string = 'CIRQUE_DAEMON'
@@ -51,11 +52,15 @@ export async function launchDaemon(configuration: ServerConfiguration): Promise<
   const log = openSync(configuration.errorLog ?? '/dev/null', 'a', 0o640)
   let child: ChildProcess
   try {
-    child = spawn(process.execPath, [...process.execArgv, script, ...process.argv.slice(2)], {
-      detached: true,
-      stdio: ['ignore', log, log, 'ipc'],
-      env: { ...process.env, [MARK]: String(process.pid) },
-    })
+    child = childProcesses().spawn(
+      process.execPath,
+      [...process.execArgv, script, ...process.argv.slice(2)],
+      {
+        detached: true,
+        stdio: ['ignore', log, log, 'ipc'],
+        env: { ...process.env, [MARK]: String(process.pid) },
+      },
+    )
   } finally {
     closeSync(log)
   }

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { createConfiguration, loadConfiguration, type ServerConfiguration } from './configuration.ts'
+import { childProcesses } from './lazy-modules.ts'
 import { type Logger, stderrLogger } from './logger.ts'
 import { parseServerArguments } from './server-arguments.ts'
 import { launchSuccessor } from './upgrade/launch.ts'
@@ -76,7 +77,7 @@ class Supervisor {
     for (const signal of FORWARDED) process.on(signal, forward)
     process.on('SIGUSR2', upgrade)
     try {
-      this.#follow(spawn(process.execPath, [...this.#argv], { stdio: 'inherit' }))
+      this.#follow(childProcesses().spawn(process.execPath, [...this.#argv], { stdio: 'inherit' }))
       return await this.#ended.promise
     } finally {
       for (const signal of FORWARDED) process.off(signal, forward)

@@ -1,8 +1,8 @@
-import { execFile } from 'node:child_process'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseAddress } from './address.ts'
+import { childProcesses } from './lazy-modules.ts'
 import type { Logger } from './logger.ts'
 import type { InheritedListener } from './service.ts'
 import type { ListenerSource } from './service-runner.ts'
@@ -127,7 +127,7 @@ export async function notifySystemd(
     await delay(ADOPTION_POLL_MS)
   const { promise, resolve } = Promise.withResolvers<void>()
   const argv = ['--no-block', `--pid=${process.pid}`, state]
-  execFile('systemd-notify', argv, { timeout: NOTIFY_TIMEOUT_MS }, (error) => {
+  childProcesses().execFile('systemd-notify', argv, { timeout: NOTIFY_TIMEOUT_MS }, (error) => {
     if (error !== null) logger.warn('Cannot notify systemd', { state, error })
     resolve()
   })

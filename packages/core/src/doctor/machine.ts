@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { url as inspectorUrl } from 'node:inspector'
 import { Socket } from 'node:net'
 import type { ServerConfiguration } from '../configuration.ts'
+import { inspector } from '../lazy-modules.ts'
 import { checkRuntime, type RuntimeFacts } from '../server-runtime.ts'
 import type { DoctorFinding } from './finding.ts'
 
@@ -45,9 +45,9 @@ export function examineMachine(
     const level = configuration.threads === 1 ? 'warning' : 'error'
     findings.push({ code: 'SOCKET_TRANSFER', level, message })
   }
-  const inspector = facts.inspectorUrl ?? inspectorUrl()
-  if (inspector !== undefined && !/^ws:\/\/(?:127\.|localhost[:/]|\[::1\])/.test(inspector)) {
-    const message = `The inspector listens at ${new URL(inspector).host}: whoever reaches it controls the process`
+  const inspectorUrl = facts.inspectorUrl ?? inspector().url()
+  if (inspectorUrl !== undefined && !/^ws:\/\/(?:127\.|localhost[:/]|\[::1\])/.test(inspectorUrl)) {
+    const message = `The inspector listens at ${new URL(inspectorUrl).host}: whoever reaches it controls the process`
     findings.push({ code: 'INSPECTOR', level: 'error', message })
   }
   if ((facts.userId ?? process.geteuid?.()) === 0 && configuration.user === undefined) {

@@ -1,13 +1,5 @@
 import type { Transform } from 'node:stream'
-import {
-  constants,
-  createBrotliCompress,
-  createBrotliDecompress,
-  createGunzip,
-  createGzip,
-  createZstdCompress,
-  createZstdDecompress,
-} from 'node:zlib'
+import { zlib } from '../lazy-modules.ts'
 import type { ContentCoding } from './content-coding.ts'
 
 /** Windows of 512 KiB for br and 1 MiB for zstd: what they save beyond that does not pay for the memory. */
@@ -18,6 +10,7 @@ const ZSTD_WINDOW_BITS_MAX = 23
 
 /** A stream that compresses; `flush` sends every piece out as soon as it is written. */
 export function createEncoder(coding: ContentCoding, level: number, flush: boolean): Transform {
+  const { constants, createBrotliCompress, createGzip, createZstdCompress } = zlib()
   switch (coding) {
     case 'gzip':
       return createGzip({ level, flush: flush ? constants.Z_SYNC_FLUSH : constants.Z_NO_FLUSH })
@@ -42,6 +35,7 @@ export function createEncoder(coding: ContentCoding, level: number, flush: boole
 
 /** A stream that decompresses; what it has is given at once, so that a slow stream is not held back. */
 export function createDecoder(coding: ContentCoding): Transform {
+  const { constants, createBrotliDecompress, createGunzip, createZstdDecompress } = zlib()
   switch (coding) {
     case 'gzip':
       return createGunzip({ flush: constants.Z_SYNC_FLUSH })

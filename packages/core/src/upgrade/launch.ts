@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { ServerConfiguration } from '../configuration.ts'
+import { childProcesses } from '../lazy-modules.ts'
 import type { Logger } from '../logger.ts'
 import {
   ANSWER_BYTES_MAX,
@@ -106,7 +107,7 @@ function startSuccessor(connection: Socket, options: LaunchOptions): ChildProces
   delete env['NODE_CHANNEL_SERIALIZATION_MODE']
   const log = toErrorLog ? openSync(configuration.errorLog ?? '/dev/null', 'a', 0o640) : undefined
   try {
-    return spawn(process.execPath, [...argv], {
+    return childProcesses().spawn(process.execPath, [...argv], {
       detached,
       stdio: ['ignore', log ?? 'inherit', log ?? 'inherit', connection, 'pipe'],
       env,

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import type { Socket as DatagramSocket } from 'node:dgram'
 import { chmodSync, lstatSync, renameSync, rmSync, unlinkSync } from 'node:fs'
 import { createServer, Server, type Socket } from 'node:net'
+import { childProcesses } from '../lazy-modules.ts'
 import type { Logger } from '../logger.ts'
 import type { ExportedListener } from '../service.ts'
 import { datagramDescriptor } from './datagrams.ts'
@@ -239,7 +240,7 @@ export class UpgradeHost {
     const env: NodeJS.ProcessEnv = { ...process.env, NODE_CHANNEL_FD: '3' }
     delete env['NODE_CHANNEL_SERIALIZATION_MODE']
     delete env['NODE_OPTIONS']
-    const helper = spawn(ownExecutable(), ['-e', HELPER_SOURCE], {
+    const helper = childProcesses().spawn(ownExecutable(), ['-e', HELPER_SOURCE], {
       stdio: ['pipe', 'pipe', 'inherit', socket, ...fds, ...fds],
       env,
       cwd: '/', // the working directory may be gone, and the helper needs none
