@@ -55,6 +55,7 @@ export type KnownErrorCode =
   | 'FILE_CREATE_ERROR'
   | 'FILE_READ_ERROR'
   | 'FILE_WRITE_ERROR'
+  | 'INVARIANT_BROKEN'
   | 'INTERNAL_ERROR'
   | 'UNKNOWN_ERROR'
 
@@ -136,6 +137,7 @@ export const errorCodes: Readonly<Record<KnownErrorCode, ErrorCodeInfo>> = Objec
   FILE_CREATE_ERROR: info('internal', 500, 'never', 'A file could not be created'),
   FILE_READ_ERROR: info('internal', 500, 'never', 'A file could not be read'),
   FILE_WRITE_ERROR: info('internal', 500, 'never', 'A file could not be written'),
+  INVARIANT_BROKEN: info('internal', 500, 'never', 'A state of ours changed as it never may'),
   INTERNAL_ERROR: info('internal', 500, 'never', 'A fault of ours'),
   UNKNOWN_ERROR: info('internal', 500, 'never', 'A failure that nothing here knows how to name'),
 })

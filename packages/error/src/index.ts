@@ -8,5 +8,6 @@ export {
   type ProxyErrorOptions,
   type RetryDecision,
 } from './proxy-error.ts'
+export { brokenInvariants, type InvariantMessage, type StateMoves, States } from './states.ts'
 export { statusForError } from './status.ts'
 export { fromSystemError } from './system-error.ts'

@@ -5,6 +5,8 @@ test('the package exports these names and no others', () => {
   expect(Object.keys(error).sort()).toMatchInlineSnapshot(`
     [
       "ProxyError",
+      "States",
+      "brokenInvariants",
       "displayError",
       "errorCodes",
       "fromSystemError",

@@ -19,6 +19,7 @@ import {
 import { ProxyError } from '@cirque/error'
 import { type ConnectOptions, ConnectTunnels } from './connect-tunnels.ts'
 import { ProxyExchange } from './exchange.ts'
+import { isBroken } from './exchange-states.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { GuardedLogger } from './guarded-logger.ts'
 import { type ProxyObserver, Watching } from './observers.ts'
@@ -87,6 +88,8 @@ const OPTION_NAMES: ReadonlySet<string> = new Set([
 export interface HttpProxyStats {
   readonly requests: number
   readonly active: number
+  /** Requests that were ended because an invariant was broken. More than 0 is a defect of ours: report it. */
+  readonly broken: number
 }
 
 /** What of a server's configuration a proxy reads. */
@@ -133,6 +136,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly #backoffMaxMs: number
   #requests = 0
   #active = 0
+  #broken = 0
 
   /** @throws {TypeError | RangeError} If an option is unknown, of the wrong type or out of bounds. */
   constructor(configuration: ProxyConfiguration, app: ProxyHttp<Ctx>, options: HttpProxyOptions = {}) {
@@ -216,8 +220,9 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   }
 
   /** @internal */
-  exchangeEnded(): void {
+  exchangeEnded(error: ProxyError | undefined): void {
     this.#active--
+    if (error !== undefined && isBroken(error)) this.#broken++
   }
 
   /** The wait before attempt `attempts + 1`, in milliseconds. @internal */
@@ -241,7 +246,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   }
 
   stats(): HttpProxyStats {
-    return { requests: this.#requests, active: this.#active }
+    return { requests: this.#requests, active: this.#active, broken: this.#broken }
   }
 }
 

@@ -411,7 +411,7 @@ test('the record tells the story of a request: attempts, times, reuse', async ()
     ])
     expect(downstream.responseBodyBytes).toBe(5)
   }
-  expect(proxy.proxy.stats()).toEqual({ requests: 2, active: 0 })
+  expect(proxy.proxy.stats()).toEqual({ requests: 2, active: 0, broken: 0 })
 })
 
 test('an upstream that is silent for too long is 504, and its connection is not used again', async () => {
