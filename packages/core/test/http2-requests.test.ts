@@ -599,6 +599,7 @@ test('whatever a request holds, what is made of it can be written as one HTTP/1 
         contentLength: -1,
         fields: ['host', 'a', ...fields.flat()],
         hostAt: 1,
+        neverIndexed: null,
       }
       const head = readRequestHead(request, { targetBytesMax: 100, fieldsMax: 100 })
       if (isRefusal(head)) return

@@ -18,6 +18,12 @@ export abstract class HeaderFields {
    * they say and what `fields` says is the same.
    */
   lines: FieldLines | null
+  /**
+   * Names, in lower case, of fields that no header compression may keep: the sender of an HTTP/2 message said so of
+   * them (RFC 7541 §7.1.3), and each hop has to say it again. Set it to protect fields of your own towards HTTP/2
+   * peers; `authorization` and short cookies always are. null for none.
+   */
+  neverIndexed: ReadonlySet<string> | null = null
   private list: string[] | null
 
   /** @param fields - The flat array, taken over and not checked, or lines that a parser has checked. */

@@ -93,6 +93,7 @@ export class RequestHeader extends HeaderFields {
   clone(): RequestHeader {
     const copy = new RequestHeader(this.method, this.target, this.version, this.copyFields())
     copy.startLine = this.startLine
+    copy.neverIndexed = this.neverIndexed
     return copy
   }
 

@@ -66,7 +66,9 @@ export class ResponseHeader extends HeaderFields {
 
   /** A copy that shares nothing. */
   clone(): ResponseHeader {
-    return new ResponseHeader(this.status, this.reason, this.version, this.copyFields())
+    const copy = new ResponseHeader(this.status, this.reason, this.version, this.copyFields())
+    copy.neverIndexed = this.neverIndexed
+    return copy
   }
 
   /**

@@ -81,7 +81,8 @@ export class BlockReceiver implements BlockSink {
     const stream = new Http2Stream(connection, id)
     stream.headReceived = true
     stream.receiveEnded = endOfStream
-    const request = fields === null ? 'HTTP2_HEAD_BYTES' : readRequest(fields, options.connectProtocol)
+    const request =
+      fields === null ? 'HTTP2_HEAD_BYTES' : readRequest(fields, options.connectProtocol, this.decoder)
     streams.open.set(id, stream)
     if (typeof request === 'string') {
       this.refuseRequest(stream, request)
@@ -114,7 +115,7 @@ export class BlockReceiver implements BlockSink {
 
   private beginResponse(stream: Http2Stream, fields: string[], endOfStream: boolean): void {
     const { streams, data } = this.connection
-    const response = readResponse(fields)
+    const response = readResponse(fields, this.decoder)
     if (typeof response === 'string') {
       streams.fault(stream, ErrorCode.PROTOCOL_ERROR)
       return
@@ -140,7 +141,8 @@ export class BlockReceiver implements BlockSink {
 
   private readTrailers(stream: Http2Stream, fields: string[], endOfStream: boolean): void {
     const { streams, data } = this.connection
-    if (!endOfStream || checkTrailers(fields) !== null) streams.fault(stream, ErrorCode.PROTOCOL_ERROR)
+    if (!endOfStream || checkTrailers(fields, this.decoder) !== null)
+      streams.fault(stream, ErrorCode.PROTOCOL_ERROR)
     else data.end(stream, fields.length === 0 ? null : fields)
   }
 }

@@ -113,6 +113,11 @@ export class Http2Connection {
     return this.peer.connectProtocol
   }
 
+  /** Whether a head of these fields is within what the peer has said it takes; true until it has said so. */
+  takesFields(fields: readonly string[]): boolean {
+    return this.peer.takesFields(fields)
+  }
+
   /** The peer's first settings have come. */
   get settingsReceived(): boolean {
     return this.peer.received
@@ -163,9 +168,15 @@ export class Http2Connection {
    * Client: opens a stream.
    *
    * @param fields - Flat, pseudo-fields first, names in lower case; checked by the caller.
+   * @param neverIndexed - Names of fields that no table of the peer's may keep (RFC 7541 §6.2.3).
    * @returns null when the connection takes no stream; see `available`.
    */
-  open(fields: readonly string[], endOfStream: boolean, handler: Http2StreamHandler): Http2Stream | null {
+  open(
+    fields: readonly string[],
+    endOfStream: boolean,
+    handler: Http2StreamHandler,
+    neverIndexed: ReadonlySet<string> | null = null,
+  ): Http2Stream | null {
     if (!this.available) return null
     const { streams } = this
     const id = streams.nextId
@@ -174,7 +185,7 @@ export class Http2Connection {
     stream.handler = handler
     stream.bodyless = fields[1] === 'HEAD'
     streams.open.set(id, stream)
-    stream.sendHead(fields, endOfStream)
+    stream.sendHead(fields, endOfStream, neverIndexed)
     return stream
   }
 

@@ -58,19 +58,29 @@ export class Http2Sender {
 
   // --- heads -----------------------------------------------------------------------------------
 
-  head(stream: Http2Stream, fields: readonly string[], endOfStream: boolean): void {
+  head(
+    stream: Http2Stream,
+    fields: readonly string[],
+    endOfStream: boolean,
+    neverIndexed: ReadonlySet<string> | null,
+  ): void {
     if (stream.sendEnded || stream.endQueued) return
-    this.block(stream, fields, endOfStream)
+    this.block(stream, fields, endOfStream, neverIndexed)
     if (endOfStream) this.ended(stream)
   }
 
-  private block(stream: Http2Stream, fields: readonly string[], endOfStream: boolean): void {
+  private block(
+    stream: Http2Stream,
+    fields: readonly string[],
+    endOfStream: boolean,
+    neverIndexed: ReadonlySet<string> | null,
+  ): void {
     const { output, encoder } = this
     let at = output.reserve(FRAME_HEAD_BYTES)
-    let end = encoder.encode(fields, output.memory, at + FRAME_HEAD_BYTES)
+    let end = encoder.encode(fields, output.memory, at + FRAME_HEAD_BYTES, neverIndexed)
     if (end < 0) {
       at = output.reserve(FRAME_HEAD_BYTES + encoder.boundOf(fields))
-      end = encoder.encode(fields, output.memory, at + FRAME_HEAD_BYTES)
+      end = encoder.encode(fields, output.memory, at + FRAME_HEAD_BYTES, neverIndexed)
     }
     const size = end - at - FRAME_HEAD_BYTES
     const flags = endOfStream ? FLAG_END_STREAM : 0
@@ -173,7 +183,7 @@ export class Http2Sender {
   }
 
   private finish(stream: Http2Stream, trailers: readonly string[] | null): void {
-    if (trailers !== null && trailers.length > 0) this.block(stream, trailers, true)
+    if (trailers !== null && trailers.length > 0) this.block(stream, trailers, true, null)
     else if (!this.output.markLast(stream.id, FLAG_END_STREAM)) {
       this.output.small(FRAME_DATA, FLAG_END_STREAM, stream.id, 0, 0, 0)
     }

@@ -20,6 +20,8 @@ import type { OutputQueue } from './output-queue.ts'
 
 /** Bytes of one setting (RFC 9113 §6.5.1). */
 export const SETTING_BYTES = 6
+/** What a field counts besides its name and value (RFC 9113 §6.5.2). */
+const FIELD_BYTES = 32
 const FRAME_BYTES_MOST = 2 ** 24 - 1
 
 /** Our settings, the first frame of ours. */
@@ -59,6 +61,8 @@ export class PeerSettings {
   connectProtocol = false
   /** What we may send on a stream that begins now. */
   windowBytes: number = DEFAULT_WINDOW_BYTES
+  /** The largest field section that the peer takes. */
+  private headerListBytesMax: number = Number.POSITIVE_INFINITY
 
   private readonly connection: Http2Connection
   private readonly encoder: HpackEncoder
@@ -66,6 +70,14 @@ export class PeerSettings {
   constructor(connection: Http2Connection, encoder: HpackEncoder) {
     this.connection = connection
     this.encoder = encoder
+  }
+
+  /** Whether a section of these fields is within what the peer takes (RFC 9113 §6.5.2). */
+  takesFields(fields: readonly string[]): boolean {
+    if (this.headerListBytesMax === Number.POSITIVE_INFINITY) return true
+    let bytes = (fields.length / 2) * FIELD_BYTES
+    for (let i = 0; i < fields.length; i++) bytes += (fields[i] as string).length
+    return bytes <= this.headerListBytesMax
   }
 
   /** Takes whole settings; false when one of them has ended the connection. */
@@ -101,6 +113,9 @@ export class PeerSettings {
         if (value < DEFAULT_FRAME_BYTES || value > FRAME_BYTES_MOST) {
           connection.fail(ErrorCode.PROTOCOL_ERROR, 'SETTINGS_MAX_FRAME_SIZE')
         } else connection.sender.limitFrames(value)
+        break
+      case SETTING_MAX_HEADER_LIST_SIZE:
+        this.headerListBytesMax = value
         break
       case SETTING_ENABLE_CONNECT_PROTOCOL:
         // RFC 8441 §3: once offered it stays.

@@ -106,9 +106,14 @@ export class Http2Stream {
    * Sends a head: a server's response, final or informational.
    *
    * @param fields - Flat, the pseudo-field first, names in lower case; checked by the caller.
+   * @param neverIndexed - Names of fields that no table of the peer's may keep (RFC 7541 §6.2.3).
    */
-  sendHead(fields: readonly string[], endOfStream: boolean): void {
-    this.connection.sender.head(this, fields, endOfStream)
+  sendHead(
+    fields: readonly string[],
+    endOfStream: boolean,
+    neverIndexed: ReadonlySet<string> | null = null,
+  ): void {
+    this.connection.sender.head(this, fields, endOfStream, neverIndexed)
   }
 
   /** Sends data. Up to 16,384 bytes are copied: their memory may be reused whatever the answer. */

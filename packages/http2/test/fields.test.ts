@@ -1,11 +1,26 @@
+import { HpackDecoder } from '@cirque/hpack'
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { END_STREAM, HEADERS } from '../../../scripts/test-support/http2-frames.ts'
+import { block, END_STREAM, HEADERS, neverIndexed } from '../../../scripts/test-support/http2-frames.ts'
+import { isFieldName, isFieldValue } from '../src/field-rules.ts'
 import { ErrorCode } from '../src/index.ts'
 import { checkTrailers, readRequest, readResponse } from '../src/message-fields.ts'
 import { POST, REQUEST, request } from './support/frames.ts'
 import { resetOf, startServer } from './support/server.ts'
 
 const R: readonly string[] = REQUEST
+
+/** The fields as they come off the wire, and what the decoder says of them. */
+function decoded(bytes: Buffer): [string[], HpackDecoder] {
+  const decoder = new HpackDecoder()
+  return [decoder.decode(bytes, 0, bytes.length) ?? [], decoder]
+}
+function requestOf(fields: readonly string[], connectProtocol = false) {
+  const [raw, decoder] = decoded(block(fields))
+  return readRequest(raw, connectProtocol, decoder)
+}
+const responseOf = (fields: readonly string[]) => readResponse(...decoded(block(fields)))
+const trailersOf = (fields: readonly string[]) => checkTrailers(...decoded(block(fields)))
 
 test.each<[string, string, readonly string[]]>([
   ['§8.2.1: upper case in a name', 'HTTP2_FIELD', [...R, 'X-Upper', 'b']],
@@ -58,10 +73,19 @@ test.each<[string, string, readonly string[]]>([
 })
 
 test('a request is taken apart, its cookies joined (RFC 9113 §8.2.3)', () => {
-  const read = readRequest(
-    [...POST, 'cookie', 'a=1', 'x', 'Y', 'cookie', 'b=2', 'host', 'h', 'content-length', '7'],
-    false,
-  )
+  const read = requestOf([
+    ...POST,
+    'cookie',
+    'a=1',
+    'x',
+    'Y',
+    'cookie',
+    'b=2',
+    'host',
+    'h',
+    'content-length',
+    '7',
+  ])
   expect(read).toEqual({
     method: 'POST',
     scheme: 'http',
@@ -71,8 +95,9 @@ test('a request is taken apart, its cookies joined (RFC 9113 §8.2.3)', () => {
     contentLength: 7,
     fields: ['cookie', 'a=1; b=2', 'x', 'Y', 'host', 'h', 'content-length', '7'],
     hostAt: 5,
+    neverIndexed: null,
   })
-  expect(readRequest([':method', 'CONNECT', ':authority', 'a:1'], false)).toMatchObject({
+  expect(requestOf([':method', 'CONNECT', ':authority', 'a:1'])).toMatchObject({
     path: '',
     authority: 'a:1',
   })
@@ -88,18 +113,19 @@ test('a request is taken apart, its cookies joined (RFC 9113 §8.2.3)', () => {
     ':authority',
     'a',
   ]
-  expect(readRequest(extended, true)).toMatchObject({ protocol: 'websocket', path: '/c' })
-  expect(readRequest([...R.slice(0, 6), 'te', 'trailers', 'x', ''], false)).toMatchObject({
+  expect(requestOf(extended, true)).toMatchObject({ protocol: 'websocket', path: '/c' })
+  expect(requestOf([...R.slice(0, 6), 'te', 'trailers', 'x', ''])).toMatchObject({
     authority: '',
     hostAt: -1,
   })
 })
 
 test('responses: status first, three digits, no other pseudo-field', () => {
-  expect(readResponse([':status', '200', 'content-length', '3', 'a', 'b'])).toEqual({
+  expect(responseOf([':status', '200', 'content-length', '3', 'a', 'b'])).toEqual({
     status: 200,
     contentLength: 3,
     fields: ['content-length', '3', 'a', 'b'],
+    neverIndexed: null,
   })
   for (const fields of [
     [],
@@ -117,13 +143,34 @@ test('responses: status first, three digits, no other pseudo-field', () => {
     [':status', '200', 'content-length', '1', 'content-length', '1'],
     [':status', '200', 'content-length', '-1'],
   ]) {
-    expect(typeof readResponse(fields)).toBe('string')
+    expect(typeof responseOf(fields)).toBe('string')
   }
 })
 
 test('trailers: no pseudo-fields, no malformed ones', () => {
-  expect(checkTrailers(['x', 'y'])).toBeNull()
-  expect(checkTrailers([':status', '200'])).toBe('HTTP2_PSEUDO_FIELD')
-  expect(checkTrailers(['X', 'y'])).toBe('HTTP2_FIELD')
-  expect(checkTrailers(['connection', 'close'])).toBe('HTTP2_CONNECTION_FIELD')
+  expect(trailersOf(['x', 'y'])).toBeNull()
+  expect(trailersOf([':status', '200'])).toBe('HTTP2_PSEUDO_FIELD')
+  expect(trailersOf(['X', 'y'])).toBe('HTTP2_FIELD')
+  expect(trailersOf(['connection', 'close'])).toBe('HTTP2_CONNECTION_FIELD')
+})
+
+test('what the decoder says of a list is what the rules say of each field', () => {
+  const text = fc.string({ unit: fc.constantFrom(...'aA-:;~ \t\r\n\0\x7f\x80\xff'), maxLength: 4 })
+  fc.assert(
+    fc.property(fc.array(fc.tuple(text, text), { minLength: 1, maxLength: 3 }), (fields) => {
+      const [raw, { malformed }] = decoded(block(fields.flat()))
+      expect(raw).toEqual(fields.flat())
+      const fine = fields.every(
+        ([name, value]) => isFieldName(name.replace(/^:(?=.)/, '')) && isFieldValue(value),
+      )
+      expect(malformed).toBe(!fine)
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
+test('RFC 7541 §6.2.3: fields that must never be indexed are named', () => {
+  const bytes = Buffer.concat([block(R), neverIndexed(['x-key', 'secret', 'cookie', 'a=1'])])
+  const [raw, decoder] = decoded(bytes)
+  expect(readRequest(raw, false, decoder)).toMatchObject({ neverIndexed: new Set(['x-key', 'cookie']) })
 })

@@ -208,10 +208,20 @@ export class Http2ClientConnection
   }
 
   /** The session's request begins; null when the connection takes none any more. */
-  start(fields: readonly string[], endOfStream: boolean, handler: Http2StreamHandler): Http2Stream | null {
-    const stream = this.engine.open(fields, endOfStream, handler)
+  start(
+    fields: readonly string[],
+    endOfStream: boolean,
+    handler: Http2StreamHandler,
+    neverIndexed: ReadonlySet<string> | null,
+  ): Http2Stream | null {
+    const stream = this.engine.open(fields, endOfStream, handler, neverIndexed)
     stream?.resume()
     return stream
+  }
+
+  /** Whether the peer takes a head of these fields, as far as its settings have come. */
+  takesFields(fields: readonly string[]): boolean {
+    return this.engine.takesFields(fields)
   }
 
   /** Whether the peer takes extended CONNECT; undefined while its settings have not come. */

@@ -70,7 +70,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       else this.askForTunnel(header)
       return
     }
-    this.begin(requestFields(header, contentLength, this.scheme, this.authority, null), contentLength === 0)
+    this.begin(header, contentLength, null, contentLength === 0)
     // The peer owes an answer (100 or a final one) before any body: wait for it with a limit.
     if (contentLength !== 0 && header.has('expect')) this.armReadTimer()
   }
@@ -85,8 +85,20 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
     return address?.kind === 'tcp' ? address.text : 'localhost'
   }
 
-  private begin(fields: readonly string[], endOfStream: boolean): void {
-    const stream = this.connection.start(fields, endOfStream, this)
+  private begin(
+    header: RequestHeader,
+    contentLength: number,
+    protocol: string | null,
+    endOfStream: boolean,
+  ): void {
+    const fields = requestFields(header, contentLength, this.scheme, this.authority, protocol)
+    if (!this.connection.takesFields(fields)) {
+      const act = 'Request head is larger than the upstream takes'
+      const error = new ProxyError('INVALID_HTTP_HEADER', 'downstream', act, { status: 431 })
+      queueMicrotask(() => this.fail(error))
+      return
+    }
+    const stream = this.connection.start(fields, endOfStream, this, header.neverIndexed)
     if (stream === null) {
       // The connection was lost, or told to take no more, between its choice and now.
       const error = peerError('CONNECTION_CLOSED', 'upstream', 'Upstream takes no more requests here', {
@@ -114,7 +126,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       queueMicrotask(() => this.fail(refusal))
       return
     }
-    this.begin(requestFields(toExtendedConnect(upgrade), -1, this.scheme, this.authority, 'websocket'), false)
+    this.begin(toExtendedConnect(upgrade), -1, 'websocket', false)
   }
 
   private refusalOf(upgrade: RequestHeader): ProxyError | null {
@@ -195,6 +207,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       return
     }
     const header = new ResponseHeader(status, '', 'HTTP/2', fields)
+    header.neverIndexed = response.neverIndexed
     if (status < 200) {
       this.onInformational(header)
       return

@@ -72,8 +72,10 @@ export function readRequestHead(
   }
   if (all.length > limits.fieldsMax * 2) return TOO_MANY_FIELDS
   const target = method === 'CONNECT' && protocol === null ? named : path
+  const header = new RequestHeader(method, target, 'HTTP/2', all)
+  header.neverIndexed = request.neverIndexed
   return {
-    header: new RequestHeader(method, target, 'HTTP/2', all),
+    header,
     contentLength,
     expectContinue,
     webSocket: protocol !== null,

@@ -222,6 +222,11 @@ export class Http2ServerConnection
     this.writeTimer.arm(this.owner.options.writeTimeoutMs)
   }
 
+  /** Whether the client takes a head of these fields, as far as its settings have come. */
+  takesFields(fields: readonly string[]): boolean {
+    return this.engine.takesFields(fields)
+  }
+
   /** Bytes that the client has taken so far, whatever the stream. */
   get taken(): number {
     return bytesTaken(this.socket)

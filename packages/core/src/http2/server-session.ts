@@ -1,5 +1,5 @@
 import { ProxyError, peerError } from '@cirque/error'
-import { bodylessStatus, type ResponseHeader } from '@cirque/http'
+import { bodylessStatus, ResponseHeader } from '@cirque/http'
 import { ErrorCode, type Http2Stream, type Http2StreamHandler, type ResetOrigin } from '@cirque/http2'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import type { ConnectionDigest } from '../digest.ts'
@@ -153,7 +153,9 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
       if (this.continued) return
       this.continued = true
     }
-    this.stream.sendHead(informationalFields(header), false)
+    const fields = informationalFields(header)
+    // What a client takes no head of is no loss to it: the final one is still to come.
+    if (this.connection.takesFields(fields)) this.stream.sendHead(fields, false, header.neverIndexed)
   }
 
   writeHead(header: ResponseHeader, contentLength: number): void {
@@ -172,11 +174,39 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
       return
     }
     const bodyless = this.request.method === 'HEAD' || bodylessStatus(status) || status === 205
+    const fields = responseFields(header, contentLength, bodyless)
+    if (!this.connection.takesFields(fields)) {
+      this.refuseHead()
+      return
+    }
     if (bodyless) this.framing = 'none'
     else this.framing = contentLength >= 0 ? 'length' : 'until-end'
     this.responseRemaining = bodyless || contentLength < 0 ? 0 : contentLength
     // Where nothing follows a head in this turn, the engine ends the stream with that very frame.
-    this.stream.sendHead(responseFields(header, contentLength, bodyless), bodyless)
+    this.stream.sendHead(fields, bodyless, header.neverIndexed)
+  }
+
+  /**
+   * The client has said that it takes no such head (RFC 9113 §10.5.1). It is told so by one that it takes, or by a
+   * reset; what it asked for counts against nobody else.
+   */
+  private refuseHead(): void {
+    this.closed = true
+    this.responseEnded = true
+    this.responseStatus = 0
+    this.bodyTimer?.cancel()
+    const fields = responseFields(
+      ResponseHeader.build(502, { 'Cache-Control': 'private, no-store' }),
+      0,
+      false,
+    )
+    if (this.connection.takesFields(fields)) {
+      this.responseStatus = 502
+      this.stream.sendHead(fields, true)
+      this.stream.discard()
+    } else this.stream.reset(ErrorCode.INTERNAL_ERROR)
+    const act = 'Response head is larger than the client takes'
+    this.handler?.onDownstreamAbort(new ProxyError('RESPONSE_TOO_LARGE', 'downstream', act, { status: 502 }))
   }
 
   /** The upgrade is granted: the stream is a tunnel from now on (RFC 8441 §5). */
@@ -193,7 +223,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     this.requestEnded = false
     this.flowing = false
     this.stream.pause()
-    this.stream.sendHead(responseFields(answer, -1, false), false)
+    this.stream.sendHead(responseFields(answer, -1, false), false, header.neverIndexed)
   }
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
