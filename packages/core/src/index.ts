@@ -131,6 +131,7 @@ export {
   type WriteProxyHeaderOptions,
   writeProxyHeader,
 } from './proxy-protocol/write-header.ts'
+export { proxyTlvsFor } from './proxy-protocol/write-tlvs.ts'
 export { RequestBody } from './request-body.ts'
 export { type PhaseMessage, type RunOptions, Server, type ServerOptions } from './server.ts'
 export {

@@ -59,6 +59,7 @@ test('the exported names change on purpose only', () => {
       "proxyHeaderFor",
       "proxyHeaderOf",
       "proxyTlvFacts",
+      "proxyTlvsFor",
       "readInto",
       "readProxyHeader",
       "responseCompression",

@@ -35,6 +35,8 @@ export interface ProxyHeader {
   readonly destination: ProxyEndpoint | undefined
   /** In the order sent, without padding (NOOP) and checksum (CRC32C); empty in version 1. */
   readonly tlvs: readonly ProxyTlv[]
+  /** Write it with a CRC32c; version 2 only. Absent in a header that was read, whose checksum has been verified. */
+  readonly crc32c?: boolean
 }
 
 /** The 12 bytes that every version 2 header begins with. */

@@ -40,19 +40,19 @@ export interface ProxyTlvFacts {
   readonly gcpConnectionId: bigint | undefined
 }
 
-const ALPN = 0x01
-const AUTHORITY = 0x02
+export const TLV_ALPN: number = 0x01
+export const TLV_AUTHORITY: number = 0x02
+export const TLV_SSL: number = 0x20
 const UNIQUE_ID = 0x05
-const SSL = 0x20
 const NETNS = 0x30
 const GCP = 0xe0
 const AWS = 0xea
 const AZURE = 0xee
 const UNIQUE_ID_BYTES_MAX = 128
 
-const SSL_VERSION = 0x21
-const SSL_COMMON_NAME = 0x22
-const SSL_CIPHER = 0x23
+export const TLV_SSL_VERSION: number = 0x21
+export const TLV_SSL_COMMON_NAME: number = 0x22
+export const TLV_SSL_CIPHER: number = 0x23
 const SSL_SIGNATURE = 0x24
 const SSL_KEY = 0x25
 const SSL_CLIENT_CERTIFICATE = 0x28
@@ -64,10 +64,10 @@ export function proxyTlvFacts(tlvs: readonly ProxyTlv[]): ProxyTlvFacts {
   const gcp = find(GCP)
   const aws = find(AWS)
   const azure = find(AZURE)
-  const ssl = find(SSL)
+  const ssl = find(TLV_SSL)
   return {
-    alpn: find(ALPN)?.toString('latin1'),
-    authority: find(AUTHORITY)?.toString('utf8'),
+    alpn: find(TLV_ALPN)?.toString('latin1'),
+    authority: find(TLV_AUTHORITY)?.toString('utf8'),
     uniqueId: uniqueId === undefined || uniqueId.length > UNIQUE_ID_BYTES_MAX ? undefined : uniqueId,
     netns: find(NETNS)?.toString('latin1'),
     tls: ssl === undefined ? undefined : readTls(ssl),
@@ -96,9 +96,9 @@ function readTls(value: Buffer): ProxyTlsFacts | undefined {
     certificateInSession: (client & 0x04) !== 0,
     // Zero means success, and is also what a sender leaves when there was nothing to verify.
     verified: hasCertificate && value.readUInt32BE(1) === 0,
-    version: parts.get(SSL_VERSION)?.toString('latin1'),
-    cipher: parts.get(SSL_CIPHER)?.toString('latin1'),
-    commonName: parts.get(SSL_COMMON_NAME)?.toString('utf8'),
+    version: parts.get(TLV_SSL_VERSION)?.toString('latin1'),
+    cipher: parts.get(TLV_SSL_CIPHER)?.toString('latin1'),
+    commonName: parts.get(TLV_SSL_COMMON_NAME)?.toString('utf8'),
     signatureAlgorithm: parts.get(SSL_SIGNATURE)?.toString('latin1'),
     keyAlgorithm: parts.get(SSL_KEY)?.toString('latin1'),
     clientCertificate: parts.get(SSL_CLIENT_CERTIFICATE),

@@ -15,7 +15,7 @@ import {
 
 /** Options of {@link writeProxyHeader}. */
 export interface WriteProxyHeaderOptions {
-  /** Add a CRC32c to a version 2 header. Default false. */
+  /** Add a CRC32c to a version 2 header. Default: what the header says, else false. */
   readonly crc32c?: boolean
 }
 
@@ -23,6 +23,8 @@ export interface WriteProxyHeaderOptions {
 export interface ProxyHeaderForOptions {
   /** Sent with the addresses; version 2 only. Default none. */
   readonly tlvs?: readonly ProxyTlv[]
+  /** Send a CRC32c with it; version 2 only. Default false. */
+  readonly crc32c?: boolean
 }
 
 const LENGTH_MAX = 0xffff
@@ -34,7 +36,7 @@ const NO_TLVS: readonly ProxyTlv[] = Object.freeze([])
  * A client without an IP address (on a Unix socket, or gone already) makes one of `unspecified` transport. When one
  * end is IPv4 and the other IPv6, both are written as IPv6.
  *
- * @throws {TypeError} If `version` is neither 1 nor 2, or there are TLVs for version 1.
+ * @throws {TypeError} If `version` is neither 1 nor 2, or there are TLVs or a checksum for version 1.
  * @example
  * new HttpPeer('10.0.0.7:80', { sendProxyProtocol: proxyHeaderFor(session.digest(), 2) })
  */
@@ -44,7 +46,8 @@ export function proxyHeaderFor(
   options?: ProxyHeaderForOptions,
 ): ProxyHeader {
   const tlvs = options?.tlvs ?? NO_TLVS
-  checkVersion(version, tlvs)
+  const checksum = options?.crc32c === true ? { crc32c: true } : {}
+  checkVersion(version, tlvs, options?.crc32c)
   const from = plainIp(digest.remoteAddress)
   const to = plainIp(digest.localAddress)
   if (from === '' || to === '') {
@@ -55,6 +58,7 @@ export function proxyHeaderFor(
       source: undefined,
       destination: undefined,
       tlvs,
+      ...checksum,
     }
   }
   const transport: ProxyTransport = isIPv4(from) && isIPv4(to) ? 'tcp4' : 'tcp6'
@@ -65,6 +69,7 @@ export function proxyHeaderFor(
     source: { address: ofFamily(from, transport), port: digest.remotePort ?? 0 },
     destination: { address: ofFamily(to, transport), port: digest.localPort ?? 0 },
     tlvs,
+    ...checksum,
   }
 }
 
@@ -81,20 +86,22 @@ export function writeProxyHeader(header: ProxyHeader, options?: WriteProxyHeader
       `Expected a PROXY protocol header, received ${header === null ? 'null' : typeof header}`,
     )
   }
-  checkVersion(header.version, header.tlvs)
+  checkVersion(header.version, header.tlvs, header.crc32c)
   if (header.command !== 'proxy' && header.command !== 'local') {
     throw new TypeError(`Expected the command "proxy" or "local", received ${JSON.stringify(header.command)}`)
   }
   const transport = header.command === 'local' ? 'unspecified' : header.transport
   return header.version === 1
     ? writeVersion1(header, transport)
-    : writeVersion2(header, transport, options?.crc32c === true)
+    : writeVersion2(header, transport, (options?.crc32c ?? header.crc32c) === true)
 }
 
-function checkVersion(version: number, tlvs: readonly ProxyTlv[]): void {
+function checkVersion(version: number, tlvs: readonly ProxyTlv[], checksum: boolean | undefined): void {
   if (version !== 1 && version !== 2)
     throw new TypeError(`Expected PROXY protocol version 1 or 2, received ${version}`)
   if (version === 1 && tlvs.length > 0) throw new TypeError('Version 1 of the PROXY protocol carries no TLVs')
+  if (version === 1 && checksum === true)
+    throw new TypeError('Version 1 of the PROXY protocol carries no checksum')
 }
 
 function writeVersion1(header: ProxyHeader, transport: ProxyTransport): Buffer {

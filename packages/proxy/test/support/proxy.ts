@@ -1,5 +1,6 @@
 import {
   createConfiguration,
+  type ListenerSocketOptions,
   type LogFields,
   type Logger,
   type TcpAddress,
@@ -38,12 +39,13 @@ export async function startProxy<Ctx = undefined>(
   app: ProxyHttp<Ctx>,
   options: HttpProxyServiceOptions = {},
   tls?: TlsListenerOptions,
+  listener: ListenerSocketOptions = {},
 ): Promise<RunningProxy<Ctx>> {
   const log: LogEntry[] = []
   const logger = collector(log)
   const service = httpProxyService(createConfiguration(), app, { retryBackoffMs: 0, logger, ...options })
-  if (tls === undefined) service.addTcp('127.0.0.1:0')
-  else service.addTls('127.0.0.1:0', tls)
+  if (tls === undefined) service.addTcp('127.0.0.1:0', listener)
+  else service.addTls('127.0.0.1:0', tls, listener)
   await service.start(serviceContext(logger))
   const { proxy } = service
   const { port } = service.endpoints()[0] as TcpAddress
