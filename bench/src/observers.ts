@@ -117,10 +117,19 @@ function report(micros: ReadonlyMap<string, readonly number[]>): string {
   const reference = micros.get(REFERENCE) ?? []
   const rows = Array.from(micros, ([name, own]) => {
     const ratios = own.map((value, round) => value / (reference[round] as number)).sort((a, b) => a - b)
-    const at = (share: number) => percent(ratios[Math.floor(share * (ratios.length - 1))] as number)
-    return [name, (median(own) ?? 0).toFixed(2), percent(median(ratios) ?? 0), `${at(0.25)} to ${at(0.75)}`]
+    const at = (share: number) => percent(ratios[Math.round(share * (ratios.length - 1))] as number)
+    // Of n values, 95 in 100 times the true median lies within the square root of n values around the middle one.
+    const half = Math.min(0.5, 0.98 / Math.sqrt(ratios.length))
+    const interval = `${at(0.5 - half)} to ${at(0.5 + half)}`
+    return [
+      name,
+      (median(own) ?? 0).toFixed(2),
+      percent(median(ratios) ?? 0),
+      interval,
+      `${at(0.25)} to ${at(0.75)}`,
+    ]
   })
-  return `${reference.length} rounds\n${formatTable([['', 'CPU µs/req', 'added', 'middle half of the rounds'], ...rows])}`
+  return `${reference.length} rounds\n${formatTable([['', 'CPU µs/req', 'added', '95 % sure', 'middle half of the rounds'], ...rows])}`
 }
 
 function percent(ratio: number): string {

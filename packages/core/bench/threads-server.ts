@@ -16,7 +16,7 @@ const service = new ListeningService(
     session.respond(200, { body: 'hello\n' })
   }),
 )
-server.addService(service.addTcp('127.0.0.1:0'))
+server.addService(service.addTcp('127.0.0.1:0', { reusePort: process.argv[3] === 'r' }))
 server.onPhase((phase) => {
   if (phase === 'running' && server.thread === 0) process.send?.(service.endpoints()[0]?.text)
 })
