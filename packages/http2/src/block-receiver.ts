@@ -88,7 +88,8 @@ export class BlockReceiver implements BlockSink {
       this.refuseRequest(stream, request)
       return
     }
-    if (request.contentLength >= 0 && request.protocol === null) {
+    // What a tunnel carries is no content (RFC 9110 §9.3.6).
+    if (request.contentLength >= 0 && request.method !== 'CONNECT') {
       if (endOfStream && request.contentLength > 0) {
         this.refuseRequest(stream, 'HTTP2_CONTENT_LENGTH')
         return

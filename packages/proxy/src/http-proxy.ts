@@ -51,7 +51,7 @@ export interface HttpProxyOptions {
    * limit. Default 60,000.
    */
   readonly filterTimeoutMs?: number
-  /** To whom clients may open tunnels with CONNECT over HTTP/1.1. Default: to nobody, 405. */
+  /** To whom clients may open tunnels with CONNECT, over HTTP/1 and HTTP/2. Default: to nobody, 405. */
   readonly connect?: ConnectOptions
   /** What to tell upstreams about clients. Default: nothing. */
   readonly forwarding?: ForwardingOptions

@@ -226,7 +226,7 @@ describe.each([
   })
 })
 
-test('CONNECT over HTTP/2 is refused with 405', async () => {
+test('CONNECT over HTTP/2 is refused with 405 unless tunnels are allowed', async () => {
   await using origin = await startOrigin(1, (_request, response) => response.end('never'))
   await using proxy = await startProxy(toOrigin(origin, {}), H2C)
   await using client = new AnyClient(2, proxy.port)

@@ -31,6 +31,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   private readonly continueWanted: boolean
   /** For an extended CONNECT: what accepts it; else null. */
   private readonly accept: string | null
+  /** A CONNECT without content: a tunnel is asked for (RFC 9113 §8.5). */
+  private readonly connectWanted: boolean
   private flowing = false
   private framing: ResponseFraming = 'unwritten'
   private responseRemaining = 0
@@ -53,8 +55,10 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     this.connection = connection
     this.stream = stream
     this.accept = head.webSocket ? toUpgrade(head.header) : null
-    this.contentLength = endOfStream || head.webSocket ? 0 : head.contentLength
-    this.bodied = !endOfStream && head.contentLength !== 0 && !head.webSocket
+    this.connectWanted = head.header.method === 'CONNECT' && head.contentLength <= 0
+    const isTunnel = head.webSocket || this.connectWanted
+    this.contentLength = endOfStream || isTunnel ? 0 : head.contentLength
+    this.bodied = !endOfStream && head.contentLength !== 0 && !isTunnel
     this.continueWanted = head.expectContinue && this.bodied
   }
 
@@ -71,7 +75,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   }
 
   get isUpgrade(): boolean {
-    return this.accept !== null
+    return this.accept !== null || this.connectWanted
   }
 
   get expectsContinue(): boolean {
@@ -167,7 +171,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
       this.writeSwitching(header)
       return
     }
-    if (this.accept !== null && status < 300) {
+    if (this.isUpgrade && status < 300) {
       this.responseStatus = 501
       this.framing = 'none'
       this.stream.sendHead(responseFields(notSwitched(), 0, false), true)
@@ -209,12 +213,17 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     this.handler?.onDownstreamAbort(new ProxyError('RESPONSE_TOO_LARGE', 'downstream', act, { status: 502 }))
   }
 
-  /** The upgrade is granted: the stream is a tunnel from now on (RFC 8441 §5). */
+  /** The upgrade is granted: the stream is a tunnel from now on (RFC 8441 §5, RFC 9113 §8.5). */
   private writeSwitching(header: ResponseHeader): void {
-    const answer = this.accept === null ? null : fromSwitching(header, this.accept)
+    let answer: ResponseHeader | null = null
+    if (this.connectWanted) {
+      answer = header.clone()
+      answer.setStatus(200)
+      this.responseStatus = 200
+    } else if (this.accept !== null) answer = fromSwitching(header, this.accept)
     if (answer === null) {
       this.fail(
-        new ProxyError('INTERNAL_ERROR', 'internal', 'A 101 that accepts no WebSocket over HTTP/2'),
+        new ProxyError('INTERNAL_ERROR', 'internal', 'A 101 that accepts no tunnel over HTTP/2'),
         true,
       )
       return
@@ -354,7 +363,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   private reset(error: ProxyError | undefined): void {
     this.writeTimer?.cancel()
     const theirs = error === undefined || error.source === 'downstream'
-    this.stream.reset(theirs ? ErrorCode.CANCEL : ErrorCode.INTERNAL_ERROR)
+    if (theirs) this.stream.reset(ErrorCode.CANCEL)
+    else this.stream.reset(this.connectWanted ? ErrorCode.CONNECT_ERROR : ErrorCode.INTERNAL_ERROR)
   }
 
   onReset(code: number, origin: ResetOrigin): void {
