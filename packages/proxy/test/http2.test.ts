@@ -184,6 +184,31 @@ describe.each([
     expect(setup.proxy.errors()).toEqual([])
   })
 
+  test('sixteen downloads of 1 MiB at once arrive whole', async () => {
+    const body = Buffer.alloc(1_048_576, 'abcdefghijklm')
+    // Piece by piece: node:http2 refuses streams once 10 MB wait in a session (maxSessionMemory).
+    await using setup = await start((_request, response) => {
+      response.writeHead(200, { 'content-length': `${body.length}` })
+      let at = 0
+      const pump = (): void => {
+        while (at < body.length) {
+          at += 65_536
+          if (!response.write(body.subarray(at - 65_536, at))) return
+        }
+        response.end()
+      }
+      response.on('drain', pump)
+      pump()
+    })
+    for (let round = 0; round < 2; round++) {
+      const answers = await Promise.all(Array.from({ length: 16 }, () => setup.client.ask({ path: '/long' })))
+      expect(answers.map((answer) => [answer.status, answer.whole, answer.body.equals(body)])).toEqual(
+        Array(16).fill([200, true, true]),
+      )
+    }
+    expect(setup.proxy.errors()).toEqual([])
+  })
+
   test('a client that does not read stops its origin, and nobody else', async () => {
     let written = 0
     await using setup = await start(
