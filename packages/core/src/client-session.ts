@@ -21,15 +21,16 @@ export interface ClientSessionHandler {
    *
    * A run of up to 2,048 bytes lies in memory that all connections read into: copy what you keep of it before
    * the call returns, whatever you answer; {@link WRITE_RETAINED} for such a run fails the exchange. The memory of a
-   * longer one may be read into again when you answer {@link WRITE_DONE}, and stays yours with {@link WRITE_RETAINED}
-   * or {@link WRITE_FULL}. `WRITE_FULL` also stops reading until `resumeResponse()`.
+   * longer one may be read into again when you answer {@link WRITE_DONE} or {@link WRITE_PAUSE}, and stays yours with
+   * {@link WRITE_RETAINED} or {@link WRITE_FULL}. `WRITE_PAUSE` and `WRITE_FULL` also stop reading until
+   * `resumeResponse()`.
    */
   onResponseData(buffer: Buffer, start: number, end: number): WriteResult
   /** The response is complete. */
   onResponseEnd(trailers: string[] | null): void
   /** No more calls follow from what was read in this turn: hand coalesced writes to the socket. */
   onResponseFlush(): void
-  /** A write that answered {@link WRITE_FULL} has drained. */
+  /** A write that answered {@link WRITE_PAUSE} or {@link WRITE_FULL} has drained. */
   onUpstreamDrain(): void
   /** The exchange failed; the session's connection is gone. */
   onUpstreamError(error: ProxyError): void
@@ -69,7 +70,7 @@ export abstract class ClientSession {
   abstract endRequest(trailers: string[] | null): void
   /** Hands what was coalesced to the transport. */
   abstract flush(): void
-  /** Goes on reading after {@link WRITE_FULL}. */
+  /** Goes on reading after {@link WRITE_PAUSE} or {@link WRITE_FULL}. */
   abstract resumeResponse(): void
   /** True when both sides ended on a message boundary and the connection may carry another request. */
   abstract get reusable(): boolean

@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici'
 import { ClientSession } from './client-session.ts'
 import type { ConnectionDigest } from './digest.ts'
 import type { HttpPeer } from './peer.ts'
-import { WRITE_DONE, WRITE_FULL, type WriteResult } from './server-session.ts'
+import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from './server-session.ts'
 
 /** Request body bytes that wait for the dispatcher. */
 const BODY_QUEUE_BYTES_MAX = 65_536
@@ -131,7 +131,7 @@ export class DispatcherSession extends ClientSession implements Dispatcher.Dispa
     if (this.#closed || this.#body === null || start === end) return WRITE_DONE
     if (this.#body.push(Buffer.from(buffer.subarray(start, end)))) return WRITE_DONE
     this.#drainWanted = true
-    return WRITE_FULL
+    return WRITE_PAUSE
   }
 
   endRequest(): void {
@@ -201,7 +201,7 @@ export class DispatcherSession extends ClientSession implements Dispatcher.Dispa
     const handler = this.handler
     if (this.#closed || handler === null) return
     this.responseBodyBytes += chunk.length
-    if (handler.onResponseData(chunk, 0, chunk.length) === WRITE_FULL) controller.pause()
+    if (handler.onResponseData(chunk, 0, chunk.length) >= WRITE_PAUSE) controller.pause()
     this.handler?.onResponseFlush()
   }
 

@@ -6,7 +6,7 @@ import type { ConnectionDigest } from './digest.ts'
 import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
 import type { HttpModuleContext } from './modules/http-modules.ts'
 import { RequestBody } from './request-body.ts'
-import { type ServerSession, type ServerSessionHandler, WRITE_FULL } from './server-session.ts'
+import { type ServerSession, type ServerSessionHandler, WRITE_PAUSE } from './server-session.ts'
 
 /** The parts of a response that {@link HttpSession.respond} writes. */
 export interface ResponseInit {
@@ -236,7 +236,7 @@ export class HttpSession implements ServerSessionHandler {
     this.#checkAlive()
     const result = this.downstream.writeBody(chunk, 0, chunk.length)
     this.downstream.flush()
-    if (result === WRITE_FULL && !this.downstream.closed) return this.#drain()
+    if (result >= WRITE_PAUSE && !this.downstream.closed) return this.#drain()
   }
 
   /** Completes the response. */

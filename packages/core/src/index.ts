@@ -148,6 +148,7 @@ export {
   type ServerSessionHandler,
   WRITE_DONE,
   WRITE_FULL,
+  WRITE_PAUSE,
   WRITE_RETAINED,
   type WriteResult,
 } from './server-session.ts'

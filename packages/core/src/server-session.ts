@@ -7,11 +7,16 @@ import type { HttpModuleContext } from './modules/http-modules.ts'
 export const WRITE_DONE = 0
 /** The bytes are queued and their memory is still in use: go on, but read into other memory. */
 export const WRITE_RETAINED = 1
-/** The bytes are queued and the queue is full: stop producing until the drain callback. */
-export const WRITE_FULL = 2
+/** The bytes were copied, so that the memory may be reused, but the queue is full: stop until the drain callback. */
+export const WRITE_PAUSE = 2
+/** The bytes are queued, their memory is still in use, and the queue is full: stop until the drain callback. */
+export const WRITE_FULL = 3
 
-/** What a body write tells its producer; see {@link WRITE_DONE}, {@link WRITE_RETAINED}, {@link WRITE_FULL}. */
-export type WriteResult = typeof WRITE_DONE | typeof WRITE_RETAINED | typeof WRITE_FULL
+/**
+ * What a body write tells its producer, in two bits: whether the memory is still in use ({@link WRITE_RETAINED},
+ * {@link WRITE_FULL}), and whether to stop (`>=` {@link WRITE_PAUSE}). Neither: {@link WRITE_DONE}.
+ */
+export type WriteResult = typeof WRITE_DONE | typeof WRITE_RETAINED | typeof WRITE_PAUSE | typeof WRITE_FULL
 
 /**
  * Who owns one downstream exchange. The session calls it; calls never overlap, and none comes after
@@ -22,7 +27,7 @@ export interface ServerSessionHandler {
   onRequestData(buffer: Buffer, start: number, end: number): void
   /** The request's body is complete; called exactly once, also for a request without a body. */
   onRequestEnd(trailers: string[] | null): void
-  /** A write that answered {@link WRITE_FULL} has drained. */
+  /** A write that answered {@link WRITE_PAUSE} or {@link WRITE_FULL} has drained. */
   onDownstreamDrain(): void
   /** The client is gone, stalled or broke the protocol; the session is dead and its socket destroyed or about to be. */
   onDownstreamAbort(error: ProxyError): void

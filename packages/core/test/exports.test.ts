@@ -37,6 +37,7 @@ test('the exported names change on purpose only', () => {
       "TicketKeys",
       "WRITE_DONE",
       "WRITE_FULL",
+      "WRITE_PAUSE",
       "WRITE_RETAINED",
       "acceptedCodings",
       "backgroundService",

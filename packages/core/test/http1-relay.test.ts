@@ -13,7 +13,7 @@ import {
   type ServerSession,
   type ServerSessionHandler,
   serveHttp,
-  WRITE_FULL,
+  WRITE_PAUSE,
   type WriteResult,
 } from '../src/index.ts'
 import { startApp } from './support/http-server.ts'
@@ -36,7 +36,7 @@ class Relay implements ServerSessionHandler, ClientSessionHandler {
     upstream.flush()
   }
   onRequestData(buffer: Buffer, start: number, end: number): void {
-    if (this.#upstream.writeBody(buffer, start, end) === WRITE_FULL) this.#downstream.pauseRequestBody()
+    if (this.#upstream.writeBody(buffer, start, end) >= WRITE_PAUSE) this.#downstream.pauseRequestBody()
     this.#upstream.flush()
   }
   onRequestEnd(): void {

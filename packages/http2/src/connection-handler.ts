@@ -9,8 +9,8 @@ export interface Http2ConnectionHandler {
   /**
    * Writes what goes out, in order and as one write where it can.
    *
-   * @returns `WRITE_DONE` when the memory is free again, `WRITE_RETAINED` when it is still in use, and `WRITE_FULL`
-   * when the transport wants no more before `resumeOutput()`.
+   * @returns Whether the memory of this or an earlier write is still in use, and whether the transport wants no more
+   * before `resumeOutput()`.
    */
   writeOutput(chunks: readonly Buffer[]): WriteResult
   /** Something waits to be written: call `flush()` before long, best once a turn. Called once until then. */

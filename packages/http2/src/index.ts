@@ -10,6 +10,7 @@ export {
   type ResetOrigin,
   WRITE_DONE,
   WRITE_FULL,
+  WRITE_PAUSE,
   WRITE_RETAINED,
   type WriteResult,
 } from './stream.ts'

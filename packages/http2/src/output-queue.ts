@@ -1,11 +1,8 @@
 import { FRAME_HEAD_BYTES } from './constants.ts'
+import { giveMemory, MEMORY_BYTES, takeMemory } from './memory.ts'
 
-/** Memory that small frames are gathered in, for as long as they wait to be written. */
-const GATHER_BYTES = 65_536
-/** How much of it waits for reuse, over all connections of a thread: 1 MiB. */
-const SPARE_COUNT_MAX = 16
-
-const spare: Buffer[] = []
+/** Memory that is remembered until it is free; beyond that it is left to the garbage collector. 4 MiB. */
+const USED_COUNT_MAX = 64
 
 /**
  * Frames on their way to the transport, in order. Small ones lie together in one piece of memory, long payloads
@@ -24,8 +21,8 @@ export class OutputQueue {
   /** `own` up to here is in `chunks` already. */
   private sealedAt = 0
   private at = 0
-  /** Memory of `chunks` that is ours. */
-  private gathered: Buffer[] = []
+  /** Memory of `chunks`, and of what was taken before, that is to be given back. */
+  private readonly used: Buffer[] = []
   /** Where the flags of the last frame lie in `own`, and whose it is; 0 for none. */
   private lastFlagsAt = 0
   private lastStreamId = 0
@@ -42,9 +39,11 @@ export class OutputQueue {
   }
 
   private renew(size: number): void {
-    this.own =
-      (size <= GATHER_BYTES ? spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(Math.max(size, GATHER_BYTES))
-    this.gathered.push(this.own)
+    if (size > MEMORY_BYTES) this.own = Buffer.allocUnsafeSlow(size)
+    else {
+      this.own = takeMemory()
+      this.used.push(this.own)
+    }
     this.sealedAt = 0
     this.at = 0
     this.lastStreamId = 0
@@ -122,6 +121,11 @@ export class OutputQueue {
     this.bytes += piece.length
   }
 
+  /** The last of a piece of `takeMemory` is here: it is given back with the rest. */
+  reclaim(piece: Buffer): void {
+    this.used.push(piece)
+  }
+
   private seal(): void {
     const { own, sealedAt, at } = this
     if (own === null || at === sealedAt) return
@@ -144,16 +148,12 @@ export class OutputQueue {
   /**
    * What was taken is written.
    *
-   * @param free - Nobody refers to its memory any more.
+   * @param free - Nobody refers to its memory any more, nor to that of what was taken before. Else it may be so later.
    */
   release(free: boolean): void {
-    const { gathered } = this
-    if (free) {
-      for (const memory of gathered) {
-        if (memory.length === GATHER_BYTES && spare.length < SPARE_COUNT_MAX) spare.push(memory)
-      }
-    }
-    gathered.length = 0
+    const { used } = this
+    if (free) for (const memory of used) giveMemory(memory)
+    if (free || used.length > USED_COUNT_MAX) used.length = 0
     this.own = null
     this.sealedAt = 0
     this.at = 0

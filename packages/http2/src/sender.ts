@@ -12,8 +12,16 @@ import {
   FRAME_HEADERS,
 } from './constants.ts'
 import { gather } from './gather.ts'
+import { takeMemory } from './memory.ts'
 import { OutputQueue } from './output-queue.ts'
-import { type Http2Stream, WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from './stream.ts'
+import {
+  type Http2Stream,
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from './stream.ts'
 
 /** Data up to this many bytes is copied beside its frame's head; longer runs pass by reference. */
 export const COPY_BYTES_MAX = 16_384
@@ -128,27 +136,55 @@ export class Http2Sender {
       return WRITE_DONE
     }
     stream.sendQueue ??= []
-    if (small) stream.gatherRoom = gather(stream.sendQueue, stream.gatherRoom, buffer, start, end)
-    else {
-      stream.sendQueue.push(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
-      stream.gatherRoom = 0
-    }
     stream.queuedBytes += size
-    this.standInLine(stream)
-    // A long run leaves at once, so that its memory is free again, as a rule, when this returns.
-    if (small) this.connection.wantsOutput()
-    else this.flush()
-    if (stream.queuedBytes >= this.queueBytesMax || this.blocked) return this.full(stream)
-    if (small) return WRITE_DONE
-    return stream.queuedBytes === 0 ? this.lastWrite : WRITE_RETAINED
-  }
-
-  private full(stream: Http2Stream): WriteResult {
+    let retained = 0
+    if (small) {
+      stream.gatherRoom = gather(stream.sendQueue, stream.gatherRoom, buffer, start, end)
+      this.standInLine(stream)
+      this.connection.wantsOutput()
+    } else {
+      const run = start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end)
+      stream.sendQueue.push(run)
+      stream.gatherRoom = 0
+      this.standInLine(stream)
+      // A long run leaves at once as far as it may, and what may not is copied: its memory is free again, as a rule.
+      this.flush()
+      retained = this.keepRest(stream, run)
+    }
+    if (stream.queuedBytes < this.queueBytesMax && !this.blocked)
+      return retained === 0 ? WRITE_DONE : WRITE_RETAINED
     if (!stream.drainWanted) {
       stream.drainWanted = true
       this.waiting.push(stream)
     }
-    return WRITE_FULL
+    return retained === 0 ? WRITE_PAUSE : WRITE_FULL
+  }
+
+  /**
+   * Copies what is left of a run, the last of the queue, unless the transport has part of it.
+   *
+   * @returns `WRITE_RETAINED` if its memory is still in use, 0 if not.
+   */
+  private keepRest(stream: Http2Stream, run: Buffer): number {
+    const queue = stream.sendQueue
+    const last = queue === null ? undefined : queue[queue.length - 1]
+    if (queue === null || last !== run) return this.lastWrite & WRITE_RETAINED
+    const from = queue.length === 1 ? stream.sendAt : 0
+    if (from > 0) {
+      if ((this.lastWrite & WRITE_RETAINED) !== 0) return WRITE_RETAINED
+      stream.sendAt = 0
+    }
+    queue.pop()
+    stream.sendCopies ??= []
+    for (let at = from; at < run.length; ) {
+      const memory = takeMemory()
+      const taken = run.copy(memory, 0, at)
+      const piece = taken === memory.length ? memory : memory.subarray(0, taken)
+      queue.push(piece)
+      stream.sendCopies.push(piece)
+      at += taken
+    }
+    return 0
   }
 
   /** A frame of its own, beside what waits in the output already. */
@@ -200,6 +236,7 @@ export class Http2Sender {
   drop(stream: Http2Stream): void {
     stream.sendEnded = true
     stream.sendQueue = null
+    stream.sendCopies = null
     stream.queuedBytes = 0
     stream.trailersQueued = null
     stream.drainWanted = false
@@ -265,6 +302,10 @@ export class Http2Sender {
       if (until < piece.length) stream.sendAt = until
       else {
         stream.sendAt = 0
+        if (stream.sendCopies !== null && stream.sendCopies[0] === piece) {
+          output.reclaim(piece)
+          stream.sendCopies.shift()
+        }
         done++
       }
     }
@@ -287,8 +328,8 @@ export class Http2Sender {
       if (output.bytes > 0) {
         connection.streams.outputTaken()
         this.lastWrite = connection.handler.writeOutput(output.take())
-        output.release(this.lastWrite === WRITE_DONE)
-        this.blocked = this.lastWrite === WRITE_FULL
+        output.release((this.lastWrite & WRITE_RETAINED) === 0)
+        this.blocked = this.lastWrite >= WRITE_PAUSE
       }
       if (this.waiting.length > 0) this.tellDrained()
       if (output.bytes === 0 && !this.hasWork) break

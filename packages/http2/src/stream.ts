@@ -5,11 +5,16 @@ import type { Http2Response } from './message-fields.ts'
 export const WRITE_DONE = 0
 /** The bytes wait, by reference: go on, but leave their memory alone. */
 export const WRITE_RETAINED = 1
-/** The bytes wait and the queue is full: stop until `onDrain`. */
-export const WRITE_FULL = 2
+/** The bytes were copied, so that their memory may be reused, but the queue is full: stop until `onDrain`. */
+export const WRITE_PAUSE = 2
+/** The bytes wait, by reference, and the queue is full: stop until `onDrain`, and leave their memory alone. */
+export const WRITE_FULL = 3
 
-/** What a write tells; see {@link WRITE_DONE}, {@link WRITE_RETAINED}, {@link WRITE_FULL}. */
-export type WriteResult = typeof WRITE_DONE | typeof WRITE_RETAINED | typeof WRITE_FULL
+/**
+ * What a write tells, in two bits: whether the memory is still in use ({@link WRITE_RETAINED}, {@link WRITE_FULL}), and
+ * whether to stop (`>=` {@link WRITE_PAUSE}). Neither: {@link WRITE_DONE}.
+ */
+export type WriteResult = typeof WRITE_DONE | typeof WRITE_RETAINED | typeof WRITE_PAUSE | typeof WRITE_FULL
 
 /**
  * Who ended a stream: the peer reset it; the peer broke a rule, so that it was reset; the connection ended; or the
@@ -27,7 +32,7 @@ export interface Http2StreamHandler {
   onEnd(trailers: string[] | null): void
   /** The stream ended before both sides had. Nothing can be sent any more. */
   onReset(code: number, origin: ResetOrigin): void
-  /** A write that answered {@link WRITE_FULL} has drained. */
+  /** A write that answered {@link WRITE_PAUSE} or {@link WRITE_FULL} has drained. */
   onDrain(): void
 }
 
@@ -77,6 +82,8 @@ export class Http2Stream {
   endDelivered = false
   /** @internal */
   sendQueue: Buffer[] | null = null
+  /** Those of its pieces that lie in memory of `takeMemory`. @internal */
+  sendCopies: Buffer[] | null = null
   /** How much of the queue's first piece is gone. @internal */
   sendAt = 0
   /** Memory of the queue's last piece that small pieces are gathered in. @internal */

@@ -9,6 +9,7 @@ test('the exported names change on purpose only', () => {
       "Http2Stream",
       "WRITE_DONE",
       "WRITE_FULL",
+      "WRITE_PAUSE",
       "WRITE_RETAINED",
       "errorName",
       "isConnectionField",

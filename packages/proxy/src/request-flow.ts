@@ -1,4 +1,4 @@
-import { type ClientSession, type ServerSession, WRITE_FULL } from '@cirque/core'
+import { type ClientSession, type ServerSession, WRITE_DONE, WRITE_PAUSE } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { FilteredBody, type FilteredBodySink } from './filtered-body.ts'
 import { Gatherer } from './gather.ts'
@@ -148,7 +148,7 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
   }
 
   #write(buffer: Buffer, start: number, end: number): void {
-    if (this.#upstream?.writeBody(buffer, start, end) !== WRITE_FULL) return
+    if ((this.#upstream?.writeBody(buffer, start, end) ?? WRITE_DONE) < WRITE_PAUSE) return
     this.#full = true
     this.#owner.downstream.pauseRequestBody()
   }

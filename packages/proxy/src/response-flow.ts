@@ -6,7 +6,7 @@ import {
   type ModuleResponseSink,
   type ServerSession,
   WRITE_DONE,
-  WRITE_FULL,
+  WRITE_PAUSE,
   type WriteResult,
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
@@ -140,7 +140,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, ModuleResponseSink, 
   onModuleData(buffer: Buffer, start: number, end: number): WriteResult {
     const result = this.#takeData(buffer, start, end)
     // Nobody else says so: the upstream's turn is long over.
-    if (result === WRITE_FULL) this.#owner.downstream.flush()
+    if (result >= WRITE_PAUSE) this.#owner.downstream.flush()
     return result
   }
 
@@ -161,11 +161,11 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, ModuleResponseSink, 
     const chunk = Buffer.from(buffer.subarray(start, end))
     if (this.#waiting) {
       this.#enqueueData(chunk)
-      return WRITE_FULL
+      return WRITE_PAUSE
     }
     this.#full = false
     body?.push(chunk)
-    return this.#full || body?.busy === true ? WRITE_FULL : WRITE_DONE
+    return this.#full || body?.busy === true ? WRITE_PAUSE : WRITE_DONE
   }
 
   onModuleEnd(trailers: string[] | null): void {
@@ -281,7 +281,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, ModuleResponseSink, 
   // --- the filtered body -------------------------------------------------------------------------
 
   onFiltered(chunk: Buffer): void {
-    if (this.#owner.downstream.writeBody(chunk, 0, chunk.length) === WRITE_FULL) this.#full = true
+    if (this.#owner.downstream.writeBody(chunk, 0, chunk.length) >= WRITE_PAUSE) this.#full = true
   }
 
   onFilteredEnd(): void {
@@ -383,8 +383,8 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, ModuleResponseSink, 
 
   #passQueued(chunks: readonly Buffer[]): void {
     for (const chunk of chunks) {
-      // With body filters `#takeData` notes FULL itself, and it may only mean that a filter is busy.
-      if (this.#takeData(chunk, 0, chunk.length) === WRITE_FULL && this.#body === null) this.#full = true
+      // With body filters `#takeData` notes PAUSE itself, and it may only mean that a filter is busy.
+      if (this.#takeData(chunk, 0, chunk.length) >= WRITE_PAUSE && this.#body === null) this.#full = true
     }
   }
 

@@ -1,4 +1,4 @@
-import { type ClientSession, type ServerSession, WRITE_FULL } from '@cirque/core'
+import { type ClientSession, type ServerSession, WRITE_PAUSE } from '@cirque/core'
 import { type ProxyError, peerError } from '@cirque/error'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 
@@ -35,7 +35,7 @@ export class Tunnel implements TimerOwner {
     const { upstream, downstream } = this.#owner
     this.#bytes += end - start
     if (upstream === null) return
-    if (upstream.writeBody(buffer, start, end) === WRITE_FULL) downstream.pauseRequestBody()
+    if (upstream.writeBody(buffer, start, end) >= WRITE_PAUSE) downstream.pauseRequestBody()
     upstream.flush()
   }
 

@@ -22,7 +22,7 @@ import { ClientSession } from '../client-session.ts'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { HttpPeer } from '../peer.ts'
-import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
+import { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import { requestHeadText } from './head-writer.ts'
 import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
 import { bytesTaken, RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
@@ -264,7 +264,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       this.text += chunked ? `${encodeChunkHead(size)}${body}\r\n` : body
       if (this.text.length > TEXT_BODY_BYTES_MAX) return this.flushText()
       // The last flush filled the queue, which nobody could be told then.
-      return this.drainWanted ? WRITE_FULL : WRITE_DONE
+      return this.drainWanted ? WRITE_PAUSE : WRITE_DONE
     }
     const socket = this.socket as Duplex
     const head = chunked ? this.text + encodeChunkHead(size) : this.text
@@ -407,7 +407,8 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         this.processBody(buffer, start, end)
         if (this.state === 'body') {
           if (this.runCount > RUNS_PER_TURN_MAX) return this.yieldTurn()
-          if (end === buffer.length) this.growBuffer()
+          // Not for one who takes less than that: what it cannot take waits in memory.
+          if (end === buffer.length && !this.paused) this.growBuffer()
         }
         break
       case 'tunnel':
@@ -607,10 +608,10 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
       const own = takeReadBuffer()
       buffer.copy(own, 0, start, end)
       result = handler.onResponseData(own, 0, size)
-      if (result === WRITE_DONE) returnReadBuffer(own)
+      if ((result & WRITE_RETAINED) === 0) returnReadBuffer(own)
     } else {
       result = handler.onResponseData(buffer, start, end)
-      if (result !== WRITE_DONE) {
+      if ((result & WRITE_RETAINED) !== 0) {
         // The handler may still refer to this memory: nothing is read into it any more.
         if (buffer === this.readBuffer) this.readBuffer = takeReadBuffer(buffer.length)
         else if (buffer === sharedReadBuffer && result === WRITE_RETAINED) {
@@ -626,7 +627,7 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         }
       }
     }
-    if (result === WRITE_FULL && this.state !== 'closed') {
+    if (result >= WRITE_PAUSE && this.state !== 'closed') {
       this.paused = true
       this.readTimer.cancel()
     }

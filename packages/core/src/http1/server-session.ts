@@ -10,7 +10,14 @@ import {
   type ResponseHeader,
 } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
-import { ServerSession, WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
+import {
+  ServerSession,
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from '../server-session.ts'
 import { responseHeadText } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'
@@ -296,7 +303,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       size = this.text.length
       if (size > TEXT_BODY_BYTES_MAX) return this.flushText()
       // The last flush filled the queue, which nobody could be told then.
-      return this.drainWanted ? WRITE_FULL : WRITE_DONE
+      return this.drainWanted ? WRITE_PAUSE : WRITE_DONE
     }
     const { socket, encryptsAtOnce } = this.connection
     const queued = socket.writableLength > 0
@@ -377,7 +384,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     this.connection.armWriteTimer()
     if (socket.writableNeedDrain) {
       this.drainWanted = true
-      return WRITE_FULL
+      return retained ? WRITE_FULL : WRITE_PAUSE
     }
     return retained ? WRITE_RETAINED : WRITE_DONE
   }

@@ -14,7 +14,7 @@ import type { ConnectionDigest } from '../digest.ts'
 import { returnReadBuffer, sharedReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
 import { TEXT_BODY_BYTES_MAX } from '../http1/wire.ts'
 import type { HttpPeer } from '../peer.ts'
-import { WRITE_DONE, WRITE_FULL, type WriteResult } from '../server-session.ts'
+import { WRITE_DONE, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import type { Http2ClientConnection } from './client-connection.ts'
 import { requestFields, trailerFields } from './fields.ts'
 import { passedTrailers } from './request-head.ts'
@@ -258,12 +258,12 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       const own = takeReadBuffer()
       buffer.copy(own, 0, start, end)
       result = handler.onResponseData(own, 0, size)
-      if (result === WRITE_DONE) returnReadBuffer(own)
+      if ((result & WRITE_RETAINED) === 0) returnReadBuffer(own)
     } else {
       result = handler.onResponseData(buffer, start, end)
-      if (result !== WRITE_DONE && size > TEXT_BODY_BYTES_MAX) this.connection.retainRead()
+      if ((result & WRITE_RETAINED) !== 0 && size > TEXT_BODY_BYTES_MAX) this.connection.retainRead()
     }
-    if (result === WRITE_FULL && !this.closed) {
+    if (result >= WRITE_PAUSE && !this.closed) {
       this.paused = true
       this.readTimer.cancel()
       this.stream?.pause()

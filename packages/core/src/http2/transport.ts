@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream'
-import { WRITE_DONE, WRITE_FULL, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
+import { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 
 /** What goes into one TLS write is gathered here; all connections of a thread share it. */
-const gathered: Buffer = Buffer.allocUnsafeSlow(2 * 65_536)
+const gathered: Buffer = Buffer.allocUnsafeSlow(5 * 65_536)
 
 /**
  * Writes what an HTTP/2 connection has for its transport, as one write.
@@ -19,8 +19,8 @@ export function writeChunks(socket: Duplex, chunks: readonly Buffer[], encrypts:
     socket.uncork()
   }
   if (socket.writableLength === 0) return WRITE_DONE
-  if (socket.writableNeedDrain) return WRITE_FULL
-  return encrypts && !queued ? WRITE_DONE : WRITE_RETAINED
+  if (encrypts && !queued) return socket.writableNeedDrain ? WRITE_PAUSE : WRITE_DONE
+  return socket.writableNeedDrain ? WRITE_FULL : WRITE_RETAINED
 }
 
 /** A corked TLS write of several pieces would be copied twice. False, with nothing written, if they are too much. */

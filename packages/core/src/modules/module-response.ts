@@ -1,6 +1,6 @@
 import { isProxyError, ProxyError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
-import { WRITE_DONE, WRITE_FULL, type WriteResult } from '../server-session.ts'
+import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../server-session.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, type HttpModuleContext } from './http-modules.ts'
 import { ModuleBody } from './module-body.ts'
@@ -10,7 +10,7 @@ import { declaresLength, RESPONSE_FILTERS, responseStages } from './module-stage
 export interface ModuleResponseSink {
   /** The head as the modules left it; a length of -1 is not known. */
   onModuleHead(header: ResponseHeader, contentLength: number): void
-  /** {@link WRITE_FULL}: no more until `resume()`. */
+  /** From {@link WRITE_PAUSE}: no more until `resume()`. */
   onModuleData(buffer: Buffer, start: number, end: number): WriteResult
   onModuleEnd(trailers: string[] | null): void
   /** All that has come is through: the source may go on. */
@@ -54,7 +54,7 @@ export class ModuleResponse {
     const chunk = Buffer.from(buffer.subarray(start, end))
     if (this.#headPending) this.#early.push(chunk)
     else this.#body?.push(chunk)
-    return WRITE_FULL
+    return WRITE_PAUSE
   }
 
   end(trailers: string[] | null): void {
@@ -137,11 +137,11 @@ export class ModuleResponse {
     }
     const end = this.#earlyEnd
     if (end !== null) this.end(end.trailers)
-    else if (!this.#stopped && this.#body?.busy !== true && result !== WRITE_FULL) this.#sink.onModulesIdle()
+    else if (!this.#stopped && this.#body?.busy !== true && result < WRITE_PAUSE) this.#sink.onModulesIdle()
   }
 
   #write(chunk: Buffer): void | Promise<void> {
-    if (this.#stopped || this.#sink.onModuleData(chunk, 0, chunk.length) !== WRITE_FULL) return
+    if (this.#stopped || this.#sink.onModuleData(chunk, 0, chunk.length) < WRITE_PAUSE) return
     // It may have failed, or have ended all, within the call.
     if (this.#stopped) return
     return new Promise((resolve) => {

@@ -5,7 +5,7 @@ import {
   ServerSession,
   type ServerSessionHandler,
   WRITE_DONE,
-  WRITE_FULL,
+  WRITE_PAUSE,
   type WriteResult,
 } from '../server-session.ts'
 import type { HttpModule } from './http-module.ts'
@@ -277,7 +277,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
       writeBody: (chunk) => {
         const result = this.#inner.writeBody(chunk, 0, chunk.length)
         this.responseBodyBytes = this.#inner.responseBodyBytes
-        if (result !== WRITE_FULL || this.closed) return
+        if (result < WRITE_PAUSE || this.closed) return
         this.#inner.flush()
         return new Promise((resolve) => {
           this.#drained = resolve
@@ -316,7 +316,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     const chunk = Buffer.from(buffer.subarray(start, end))
     if (this.#headPending) this.#early.push(chunk)
     else this.#passBody(chunk)
-    return WRITE_FULL
+    return WRITE_PAUSE
   }
 
   #passBody(chunk: Buffer): void {

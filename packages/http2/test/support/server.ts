@@ -18,6 +18,7 @@ import {
   type RequestProblem,
   type ResetOrigin,
   WRITE_DONE,
+  WRITE_RETAINED,
   type WriteResult,
 } from '../../src/index.ts'
 import { framesOf } from './frames.ts'
@@ -73,9 +74,12 @@ export class End implements Http2ConnectionHandler {
   settingsCount = 0
   /** What `writeOutput` answers. */
   answer: WriteResult = WRITE_DONE
+  /** If set: what it answers, in turn. */
+  answers: readonly WriteResult[] | null = null
   /** What is done with a new request. */
   serve: (record: StreamRecord, endOfStream: boolean) => void = ({ stream }) => stream.resume()
-  output: Buffer = Buffer.alloc(0)
+  /** What was written; memory that it says to be in use is read only when it is taken. */
+  output: Buffer[] = []
   writes = 0
   waiting = false
 
@@ -84,9 +88,12 @@ export class End implements Http2ConnectionHandler {
     this.waiting = true
   }
   writeOutput(chunks: readonly Buffer[]): WriteResult {
+    const answer = this.answers?.[this.writes % this.answers.length] ?? this.answer
     this.writes++
-    this.output = Buffer.concat([this.output, ...chunks])
-    return this.answer
+    this.output.push(...chunks)
+    // What is free now is so for all that came before, too.
+    if ((answer & WRITE_RETAINED) === 0) this.output = [Buffer.concat(this.output)]
+    return answer
   }
   onOutputWaiting(): void {
     this.waiting = true
@@ -136,9 +143,10 @@ export class End implements Http2ConnectionHandler {
   /** What was written since. */
   take(): Buffer {
     this.waiting = false
-    this.connection.flush()
-    const { output } = this
-    this.output = Buffer.alloc(0)
+    if (this.answers === null) this.connection.flush()
+    else this.connection.resumeOutput()
+    const output = Buffer.concat(this.output)
+    this.output = []
     return output
   }
   frames(): Frame[] {
