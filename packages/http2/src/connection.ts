@@ -39,6 +39,8 @@ export class Http2Connection {
 
   /** @internal */
   readonly streams: StreamTable
+  /** Calls of `ping()` that `onPong` has not followed yet. @internal */
+  pingsUnanswered = 0
   /** @internal */
   readonly sender: Http2Sender
   /** @internal */
@@ -192,6 +194,7 @@ export class Http2Connection {
   /** Asks the peer for a sign of life; `onPong` tells of it. */
   ping(): void {
     if (this.state === 'closed') return
+    this.pingsUnanswered++
     this.sender.output.small(FRAME_PING, 0, 0, 8, PING_MARK, LIVE_PING)
     this.wantsOutput()
   }

@@ -150,8 +150,10 @@ export class ControlFrames implements ControlSink {
     if ((flags & FLAG_ACK) === 0) {
       allowance.countControl()
       if (connection.state !== 'closed') connection.sender.reply(FRAME_PING, FLAG_ACK, 0, 8, first, second)
-    } else if (first === PING_MARK && second === LIVE_PING) connection.handler.onPong()
-    else if (first === PING_MARK && second === DRAIN_PING && connection.state === 'draining') {
+    } else if (first === PING_MARK && second === LIVE_PING && connection.pingsUnanswered > 0) {
+      connection.pingsUnanswered--
+      connection.handler.onPong()
+    } else if (first === PING_MARK && second === DRAIN_PING && connection.state === 'draining') {
       connection.finishDrain()
     } else allowance.countControl()
   }

@@ -63,6 +63,12 @@ test.each<[string, string, number, (index: number) => Buffer]>([
     10,
     () => frame(PING, 1, 0, Buffer.alloc(8)),
   ],
+  [
+    'acknowledgements of a ping that was not repeated',
+    'HTTP2_CONTROL_FLOOD',
+    10,
+    () => frame(PING, 1, 0, Buffer.from('6369727100000002', 'hex')),
+  ],
   ['CVE-2019-9515: settings', 'HTTP2_CONTROL_FLOOD', 10, () => frame(SETTINGS, 0, 0, settings([4, 1]))],
   ['acknowledged settings', 'HTTP2_CONTROL_FLOOD', 10, () => frame(SETTINGS, 1, 0)],
   [
