@@ -23,6 +23,11 @@ import { acceptOf, asSwitching, toExtendedConnect } from './websocket.ts'
 const READ_TIMER = 0
 const WRITE_TIMER = 1
 
+/** How long the end of a stream is waited for whose response is whole by its Content-Length, before the client goes on. */
+const END_WAIT_MS = 100
+/** And how much longer before the stream is reset: an origin may have work to do between its last byte and its end. */
+const END_LINGER_MS = 1_000
+
 /** One HTTP/2 stream to a peer: a request and its response. */
 export class Http2ClientSession extends ClientSession implements TimerOwner, Http2StreamHandler {
   private readonly connection: Http2ClientConnection
@@ -39,6 +44,10 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   private tunnel = false
   /** Bytes of the announced request body still to come; -1 when its length is not known. */
   private requestRemaining = 0
+  /** Bytes of the response's body still to come; -1 when its length is not known, or trailers are to follow. */
+  private responseRemaining = -1
+  /** The response was whole without the stream's end, which is waited for without its handler. */
+  private lingering = false
   private paused = false
   private touched = false
   private readonly readTimer: CoarseTimer
@@ -218,6 +227,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       return
     }
     const bodyless = this.method === 'HEAD' || bodylessStatus(status)
+    if (!header.has('trailer')) this.responseRemaining = bodyless ? 0 : contentLength
     this.armReadTimer()
     this.touch()
     this.handler?.onResponseHead(header, bodyless || endOfStream ? 0 : contentLength)
@@ -250,6 +260,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
     if (handler === null) return
     const size = end - start
     this.responseBodyBytes += size
+    if (this.responseRemaining > 0) this.responseRemaining -= size
     if (!this.tunnel) this.armReadTimer()
     this.touch()
     let result: WriteResult
@@ -306,7 +317,17 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   // --- timers ----------------------------------------------------------------------------------
 
   private armReadTimer(): void {
-    this.readTimer.arm(this.peer.options.readTimeoutMs)
+    const { readTimeoutMs } = this.peer.options
+    const isWhole = this.responseRemaining === 0 && !this.tunnel
+    this.readTimer.arm(isWhole ? Math.min(END_WAIT_MS, readTimeoutMs) : readTimeoutMs)
+  }
+
+  /** All that was announced has come, and the end of the stream has not: nobody shall wait for that. */
+  private endWithoutStream(): void {
+    this.responseEnded = true
+    this.lingering = this.requestEnded
+    this.connection.learnSuccess()
+    this.handler?.onResponseEnd(null)
   }
 
   private armWriteTimer(): void {
@@ -317,9 +338,18 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   }
 
   onTimer(tag: number): void {
-    if (this.closed) return
+    if (this.closed) {
+      if (!this.lingering) return
+      this.stream?.reset(ErrorCode.CANCEL)
+      this.freePlace()
+      return
+    }
     const { readTimeoutMs, writeTimeoutMs } = this.peer.options
     if (tag === READ_TIMER) {
+      if (this.responseRemaining === 0) {
+        this.endWithoutStream()
+        return
+      }
       // Whatever holds it up may hold up what comes after it, too.
       this.connection.retire()
       this.fail(peerError('READ_TIMEOUT', 'upstream', `Upstream sent nothing for ${readTimeoutMs} ms`))
@@ -352,6 +382,10 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
     this.readTimer.cancel()
     this.writeTimer?.cancel()
     const { stream } = this
+    if (this.lingering && stream !== null && !stream.closed) {
+      this.readTimer.arm(END_LINGER_MS)
+      return
+    }
     // What both sides have ended goes out by itself, a tunnel's last bytes too; what is not whole ends here.
     if (stream !== null && !stream.closed && !(this.responseEnded && this.requestEnded)) {
       stream.reset(this.responseEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL)
@@ -367,15 +401,16 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   private freePlace(): void {
     if (this.placeFree) return
     this.placeFree = true
+    this.readTimer.cancel()
     this.connection.sessionEnded()
   }
 
   onReset(code: number, origin: ResetOrigin): void {
-    if (this.closed) return
     if (this.responseEnded) {
       this.freePlace()
       return
     }
+    if (this.closed) return
     this.fail(origin === 'connection' ? this.connectionError() : this.resetError(code, origin))
   }
 
