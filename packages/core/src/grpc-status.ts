@@ -37,10 +37,12 @@ export function grpcStatusFor(status: number): number {
 /**
  * An error as gRPC clients expect it: one block of fields with status 200 and the trouble in `grpc-status`
  * ("Trailers-Only" in the protocol).
+ *
+ * @param type - The media type; gRPC-Web has its own.
  */
-export function grpcErrorHeader(status: number): ResponseHeader {
+export function grpcErrorHeader(status: number, type: string = 'application/grpc'): ResponseHeader {
   return ResponseHeader.build(200, {
-    'Content-Type': 'application/grpc',
+    'Content-Type': type,
     'Grpc-Status': grpcStatusFor(status),
     'Grpc-Message': encodeURIComponent(canonicalReason(status) || `HTTP status ${status}`).replaceAll(
       '%20',

@@ -4,6 +4,7 @@ import { ProxyError, peerError } from '@cirque/error'
 import { canonicalReason, type FieldsInit, type RequestHeader, ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from './digest.ts'
 import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
+import { GrpcWeb } from './modules/grpc-web.ts'
 import type { HttpModuleContext } from './modules/http-modules.ts'
 import { RequestBody } from './request-body.ts'
 import { type ServerSession, type ServerSessionHandler, WRITE_PAUSE } from './server-session.ts'
@@ -143,12 +144,14 @@ export class HttpSession implements ServerSessionHandler {
   }
 
   /**
-   * Writes a generated error: not to be cached, with an empty body unless one is given. A gRPC call over HTTP/2
-   * gets it as gRPC has it: `grpc-status` in a response of status 200, without a body.
+   * Writes a generated error: not to be cached, with an empty body unless one is given. A gRPC call over HTTP/2, and a
+   * gRPC-Web call that the module translates, gets it as gRPC has it: `grpc-status` in a response of status 200,
+   * without a body.
    */
   respondError(status: number, body: string | Buffer = ''): void {
-    if (isGrpcRequest(this.downstream.request)) {
-      this.downstream.writeHead(grpcErrorHeader(finalStatus(status)), 0)
+    const webType = this.modules?.get(GrpcWeb)?.errorType
+    if (webType !== undefined || isGrpcRequest(this.downstream.request)) {
+      this.downstream.writeHead(grpcErrorHeader(finalStatus(status), webType), 0)
       this.downstream.endResponse(null)
       return
     }

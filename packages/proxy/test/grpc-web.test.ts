@@ -3,6 +3,7 @@ import * as grpc from '@grpc/grpc-js'
 import { describe, expect, test } from 'vitest'
 import type { ProxyHttp } from '../src/index.ts'
 import { ask, RawClient } from './support/client.ts'
+import { AnyClient } from './support/http2.ts'
 import { startProxy } from './support/proxy.ts'
 import { startUpstream } from './support/upstream.ts'
 
@@ -192,14 +193,54 @@ describe('as text', () => {
   })
 
   test.each(['QUJD!', 'QQ=', 'Q===', 'QQ==\r\n', 'AAAA=AAA', 'AAAAA', '\xff\xff\xff\xff'])(
-    'text that is no base64 is 400: %j',
+    'text that is no base64 is an error: %j',
     async (text) => {
       await using echo = await startEcho()
-      const response = await ask(echo.proxy.port, call('unary', [text]))
-      expect(response.status).toBe(400)
       await using client = new RawClient(echo.proxy.port)
-      const { status } = await client.write(call('unary', [...text])).response()
-      expect(status).toBe(400)
+      for (const response of [
+        await ask(echo.proxy.port, call('unary', [text])),
+        await client.write(call('unary', [...text])).response(),
+      ]) {
+        expect([response.status, response.headers['grpc-status']]).toEqual([200, '13'])
+        expect(response.headers['content-type']).toBe('application/grpc-web-text')
+      }
     },
   )
+})
+
+describe.each([1, 2] as const)('errors of the proxy’s own over HTTP/%i are gRPC errors', (version) => {
+  test.each([
+    ['application/grpc-web+proto', 'application/grpc-web'],
+    ['application/grpc-web-text', 'application/grpc-web-text'],
+  ])('to a call of %s', async (sent, answered) => {
+    await using proxy = await startProxy(
+      {
+        ...bridging('127.0.0.1:1'),
+        requestFilter(session) {
+          if (session.request.path !== '/denied') return false
+          session.respondError(403)
+          return true
+        },
+      },
+      { server: { h2c: true } },
+    )
+    await using client = new AnyClient(version, proxy.port)
+    for (const [path, status, message] of [
+      ['/pkg.Service/Method', '14', 'Bad Gateway'],
+      ['/denied', '7', 'Forbidden'],
+    ] as const) {
+      const headers = { 'content-type': sent }
+      const answer = await client.ask({ method: 'POST', path, headers, body: 'AAAAAAA=' })
+      expect([answer.status, answer.headers['content-type'], answer.body.length]).toEqual([200, answered, 0])
+      expect([answer.headers['grpc-status'], answer.headers['grpc-message']]).toEqual([status, message])
+    }
+  })
+
+  test('and plain ones to everybody else', async () => {
+    await using proxy = await startProxy(bridging('127.0.0.1:1'), { server: { h2c: true } })
+    await using client = new AnyClient(version, proxy.port)
+    for (const headers of [{}, { 'content-type': 'application/grpc-web', 'x-off': '1' }]) {
+      expect((await client.ask({ method: 'POST', headers, body: 'x' })).status).toBe(502)
+    }
+  })
 })

@@ -5,6 +5,8 @@ import { GrpcTextEncoder, PiecewiseBase64Decoder } from './grpc-web-text.ts'
 import type { HttpModule, HttpModuleBuilder } from './http-module.ts'
 
 const WEB_TYPE = /^application\/grpc-web(-text)?(?=$|\+)/
+const WEB_BINARY_TYPE = 'application/grpc-web'
+const WEB_TEXT_TYPE = 'application/grpc-web-text'
 const GRPC_TYPE = /^application\/grpc(?=$|\+)/
 /** The forms that a client accepts, in a list of media types. */
 const WEB_TYPES_ACCEPTED = /(?:^|,)\s*application\/grpc-web(-text)?(?=\s*(?:$|[,;+]))/gi
@@ -18,7 +20,8 @@ const FRAME_HEAD_BYTES = 5
  * trailers, which browsers do not see, as the last frame of the body.
  *
  * Both forms are known: `application/grpc-web`, and `application/grpc-web-text`, whose bodies are base64. The
- * answer has the form that `Accept` names, else that of the call. A call whose text is no base64 ends with 400.
+ * answer has the form that `Accept` names, else that of the call. A call whose text is no base64 fails as one that
+ * gets 400 does. Errors of the service that has this module are gRPC errors to these clients, too.
  * Everything else passes as it is.
  */
 export class GrpcWeb implements HttpModule {
@@ -31,6 +34,12 @@ export class GrpcWeb implements HttpModule {
   #answersInText = false
   #decoder: PiecewiseBase64Decoder | null = null
   #encoder: GrpcTextEncoder | null = null
+
+  /** The media type that errors of this call have; undefined when it is not translated. */
+  get errorType(): string | undefined {
+    if (!this.#translating) return undefined
+    return this.#answersInText ? WEB_TEXT_TYPE : WEB_BINARY_TYPE
+  }
 
   /** Leaves this request alone. Has effect before modules see it, as in `earlyRequestFilter`. */
   disable(): void {
@@ -70,7 +79,7 @@ export class GrpcWeb implements HttpModule {
   responseHeaderFilter(response: ResponseHeader): void {
     if (!this.#translating || !GRPC_TYPE.test(mediaType(response))) return
     const type = response.get('content-type') ?? ''
-    const webType = this.#answersInText ? 'application/grpc-web-text' : 'application/grpc-web'
+    const webType = this.#answersInText ? WEB_TEXT_TYPE : WEB_BINARY_TYPE
     response.insertHeader('Content-Type', type.replace(/^application\/grpc/i, webType))
     response.removeHeader('Content-Length')
     // It announces trailers, and none come.
