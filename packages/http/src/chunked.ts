@@ -88,6 +88,8 @@ export class ChunkedDecoder {
   trailers: string[] | null = null
   /** Payload bytes delivered so far. */
   bytesDecoded: number = 0
+  /** Where to go on after `execute` has delivered all the runs that it was allowed; -1 when it took all bytes. */
+  stoppedAt: number = -1
 
   private readonly lenient: boolean
   private readonly chunkLineBytesMax: number
@@ -129,11 +131,21 @@ export class ChunkedDecoder {
   /**
    * Feeds the bytes from `start` to `end`.
    *
+   * @param runsMax - Runs of payload to deliver at most, so that thousands of tiny chunks can be spread over time. When
+   *   more follow, the result is `NEED_MORE` and `stoppedAt` says where to go on. Default: no bound.
    * @returns The offset after the body's end when it is complete, `NEED_MORE` with all bytes taken, or
    * `HEAD_FAILED`; payload before the fault has been delivered.
    */
-  execute(chunk: Buffer, start: number, end: number, sink: ChunkSink): number {
+  execute(
+    chunk: Buffer,
+    start: number,
+    end: number,
+    sink: ChunkSink,
+    runsMax: number = Number.POSITIVE_INFINITY,
+  ): number {
     if (this.failure !== null) return HEAD_FAILED
+    this.stoppedAt = -1
+    let runs = 0
     let index = start
     while (index < end) {
       switch (this.state) {
@@ -152,6 +164,10 @@ export class ChunkedDecoder {
           this.state = this.remaining === 0 ? TRAILER : DATA
           break
         case DATA: {
+          if (runs++ === runsMax) {
+            this.stoppedAt = index
+            return NEED_MORE
+          }
           const size = Math.min(this.remaining, end - index)
           this.remaining -= size
           this.bytesDecoded += size
@@ -183,6 +199,7 @@ export class ChunkedDecoder {
     this.failure = null
     this.trailers = null
     this.bytesDecoded = 0
+    this.stoppedAt = -1
     this.state = SIZE
     this.remaining = 0
     this.digits = 0

@@ -245,6 +245,23 @@ test('a decoder serves one body after the other', () => {
   expect(seen).toEqual([3, 3, 3])
 })
 
+test('delivers so many runs and no more, and says where to go on', () => {
+  const bytes = Buffer.from(`${'1\r\nx\r\n'.repeat(5)}0\r\n\r\nnext`)
+  for (let runsMax = 1; runsMax <= 6; runsMax++) {
+    const decoder = new ChunkedDecoder()
+    let runs = 0
+    const sink = { onChunkData: () => void runs++ }
+    let at = 0
+    let after = NEED_MORE
+    for (let call = 1; after === NEED_MORE; call++) {
+      after = decoder.execute(bytes, at, bytes.length, sink, runsMax)
+      expect(runs).toBe(Math.min(5, call * runsMax))
+      at = decoder.stoppedAt
+    }
+    expect([after, at, runs]).toEqual([bytes.length - 4, -1, 5])
+  }
+})
+
 test('a body cut short is not done', () => {
   const raw = '3\r\nabc\r\n0\r\nX: y\r\n\r\n'
   for (let size = 0; size < raw.length; size++) expect(decode(raw.slice(0, size)).after).toBe(NEED_MORE)

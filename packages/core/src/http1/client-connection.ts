@@ -24,7 +24,14 @@ import type { ConnectionDigest } from '../digest.ts'
 import type { HttpPeer } from '../peer.ts'
 import { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import { requestHeadText } from './head-writer.ts'
-import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
+import {
+  LONG_READ_BYTES,
+  READ_BYTES,
+  returnReadBuffer,
+  SHORT_READ_BYTES,
+  sharedReadBuffer,
+  takeReadBuffer,
+} from './read-buffer.ts'
 import { bytesTaken, RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire } from './wire.ts'
 import { guardWrites } from './write-guard.ts'
 
@@ -406,7 +413,10 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
         this.runCount = 0
         this.processBody(buffer, start, end)
         if (this.state === 'body') {
-          if (this.runCount > RUNS_PER_TURN_MAX) return this.yieldTurn()
+          if (this.runCount > RUNS_PER_TURN_MAX) {
+            this.shrinkBuffer()
+            return this.yieldTurn()
+          }
           // Not for one who takes less than that: what it cannot take waits in memory.
           if (end === buffer.length && !this.paused) this.growBuffer()
         }
@@ -641,9 +651,17 @@ export class Http1ClientConnection extends ClientSession implements ChunkSink, T
   /** The body fills its memory in one read: more at a time costs less. */
   private growBuffer(): void {
     const buffer = this.readBuffer
-    if (buffer === null || buffer.length === LONG_READ_BYTES) return
+    if (buffer === null || buffer.length !== READ_BYTES) return
     returnReadBuffer(buffer)
     this.readBuffer = takeReadBuffer(LONG_READ_BYTES)
+  }
+
+  /** The body comes in thousands of chunks: less at a time keeps others waiting less. */
+  private shrinkBuffer(): void {
+    const buffer = this.readBuffer
+    if (buffer === null || buffer.length === SHORT_READ_BYTES) return
+    returnReadBuffer(buffer)
+    this.readBuffer = Buffer.allocUnsafeSlow(SHORT_READ_BYTES)
   }
 
   private useSharedBuffer(): void {

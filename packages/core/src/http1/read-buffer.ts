@@ -4,6 +4,9 @@ export const READ_BYTES = 65_536
 /** Bytes that one read of a long body can bring, once it has filled smaller memory. */
 export const LONG_READ_BYTES = 262_144
 
+/** Bytes that one read can bring of a body whose chunks are tiny: each costs as much as a long one. */
+export const SHORT_READ_BYTES = 16_384
+
 /** How many buffers of each size wait for reuse: 8 MiB in all at most. */
 const SPARE_COUNT_MAX = 64
 const SPARE_LONG_COUNT_MAX = 16
@@ -28,5 +31,5 @@ export function takeReadBuffer(size: number = READ_BYTES): Buffer {
 export function returnReadBuffer(buffer: Buffer): void {
   if (buffer.length > READ_BYTES) {
     if (spareLong.length < SPARE_LONG_COUNT_MAX) spareLong.push(buffer)
-  } else if (spare.length < SPARE_COUNT_MAX) spare.push(buffer)
+  } else if (buffer.length === READ_BYTES && spare.length < SPARE_COUNT_MAX) spare.push(buffer)
 }

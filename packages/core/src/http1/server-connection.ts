@@ -198,7 +198,11 @@ export class Http1ServerConnection implements TimerOwner {
           }
           session.runCount = 0
           at = this.state === 'tunnel' ? session.feedTunnel(chunk, at, end) : session.feed(chunk, at, end)
-          if (session.runCount > RUNS_PER_TURN_MAX) this.yieldTurn()
+          if (session.runCount >= RUNS_PER_TURN_MAX && this.session === session) {
+            if (at < end) this.hold(chunk, at, end)
+            at = end
+            this.yieldTurn()
+          }
           break
         }
         case 'discard':

@@ -20,7 +20,7 @@ import {
 } from '../server-session.ts'
 import { responseHeadText } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
-import { TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'
+import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'
 
 /** How the response's body is framed (RFC 9112 §6). */
 type ResponseFraming = 'unwritten' | 'none' | 'length' | 'chunked' | 'until-close' | 'tunnel'
@@ -159,7 +159,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   private feedChunked(chunk: Buffer, at: number, end: number): number {
     this.decoder ??= new ChunkedDecoder()
     const decoder = this.decoder
-    const after = decoder.execute(chunk, at, end, this)
+    const after = decoder.execute(chunk, at, end, this, RUNS_PER_TURN_MAX)
     if (after === HEAD_FAILED) {
       const code = decoder.failure?.code ?? 'INVALID_CHUNK'
       this.fail(
@@ -173,7 +173,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       return after
     }
     if (!this.closed && this.flowing) this.connection.armBodyTimer()
-    return end
+    return decoder.stoppedAt < 0 ? end : decoder.stoppedAt
   }
 
   /** Called for each run of payload, also by the chunk decoder. */

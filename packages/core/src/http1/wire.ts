@@ -9,10 +9,10 @@ import { TLSSocket } from 'node:tls'
 export const TEXT_BODY_BYTES_MAX = 2_048
 
 /**
- * A connection whose read brought more chunks than this is read again only in the next turn of the event loop:
- * one event may bring 32 reads, and 8 MiB in chunks of one byte would keep everybody else waiting for a second.
+ * So many chunks of a connection are passed on in one turn of the event loop: one read may bring ten thousand, and one
+ * event 32 reads; 8 MiB in chunks of one byte would keep everybody else waiting for a second.
  */
-export const RUNS_PER_TURN_MAX = 1_024
+export const RUNS_PER_TURN_MAX = 256
 
 /**
  * Bytes that the kernel has taken so far. Grows within one long write too, unlike `bytesWritten`, for which
