@@ -302,6 +302,15 @@ test('a body that stops coming is answered with 408, an idle connection with GOA
   await once(client.session, 'close')
 })
 
+test('requestTimeoutMs: a body that drips steadily has to end in time all the same', async () => {
+  await using server = await start(echo, { bodyTimeoutMs: 5_000, requestTimeoutMs: 80 })
+  await using client = new Http2Client(server.port)
+  const stream = client.session.request({ ':method': 'POST' })
+  const drip = setInterval(() => stream.write('x'), 1)
+  expect(await collect(stream)).toMatchObject({ status: 408 })
+  clearInterval(drip)
+})
+
 test('a client that takes nothing is cut after writeTimeoutMs', async () => {
   const aborted = Promise.withResolvers<string>()
   await using server = await start(

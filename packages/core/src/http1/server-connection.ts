@@ -377,7 +377,15 @@ export class Http1ServerConnection implements TimerOwner {
     if (this.state !== 'exchange') return
     const { bodyTimeoutMs, requestTimeoutMs } = this.owner.options
     if (this.requestDueAt === 0) this.requestDueAt = now() + requestTimeoutMs
-    this.readTimer.arm(Math.max(1, Math.min(bodyTimeoutMs, this.requestDueAt - now())))
+    const leftMs = this.requestDueAt - now()
+    // Set anew by each read it would never fire while bytes come.
+    if (leftMs <= 0 && this.readTimer.armed) return
+    this.readTimer.arm(Math.max(1, Math.min(bodyTimeoutMs, leftMs)))
+  }
+
+  /** Nobody reads the body for now: the client is not to blame, unless its time is over. */
+  pauseBodyTimer(): void {
+    if (this.requestDueAt === 0 || now() < this.requestDueAt) this.cancelBodyTimer()
   }
 
   cancelBodyTimer(): void {

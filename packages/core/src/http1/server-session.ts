@@ -142,7 +142,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     // The timer may be the next request's already.
     if (!this.flowing || this.closed) return
     this.flowing = false
-    this.connection.cancelBodyTimer()
+    this.connection.pauseBodyTimer()
   }
 
   /** Takes body bytes from `[at, end)`; returns the offset after those that belong to this request. */

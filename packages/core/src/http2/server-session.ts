@@ -1,7 +1,7 @@
 import { ProxyError, peerError } from '@cirque/error'
 import { bodylessStatus, ResponseHeader } from '@cirque/http'
 import { ErrorCode, type Http2Stream, type Http2StreamHandler, type ResetOrigin } from '@cirque/http2'
-import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import type { ConnectionDigest } from '../digest.ts'
 import { sharedReadBuffer } from '../http1/read-buffer.ts'
 import { ServerSession, WRITE_DONE, type WriteResult } from '../server-session.ts'
@@ -40,6 +40,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   /** The client broke the exchange and the handler knows; a response may still be under way. */
   private failed = false
   private bodyTimer: CoarseTimer | null = null
+  /** When the request must have arrived as a whole; 0 until its body is awaited. */
+  private requestDueAt = 0
   private writeTimer: CoarseTimer | null = null
   private sentAtArm = 0
   private connectionTakenAtArm = 0
@@ -112,7 +114,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   pauseRequestBody(): void {
     if (!this.flowing) return
     this.flowing = false
-    this.bodyTimer?.cancel()
+    if (now() < this.requestDueAt) this.bodyTimer?.cancel()
     this.stream.pause()
   }
 
@@ -142,8 +144,13 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   onResponse(): void {}
 
   private armBodyTimer(): void {
+    const { bodyTimeoutMs, requestTimeoutMs } = this.connection.owner.options
+    if (this.requestDueAt === 0) this.requestDueAt = now() + requestTimeoutMs
+    const leftMs = this.requestDueAt - now()
     this.bodyTimer ??= new CoarseTimer(this, BODY_TIMER)
-    this.bodyTimer.arm(this.connection.owner.options.bodyTimeoutMs)
+    // Set anew by each frame it would never fire while bytes come.
+    if (leftMs <= 0 && this.bodyTimer.armed) return
+    this.bodyTimer.arm(Math.max(1, Math.min(bodyTimeoutMs, leftMs)))
   }
 
   // --- the response ----------------------------------------------------------------------------
@@ -312,7 +319,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     const { bodyTimeoutMs, writeTimeoutMs } = this.connection.owner.options
     if (tag === WRITE_TIMER) this.onWriteTimer(writeTimeoutMs)
     else {
-      const act = `Client sent nothing of its body for ${bodyTimeoutMs} ms`
+      const act = `Client sent nothing of its body for ${bodyTimeoutMs} ms, or took too long in all`
       this.fail(peerError('REQUEST_TIMEOUT', 'downstream', act), false)
     }
   }
