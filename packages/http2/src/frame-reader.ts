@@ -12,6 +12,9 @@ import {
 } from './constants.ts'
 import type { ResolvedHttp2Options } from './options.ts'
 
+/** A request is work of another kind than a frame: it counts as so many. */
+const HEADERS_WEIGHT = 8
+
 /** Takes DATA frames, as they come. The memory is lent for the call. */
 export interface DataSink {
   /** A DATA frame begins; `bytes` is all of its payload, with padding. */
@@ -151,7 +154,7 @@ export class FrameReader {
     while (at < end) {
       if (this.stopped) return end
       if (this.inData) at = this.readData(buffer, at, end)
-      else if (this.framesLeft === 0) {
+      else if (this.framesLeft <= 0) {
         this.framesLeft = this.framesAtOnceMax
         return at
       } else if (this.cut !== null) at = this.fillCut(buffer, at, end)
@@ -211,7 +214,7 @@ export class FrameReader {
 
   /** A frame whose head is here. Returns where the next one begins, or `end` after keeping the frame. */
   private readFrame(buffer: Buffer, at: number, end: number): number {
-    this.framesLeft--
+    this.framesLeft -= buffer[at + 3] === FRAME_HEADERS ? HEADERS_WEIGHT : 1
     const length =
       ((buffer[at] as number) << 16) | ((buffer[at + 1] as number) << 8) | (buffer[at + 2] as number)
     const type = buffer[at + 3] as number

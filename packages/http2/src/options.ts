@@ -33,7 +33,7 @@ export interface Http2Options {
   /** Settings in one frame; the standards know eight. Default 32. */
   readonly settingsPerFrameMax?: number
   /**
-   * Frames that are used in one go. After so many, in one read or in several, `receive` answers false, so that other
+   * Frames that are used in one go, HEADERS as eight. After so many, in one read or in several, `receive` answers false, so that other
    * connections have their turn. Default 256.
    */
   readonly framesAtOnceMax?: number
