@@ -29,7 +29,9 @@ export class DataReceiver implements DataSink {
   private stream: Http2Stream | null = null
   private frameBytes = 0
   private readBytes = 0
-  /** Runs of data that this read has brought so far. */
+  /** Counts the reads. */
+  private readCount = 0
+  /** Runs of data that this read has brought so far to streams that it had brought some before. */
   private runCount = 0
   /** Streams whose data waits for the end of the read. */
   private readonly gathering: Http2Stream[] = []
@@ -150,6 +152,11 @@ export class DataReceiver implements DataSink {
    * on this.
    */
   private isToGather(stream: Http2Stream, size: number): boolean {
+    if (stream.dataInRead !== this.readCount) {
+      // Its only one, as a rule: many small requests in one read have nothing to gather.
+      stream.dataInRead = this.readCount
+      return false
+    }
     if (++this.runCount <= SINGLE_RUNS_MAX || size > GATHERED_RUN_BYTES_MAX) return false
     this.gathering.push(stream)
     return true
@@ -158,6 +165,7 @@ export class DataReceiver implements DataSink {
   /** A read is dealt with. */
   onReadEnd(): void {
     const { gathering } = this
+    this.readCount++
     this.runCount = 0
     if (gathering.length === 0) return
     for (let i = 0; i < gathering.length; i++) this.deliver(gathering[i] as Http2Stream)

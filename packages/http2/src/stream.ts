@@ -78,6 +78,8 @@ export class Http2Stream {
   receivedBytes = 0
   /** @internal */
   receivedTrailers: string[] | null = null
+  /** The connection's read that brought data last. @internal */
+  dataInRead = -1
   /** `onEnd` was called. @internal */
   endDelivered = false
   /** @internal */

@@ -329,3 +329,17 @@ test('gathered data comes before the reset, or the fault, that follows it in the
     expect(streams[0]?.reset).not.toBeNull()
   }
 })
+
+test('one short run for each of many streams has nothing to be gathered with', () => {
+  const server = startServer({ framesAtOnceMax: 100_000 })
+  const calls: number[] = []
+  server.serve = (record) => {
+    record.stream.resume()
+    record.onData = (buffer) => void calls.push(buffer.length)
+  }
+  const bytes = Buffer.concat(
+    Array.from({ length: 90 }, (_, i) => [post(i), frame(DATA, END_STREAM, id(i), Buffer.from('x'))]).flat(),
+  )
+  server.receive(bytes)
+  expect(calls).toEqual(Array(90).fill(bytes.length))
+})
