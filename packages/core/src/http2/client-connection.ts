@@ -13,7 +13,6 @@ import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResponseLimits } from '../http1/client-connection.ts'
-import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
 import { encryptsAtOnce } from '../http1/wire.ts'
 import { guardWrites } from '../http1/write-guard.ts'
 import type { HttpPeer } from '../peer.ts'
@@ -21,6 +20,7 @@ import type { WriteResult } from '../server-session.ts'
 import { Http2ClientSession } from './client-session.ts'
 import { clientEngineOptions } from './engine-options.ts'
 import { FrameInput, type FrameInputOwner } from './frame-input.ts'
+import { ReadMemory } from './read-memory.ts'
 import { writeChunks } from './transport.ts'
 import { atTurnEnd, type TurnWriter } from './turn-end.ts'
 
@@ -51,9 +51,6 @@ const PONG_TIMEOUT_MS = 5_000
 /** How long the last frames of a connection may take, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000
 
-/** A read above this size is taken for a part of a long body. */
-const LONG_RUN_BYTES = 16_384
-
 /** One HTTP/2 connection to a peer; carries as many exchanges at once as both sides allow. */
 export class Http2ClientConnection
   implements TimerOwner, Http2ConnectionHandler, FrameInputOwner, TurnWriter
@@ -76,10 +73,7 @@ export class Http2ClientConnection
   private retired = false
   private closed = false
   private failure: Error | null = null
-  /** Memory of its own for the next read; null while it reads into the shared one. */
-  private readMemory: Buffer | null = null
-  /** What the present read has brought is still in use. */
-  private readRetained = false
+  private readonly memory: ReadMemory = new ReadMemory()
   /** Sessions that were told of data in this turn. */
   private touched: Http2ClientSession[] = []
   /** Those that wait for the peer's settings. */
@@ -125,32 +119,17 @@ export class Http2ClientConnection
 
   // --- reading -----------------------------------------------------------------------------------
 
-  /** Where the next read goes: what all connections share, but for long bodies. */
+  /** Where the next read goes. */
   get readBuffer(): Buffer {
-    return this.readMemory ?? sharedReadBuffer ?? this.ownMemory()
-  }
-
-  private ownMemory(): Buffer {
-    this.readMemory = takeReadBuffer()
-    return this.readMemory
+    return this.memory.next
   }
 
   /** A read of `count` bytes into `buffer`. Returns true to read on. */
   read(count: number, buffer: Buffer): boolean {
-    this.readRetained = false
+    this.memory.begin()
     const readOn = this.receive(buffer, count)
     if (this.closed) return false
-    if (this.readRetained) this.readMemory = takeReadBuffer(buffer.length)
-    else if (this.readMemory === null) {
-      if (count > LONG_RUN_BYTES) this.readMemory = takeReadBuffer()
-    } else if (this.openStreams === 0) {
-      returnReadBuffer(this.readMemory)
-      this.readMemory = null
-    } else if (count === buffer.length && count < LONG_READ_BYTES) {
-      // A long body: fewer and larger reads.
-      returnReadBuffer(this.readMemory)
-      this.readMemory = takeReadBuffer(LONG_READ_BYTES)
-    }
+    this.memory.end(count, buffer, this.openStreams === 0)
     return readOn
   }
 
@@ -173,7 +152,7 @@ export class Http2ClientConnection
 
   /** The memory of the present read stays in use. */
   retainRead(): void {
-    this.readRetained = true
+    this.memory.retain()
   }
 
   /** The session hears `turnOver` once this read is dealt with. */
@@ -414,7 +393,7 @@ export class Http2ClientConnection
     this.awaiting = null
     this.engine.close()
     if (awaiting !== null) for (const session of awaiting) session.onSettings()
-    this.readMemory = null
+    this.memory.drop()
     this.owner.onHttp2Closed(this)
   }
 }

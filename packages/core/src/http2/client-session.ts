@@ -1,8 +1,7 @@
-import { fromSystemError, ProxyError, peerError, type RetryDecision } from '@cirque/error'
+import { ProxyError, peerError } from '@cirque/error'
 import { bodylessStatus, type RequestHeader, ResponseHeader } from '@cirque/http'
 import {
   ErrorCode,
-  errorName,
   type Http2Response,
   type Http2Stream,
   type Http2StreamHandler,
@@ -16,6 +15,7 @@ import { TEXT_BODY_BYTES_MAX } from '../http1/wire.ts'
 import type { HttpPeer } from '../peer.ts'
 import { WRITE_DONE, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../server-session.ts'
 import type { Http2ClientConnection } from './client-connection.ts'
+import { connectionError, resetError, upgradeRefusal } from './client-failures.ts'
 import { requestFields, trailerFields } from './fields.ts'
 import { passedTrailers } from './request-head.ts'
 import { acceptOf, asSwitching, toExtendedConnect } from './websocket.ts'
@@ -124,42 +124,18 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   onSettings(): void {
     if (this.closed || this.upgrade === null || this.stream !== null) return
     if (this.connection.connectProtocol === undefined) {
-      this.fail(this.connectionError())
+      this.fail(connectionError(this, this.connection))
     } else this.askForTunnel(this.upgrade)
   }
 
   /** RFC 8441: the HTTP/1.1 upgrade that everything above knows becomes an extended CONNECT. */
   private askForTunnel(upgrade: RequestHeader): void {
-    const refusal = this.refusalOf(upgrade)
+    const refusal = upgradeRefusal(this.connection, this.peer, upgrade)
     if (refusal !== null) {
       queueMicrotask(() => this.fail(refusal))
       return
     }
     this.begin(toExtendedConnect(upgrade), -1, 'websocket', false)
-  }
-
-  private refusalOf(upgrade: RequestHeader): ProxyError | null {
-    const { peer, connection } = this
-    if (connection.connectProtocol !== true) {
-      if (peer.options.httpVersion === 'auto') {
-        connection.owner.onNoConnectProtocol(peer)
-        return peerError('H2_DOWNGRADE', 'upstream', 'Upstream takes upgrades over HTTP/1.1 only', {
-          retry: 'allowed',
-        })
-      }
-      return new ProxyError('TUNNEL_REFUSED', 'internal', `The HTTP/2 peer ${peer} carries no upgrades`, {
-        status: 501,
-      })
-    }
-    if (
-      upgrade.get('upgrade')?.toLowerCase() !== 'websocket' ||
-      upgrade.get('sec-websocket-key') === undefined
-    ) {
-      return new ProxyError('TUNNEL_REFUSED', 'internal', 'Only WebSockets are tunnelled over HTTP/2', {
-        status: 501,
-      })
-    }
-    return null
   }
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
@@ -411,47 +387,8 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       return
     }
     if (this.closed) return
-    this.fail(origin === 'connection' ? this.connectionError() : this.resetError(code, origin))
-  }
-
-  /** What a stream that ended too early says, and whether the request may be sent again. */
-  private resetError(code: number, origin: ResetOrigin): ProxyError {
     const { connection, peer } = this
-    if (!this.responseStarted && (origin === 'unprocessed' || code === ErrorCode.REFUSED_STREAM)) {
-      // It was not served, so that sending it again cannot do anything twice (RFC 9113 §8.7).
-      this.requestSent = false
-      connection.learnLimit()
-      return peerError('H2_ERROR', 'upstream', 'Upstream refused the stream', { retry: 'allowed' })
-    }
-    if (code === ErrorCode.HTTP_1_1_REQUIRED) {
-      connection.owner.onDowngrade(peer)
-      connection.retire()
-      const again = peer.options.httpVersion === 'auto' && !this.responseStarted
-      if (again) this.requestSent = false
-      return peerError('H2_DOWNGRADE', 'upstream', 'Upstream asks for HTTP/1.1', {
-        retry: again ? 'allowed' : 'never',
-      })
-    }
-    const act =
-      origin === 'rules'
-        ? 'Upstream sent a malformed response'
-        : `Upstream reset the stream (${errorName(code)})`
-    return peerError('H2_ERROR', 'upstream', act)
-  }
-
-  /** The whole connection has ended. */
-  private connectionError(): ProxyError {
-    const { connection } = this
-    const retry: RetryDecision = this.responseStarted ? 'never' : this.requestSent ? 'if-reused' : 'allowed'
-    const own = connection.ownFailure
-    if (own !== null) return peerError(own.code, 'upstream', own.message, { cause: own, retry })
-    const { cause } = connection
-    if (cause !== null && 'syscall' in cause) {
-      return fromSystemError(cause, 'upstream', 'Connection to upstream failed', { retry })
-    }
-    if (connection.isBroken) {
-      return peerError('INVALID_H2', 'upstream', 'Upstream broke the rules of HTTP/2', { cause })
-    }
-    return peerError('CONNECTION_CLOSED', 'upstream', 'Upstream closed the connection', { cause, retry })
+    if (origin === 'connection') this.fail(connectionError(this, connection))
+    else this.fail(resetError(this, connection, peer, code, origin))
   }
 }
