@@ -11,4 +11,5 @@ testPages(new URL('../', import.meta.url), [
   'observability.md',
   'modules.md',
   'compression.md',
+  'upgrade.md',
 ])
