@@ -37,6 +37,20 @@ test('lines arrive in their order, soon and at the latest at the end', async () 
   await destination.close()
 })
 
+test('lines of any length and in any script arrive whole', async () => {
+  using temporary = folder()
+  const path = temporary.path('access.log')
+  const destination = fileDestination(path, { bufferBytesMax: 16_777_216, flushIntervalMs: 60_000 })
+  const lines: string[] = []
+  for (const length of [0, 1, 2_047, 2_048, 87_380, 87_381, 87_382, 262_143, 262_144, 600_000]) {
+    lines.push('x'.repeat(length), '\u20ac'.repeat(length), 'between', '\ud83d\ude00')
+  }
+  for (const line of lines) expect(destination.write(line)).toBe(true)
+  await destination.close()
+  expect(readFileSync(path, 'utf8') === `${lines.join('\n')}\n`).toBe(true)
+  expect(destination.stats()).toEqual({ writtenCount: lines.length, droppedCount: 0, waitingBytes: 0 })
+})
+
 test('no more than bufferBytesMax waits: what is beyond is dropped and counted', async () => {
   using temporary = folder()
   const destination = fileDestination(temporary.path('a'), { bufferBytesMax: 1_024, flushIntervalMs: 60_000 })
