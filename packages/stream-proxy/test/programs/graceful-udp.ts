@@ -11,6 +11,7 @@ server.onPhase((phase) => {
     const ports = proxy.endpoints().map((address) => address.text)
     process.stdout.write(`running ${process.pid} generation ${server.generation} at ${ports.join(' ')}\n`)
   }
-  process.stdout.write(`${process.pid} phase ${phase}\n`)
+  const { dropped, refused } = proxy.stats()
+  process.stdout.write(`${process.pid} phase ${phase}, dropped ${dropped}, refused ${refused}\n`)
 })
 await server.runForever()
