@@ -10,11 +10,8 @@ import type { ClientSession } from './client-session.ts'
 import { Dial, type DialContext, type DialHandler, type DialTarget } from './dial.ts'
 import { DispatcherSession } from './dispatcher-session.ts'
 import { DnsCache, type DnsCacheOptions } from './dns-cache.ts'
-import {
-  Http1ClientConnection,
-  type Http1ClientOwner,
-  type ResponseLimits,
-} from './http1/client-connection.ts'
+import { Http1ClientConnection } from './http1/client-connection.ts'
+import type { Http1ClientOwner, ResponseLimits } from './http1/client-life.ts'
 import {
   Http2ClientPool,
   type Http2PoolOwner,
@@ -295,8 +292,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       session.destroy()
       return
     }
-    session.park()
-    this.#pool.release(entry, idleTimeoutMs)
+    if (session.park()) this.#pool.release(entry, idleTimeoutMs)
   }
 
   stats(): ConnectorStats {

@@ -10,7 +10,8 @@ import {
   resolveHttpServerOptions,
 } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
-import { type Http1ConnectionOwner, Http1ServerConnection } from './http1/server-connection.ts'
+import { Http1ServerConnection } from './http1/server-connection.ts'
+import type { Http1ConnectionOwner } from './http1/server-life.ts'
 import { type Http2Counts, noHttp2Counts } from './http2/counts.ts'
 import { type PrefaceOwner, PrefaceReader } from './http2/preface.ts'
 import { type Http2ConnectionOwner, Http2ServerConnection } from './http2/server-connection.ts'

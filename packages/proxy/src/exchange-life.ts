@@ -252,7 +252,8 @@ export abstract class ExchangeLife<Ctx>
   protected finish(error: ProxyError | undefined): void {
     if (this.ended) return
     const tunnelled = this.tunnel !== null
-    this.become(ENDED)
+    // Whatever it was: a question here could only keep it open.
+    this.state = ENDED
     this.dropUpstream()
     this.tunnel?.stop()
     this.retryTimer?.cancel()

@@ -11,6 +11,10 @@ import { startProxy } from './support/proxy.ts'
 import { deadAddress, startRawUpstream, startUpstream } from './support/upstream.ts'
 import { until } from './support/waiting.ts'
 
+interface Machine {
+  become(next: number): boolean
+}
+
 /** Makes the exchange behind `session` take `state`, which only a fault of ours could. */
 function force(session: Session, state: ExchangeState): void {
   const owner = session.downstream.handler as unknown as { become(next: ExchangeState): boolean }
@@ -83,6 +87,30 @@ test('a broken invariant within the response cuts the client and destroys the up
   await until(() => upstream.connections.open === 0, 'the connection to the upstream is kept')
   expect(proxy.proxy.stats()).toMatchObject({ active: 0, broken: 1 })
 })
+
+test.each(['client', 'upstream'])(
+  'a connection of the %s that breaks its states takes its exchange along',
+  async (side) => {
+    await using upstream = await startUpstream((_request, response) => response.end('hello'))
+    await using proxy = await startProxy({
+      upstreamPeer: () => new HttpPeer(upstream.address),
+      connectedToUpstream(session, _peer, connection) {
+        const { connection: own } = session.downstream as unknown as { readonly connection: Machine }
+        const broken = side === 'client' ? own : (connection as unknown as Machine)
+        // For both it is part of a head, which cannot come while an exchange is under way.
+        broken.become(1)
+      },
+    })
+    using channel = listening()
+    expect(await exchangeBytes(proxy.port, get())).toMatch(/^HTTP\/1\.1 500 /)
+    await until(() => upstream.connections.open === 0, 'the connection to the upstream is kept')
+    await proxy.idle()
+    expect(channel.messages).toMatchObject([
+      { machine: `connection ${side === 'client' ? 'of a client' : 'to an upstream'}` },
+    ])
+    expect(proxy.proxy.stats()).toMatchObject({ active: 0, broken: 1 })
+  },
+)
 
 test('a connection that comes after the end is destroyed and counted', async () => {
   await using upstream = await startUpstream((_request, response) => response.end('hello'))

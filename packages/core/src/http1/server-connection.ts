@@ -1,94 +1,31 @@
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
-import { isProxyError, type ProxyError, peerError } from '@cirque/error'
-import {
-  canonicalReason,
-  type HeadFailure,
-  type HeadMemo,
-  httpDate,
-  NEED_MORE,
-  RequestHeadParser,
-} from '@cirque/http'
-import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
+import type { TLSSocket } from 'node:tls'
+import { peerError } from '@cirque/error'
+import { canonicalReason, type HeadFailure, type HeadMemo, NEED_MORE, RequestHeadParser } from '@cirque/http'
+import { now } from '@cirque/timeout'
 import { readInto } from '../accepted-reads.ts'
-import { connectionDigest } from '../connection-digest.ts'
-import type { ConnectionDigest } from '../digest.ts'
-import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
 import { sharedReadBuffer } from './read-buffer.ts'
+import { type Http1ConnectionOwner, ServerLife } from './server-life.ts'
 import { Http1ServerSession } from './server-session.ts'
-import { bytesTaken, encryptsAtOnce, RUNS_PER_TURN_MAX } from './wire.ts'
-
-/** What owns HTTP/1 connections: hands each request to the application and counts. */
-export interface Http1ConnectionOwner {
-  readonly options: ResolvedHttpServerOptions
-  /** True while the service drains: each response is its connection's last one. */
-  readonly draining: boolean
-  /** True while it drains but leaves connections open that were promised another request. */
-  readonly keepsIdle: boolean
-  /** A parser that no connection holds a partial head in; shared by all that receive whole heads. */
-  spareParser: RequestHeadParser | null
-  /** A request head has arrived. The owner answers it, now or later, through the session. */
-  onSession(session: Http1ServerSession): void
-  /** A head was refused and answered with `status`. */
-  onHeadRefused(status: number, code: string): void
-  /** The connection is closed and holds nothing any more. */
-  onConnectionClosed(connection: Http1ServerConnection): void
-}
-
-/**
- * The connection's life. Moves go down the list, or back from `exchange` and `discard` to `idle`.
- * - `idle`: between messages; no byte of the next head has arrived.
- * - `head`: part of a head has arrived.
- * - `exchange`: a session is open.
- * - `discard`: the response is complete; the rest of its request's body is read and dropped.
- * - `tunnel`: 101 was sent; bytes pass both ways.
- * - `linger`: the last response is written and our side is closed; what still comes is dropped.
- * - `closed`: nothing moves any more.
- */
-export type ServerConnectionState = 'idle' | 'head' | 'exchange' | 'discard' | 'tunnel' | 'linger' | 'closed'
-
-const READ_TIMER = 0
-const WRITE_TIMER = 1
+import { CLOSED, DISCARD, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL } from './server-states.ts'
+import { RUNS_PER_TURN_MAX } from './wire.ts'
 
 /** One client's HTTP/1 connection: reads heads, keeps alive, pipelines one at a time, closes without losing bytes. */
-export class Http1ServerConnection implements TimerOwner {
-  readonly socket: Socket | TLSSocket
-  readonly owner: Http1ConnectionOwner
-  readonly establishedAt: number = Date.now()
-  /** Writes need no memory after they return, if none was queued before. */
-  readonly encryptsAtOnce: boolean
-  state: ServerConnectionState = 'idle'
-  requestCount = 0
+export class Http1ServerConnection extends ServerLife {
   /** What the application keeps for this connection between its requests. */
   userContext: unknown = undefined
 
-  private session: Http1ServerSession | null = null
   /** What the field lines of the last head meant: the next head tends to have the same. */
   private memo: HeadMemo | null = null
-  /** Holds a partial head; null while none is there. */
-  private parser: RequestHeadParser | null = null
-  /** Bytes that arrived before they could be used: pipelined ones, or a body that nobody reads yet. */
-  private held: Buffer | null = null
   private consuming = false
   /** The chunk being consumed lies in memory that is read into again. */
   private borrowed = false
-  /** The client has ended its sending side. */
-  private ended = false
   private lingered = 0
-  private takenAtArm = 0
   /** When the request under way must have arrived as a whole; 0 while none of its body is awaited. */
   private requestDueAt = 0
-  /** Between 60 s and 66, say: connections that began together do not end together. */
-  private readonly idleMs: number
-  private socketError: Error | null = null
-  private readonly readTimer: CoarseTimer
-  private writeTimer: CoarseTimer | null = null
 
   constructor(socket: Socket | TLSSocket, owner: Http1ConnectionOwner) {
-    this.socket = socket
-    this.owner = owner
-    this.encryptsAtOnce = encryptsAtOnce(socket)
-    this.readTimer = new CoarseTimer(this, READ_TIMER)
+    super(socket, owner)
     const isShared =
       sharedReadBuffer !== null &&
       readInto(socket, sharedReadBuffer, (count, buffer) => this.onSharedRead(count, buffer))
@@ -100,26 +37,6 @@ export class Http1ServerConnection implements TimerOwner {
       this.socketError = error
     })
     socket.on('close', () => this.onClose())
-    this.idleMs = Math.min(2 ** 31 - 1, Math.ceil(owner.options.idleTimeoutMs * (1 + Math.random() / 10)))
-    this.readTimer.arm(this.idleMs)
-  }
-
-  get closed(): boolean {
-    return this.state === 'closed'
-  }
-
-  /** True when closing the connection now loses nothing. */
-  get idle(): boolean {
-    return this.state === 'idle' && this.held === null
-  }
-
-  /** True when every byte that has come was given to whom it is for. */
-  get holdsNothing(): boolean {
-    return this.held === null
-  }
-
-  digest(): ConnectionDigest {
-    return connectionDigest(this.socket, this.establishedAt, this.requestCount)
   }
 
   /**
@@ -132,17 +49,6 @@ export class Http1ServerConnection implements TimerOwner {
     const leftMs = this.requestCount > 0 ? 0 : this.establishedAt + firstRequestTimeoutMs - Date.now()
     if (leftMs > 0) this.readTimer.arm(Math.min(leftMs, firstRequestTimeoutMs))
     else this.close()
-  }
-
-  /** Cuts the connection; with `reset`, so that the client cannot take the end for a proper one. */
-  destroy(error?: Error, reset: boolean = false): void {
-    if (this.state === 'closed') return
-    if (error !== undefined) this.socketError ??= error
-    const { socket } = this
-    // A Unix socket has no reset, and TLS says by itself that it was cut.
-    if (reset && !(socket instanceof TLSSocket) && socket.remoteFamily !== undefined) socket.resetAndDestroy()
-    else socket.destroy()
-    this.onClose()
   }
 
   // --- reading ---------------------------------------------------------------------------------
@@ -173,20 +79,20 @@ export class Http1ServerConnection implements TimerOwner {
     let end = size
     while (at < end) {
       switch (this.state) {
-        case 'idle':
+        case IDLE:
           if (this.socket.writableNeedDrain) {
             // A client that sends requests and takes no responses waits until it has.
             this.hold(chunk, at, end)
             at = end
           } else at = this.readHead(chunk, at, end)
           break
-        case 'head':
+        case HEAD:
           at = this.readHead(chunk, at, end)
           break
-        case 'exchange':
-        case 'tunnel': {
+        case EXCHANGE:
+        case TUNNEL: {
           const session = this.session as Http1ServerSession
-          if (!session.flowing || (session.requestEnded && this.state === 'exchange')) {
+          if (!session.flowing || (session.requestEnded && this.state === EXCHANGE)) {
             this.hold(chunk, at, end)
             at = end
             break
@@ -197,7 +103,7 @@ export class Http1ServerConnection implements TimerOwner {
             at = 0
           }
           session.runCount = 0
-          at = this.state === 'tunnel' ? session.feedTunnel(chunk, at, end) : session.feed(chunk, at, end)
+          at = this.state === TUNNEL ? session.feedTunnel(chunk, at, end) : session.feed(chunk, at, end)
           if (session.runCount >= RUNS_PER_TURN_MAX && this.session === session) {
             if (at < end) this.hold(chunk, at, end)
             at = end
@@ -205,15 +111,15 @@ export class Http1ServerConnection implements TimerOwner {
           }
           break
         }
-        case 'discard':
+        case DISCARD:
           at = this.discard(chunk, at, end)
           break
-        case 'linger':
+        case LINGER:
           this.lingered += end - at
           at = end
           if (this.lingered > this.owner.options.lingerBytesMax) this.destroy()
           break
-        case 'closed':
+        case CLOSED:
           at = end
           break
       }
@@ -242,7 +148,7 @@ export class Http1ServerConnection implements TimerOwner {
 
   /** Goes on with what is held, then lets the socket flow again if nothing is held any more. */
   private release(): void {
-    if (this.consuming || this.state === 'closed') return
+    if (this.consuming || this.state === CLOSED) return
     const held = this.held
     if (held !== null) {
       this.held = null
@@ -272,8 +178,8 @@ export class Http1ServerConnection implements TimerOwner {
     }
     if (after === NEED_MORE) {
       this.parser = parser
-      if (this.state === 'idle' && parser.started) {
-        this.state = 'head'
+      if (this.state === IDLE && parser.started) {
+        if (!this.become(HEAD)) return end
         this.readTimer.arm(owner.options.headTimeoutMs)
       } else if (!parser.started) {
         this.parser = null
@@ -290,9 +196,9 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   private startExchange(session: Http1ServerSession): void {
+    if (!this.become(EXCHANGE)) return
     this.readTimer.cancel()
     this.requestDueAt = 0
-    this.state = 'exchange'
     this.session = session
     this.requestCount++
     this.owner.onSession(session)
@@ -309,36 +215,24 @@ export class Http1ServerConnection implements TimerOwner {
     this.answerAndClose(failure.status, canonicalReason(failure.status))
   }
 
-  /** A minimal answer to what never became a request. */
-  private answerAndClose(status: number, reason: string): void {
-    const name = this.owner.options.serverName
-    const server = name === '' ? '' : `Server: ${name}\r\n`
-    this.socket.write(
-      `HTTP/1.1 ${status} ${reason}\r\n${server}Date: ${httpDate()}\r\nContent-Length: 0\r\n` +
-        'Cache-Control: private, no-store\r\nConnection: close\r\n\r\n',
-      'latin1',
-    )
-    this.linger()
-  }
-
   private discard(chunk: Buffer, at: number, end: number): number {
     const session = this.session as Http1ServerSession
     const after = session.feed(chunk, at, end)
-    if (session.requestEnded && this.state === 'discard') this.nextRequest()
+    if (session.requestEnded && this.state === DISCARD) this.nextRequest()
     return after
   }
 
   private onEnd(): void {
     this.ended = true
     // What is held came before the end and counts first, unless the client waits for a response.
-    if (this.held === null || (this.state === 'exchange' && this.session?.requestComplete === true)) {
+    if (this.held === null || (this.state === EXCHANGE && this.session?.requestComplete === true)) {
       this.finishEnd()
     }
   }
 
   private finishEnd(): void {
     switch (this.state) {
-      case 'exchange': {
+      case EXCHANGE: {
         const session = this.session as Http1ServerSession
         if (!session.requestComplete) {
           session.fail(
@@ -355,10 +249,10 @@ export class Http1ServerConnection implements TimerOwner {
         }
         break
       }
-      case 'tunnel':
+      case TUNNEL:
         ;(this.session as Http1ServerSession).tunnelEnded()
         break
-      case 'closed':
+      case CLOSED:
         break
       default:
         this.socket.destroySoon()
@@ -374,7 +268,7 @@ export class Http1ServerConnection implements TimerOwner {
 
   armBodyTimer(): void {
     // What is only dropped has one timeout for all of it.
-    if (this.state !== 'exchange') return
+    if (this.state !== EXCHANGE) return
     const { bodyTimeoutMs, requestTimeoutMs } = this.owner.options
     if (this.requestDueAt === 0) this.requestDueAt = now() + requestTimeoutMs
     const leftMs = this.requestDueAt - now()
@@ -389,37 +283,27 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   cancelBodyTimer(): void {
-    if (this.state === 'exchange') this.readTimer.cancel()
-  }
-
-  /** Something is queued for the client: from now on it must make progress. */
-  armWriteTimer(): void {
-    this.writeTimer ??= new CoarseTimer(this, WRITE_TIMER)
-    if (this.writeTimer.armed) return
-    this.takenAtArm = bytesTaken(this.socket)
-    this.writeTimer.arm(this.owner.options.writeTimeoutMs)
+    if (this.state === EXCHANGE) this.readTimer.cancel()
   }
 
   /** 101 is written: from now on bytes pass untouched. */
   startTunnel(): void {
-    this.state = 'tunnel'
-    this.readTimer.cancel()
+    if (this.become(TUNNEL)) this.readTimer.cancel()
   }
 
   /** Both directions of a tunnel have ended. */
   endTunnel(): void {
-    if (this.state === 'tunnel') this.close()
+    if (this.state === TUNNEL) this.close()
   }
 
   /** The session's response is complete. */
   sessionEnded(session: Http1ServerSession, keepAlive: boolean): void {
-    if (this.session !== session || this.state !== 'exchange') return
+    if (this.session !== session || this.state !== EXCHANGE) return
     if (!keepAlive || (this.ended && this.held === null)) {
       this.close(session.clientKeepAlive)
     } else if (session.requestComplete) {
       this.nextRequest()
-    } else {
-      this.state = 'discard'
+    } else if (this.become(DISCARD)) {
       session.discardBody()
       this.readTimer.arm(this.owner.options.bodyTimeoutMs)
       this.release()
@@ -427,8 +311,8 @@ export class Http1ServerConnection implements TimerOwner {
   }
 
   private nextRequest(): void {
+    if (!this.become(IDLE)) return
     this.session = null
-    this.state = 'idle'
     if (this.owner.draining && !this.owner.keepsIdle && this.held === null) {
       this.close()
       return
@@ -438,118 +322,13 @@ export class Http1ServerConnection implements TimerOwner {
     if (this.held !== null) setImmediate(() => this.release())
   }
 
-  /** Ends our side after what is written; reads on where closing at once could destroy it on its way (RFC 9112 §9.6). */
-  private close(expectsMore: boolean = false): void {
-    const session = this.session
-    const unread = expectsMore || this.held !== null || (session !== null && !session.requestComplete)
-    this.session = null
-    if (unread && !this.ended) {
-      this.linger()
-      return
-    }
-    this.state = 'linger'
-    this.readTimer.arm(this.owner.options.lingerTimeoutMs)
-    this.socket.destroySoon()
-  }
-
-  private linger(): void {
-    this.session = null
-    this.held = null
-    this.state = 'linger'
-    this.readTimer.arm(this.owner.options.lingerTimeoutMs)
-    this.socket.end()
-    if (this.ended) this.socket.destroySoon()
-    else this.socket.resume()
-  }
-
-  // --- timers, errors, the end -----------------------------------------------------------------
-
-  onTimer(tag: number): void {
-    if (tag === WRITE_TIMER) {
-      this.onWriteStalled()
-      return
-    }
-    switch (this.state) {
-      case 'head':
-        this.owner.onHeadRefused(408, 'HEAD_TIMEOUT')
-        this.answerAndClose(408, 'Request Timeout')
-        break
-      case 'exchange':
-        ;(this.session as Http1ServerSession).fail(
-          peerError(
-            'REQUEST_TIMEOUT',
-            'downstream',
-            `Client sent nothing of its body for ${this.owner.options.bodyTimeoutMs} ms, or took too long in all`,
-          ),
-          false,
-        )
-        break
-      case 'tunnel':
-      case 'closed':
-        break
-      case 'linger':
-        if (this.socket.writableLength === 0) {
-          this.destroy()
-          break
-        }
-        // The last response is still on its way: as long as the client takes it, it may.
-        this.armWriteTimer()
-        this.readTimer.arm(this.owner.options.lingerTimeoutMs)
-        break
-      case 'idle':
-        if (this.socket.writableLength === 0) {
-          this.destroy()
-          break
-        }
-        // The client is not idle: it still takes the response before, at the pace that the write timer demands.
-        this.armWriteTimer()
-        this.readTimer.arm(this.idleMs)
-        break
-      default:
-        this.destroy()
-    }
-  }
-
-  private onWriteStalled(): void {
-    if (this.socket.writableLength === 0) return
-    const { writeTimeoutMs, sendBytesPerSecondMin } = this.owner.options
-    const taken = bytesTaken(this.socket) - this.takenAtArm
-    if (taken > 0 && taken * 1_000 >= sendBytesPerSecondMin * writeTimeoutMs) {
-      this.armWriteTimer()
-      return
-    }
-    this.destroy(
-      peerError('WRITE_TIMEOUT', 'downstream', `Client took ${taken} bytes within ${writeTimeoutMs} ms`),
-    )
+  protected released(): void {
+    this.owner.onConnectionClosed(this)
   }
 
   private onDrain(): void {
     this.writeTimer?.cancel()
-    if (this.state === 'idle' && this.held !== null) this.release()
+    if (this.state === IDLE && this.held !== null) this.release()
     else this.session?.drained()
-  }
-
-  private onClose(): void {
-    if (this.state === 'closed') return
-    this.state = 'closed'
-    this.readTimer.cancel()
-    this.writeTimer?.cancel()
-    this.held = null
-    this.parser = null
-    const session = this.session
-    this.session = null
-    if (session !== null) session.fail(this.closeReason(), true)
-    this.owner.onConnectionClosed(this)
-  }
-
-  private closeReason(): ProxyError {
-    const error = this.socketError
-    if (isProxyError(error)) return error
-    return peerError(
-      'CONNECTION_CLOSED',
-      'downstream',
-      'Client closed the connection',
-      error === null ? {} : { cause: error },
-    )
   }
 }

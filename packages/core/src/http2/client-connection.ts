@@ -12,7 +12,7 @@ import {
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
-import type { ResponseLimits } from '../http1/client-connection.ts'
+import type { ResponseLimits } from '../http1/client-life.ts'
 import { encryptsAtOnce } from '../http1/wire.ts'
 import { guardWrites } from '../http1/write-guard.ts'
 import type { HttpPeer } from '../peer.ts'

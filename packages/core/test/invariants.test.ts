@@ -1,0 +1,250 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Socket } from 'node:net'
+import type { InvariantMessage } from '@cirque/error'
+import { ResponseHeader } from '@cirque/http'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { BODY, CLIENT_STATES, CLOSED, IDLE } from '../src/http1/client-states.ts'
+import * as server from '../src/http1/server-states.ts'
+import { HttpServerApp, type ServerSession, WRITE_DONE, WRITE_FULL } from '../src/index.ts'
+import { startApp } from './support/http-server.ts'
+import { connectRaw, exchange, turn } from './support/raw-client.ts'
+import { answering, Recorder, requestOf, send, startConnector, startUpstream } from './support/upstream.ts'
+
+interface Machine {
+  become(next: number): boolean
+}
+
+function listening(): { readonly messages: InvariantMessage[]; [Symbol.dispose](): void } {
+  const messages: InvariantMessage[] = []
+  const listen = (message: unknown) => void messages.push(message as InvariantMessage)
+  subscribe('cirque:invariant', listen)
+  return { messages, [Symbol.dispose]: () => unsubscribe('cirque:invariant', listen) }
+}
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+test('every state but the last can end, and the last one leads nowhere', () => {
+  for (const [table, last] of [
+    [CLIENT_STATES, CLOSED],
+    [server.SERVER_STATES, server.CLOSED],
+  ] as const) {
+    table.names.forEach((_name, state) => {
+      expect(table.allows(state as never, last as never)).toBe(state !== last)
+      expect(table.allows(last as never, state as never)).toBe(false)
+    })
+  }
+})
+
+test('a connection to an upstream that breaks its states is destroyed, told of, and never pooled', async () => {
+  using channel = listening()
+  await using upstream = await startUpstream(answering(OK))
+  await using connector = startConnector()
+  const session = await connector.session(upstream.peer())
+  const recorder = send(session)
+  ;(session as unknown as Machine).become(IDLE)
+  await recorder.done
+  expect(recorder.error).toMatchObject({ code: 'INVARIANT_BROKEN', source: 'internal', retry: 'never' })
+  expect(connector.stats()).toMatchObject({ idle: 0, open: 0 })
+  expect(channel.messages).toMatchObject([{ machine: 'connection to an upstream', from: 'head', to: 'idle' }])
+})
+
+test('a connection that breaks its states on the way to the pool is destroyed', async () => {
+  using channel = listening()
+  await using upstream = await startUpstream(answering(OK))
+  await using connector = startConnector()
+  const session = await connector.session(upstream.peer())
+  await send(session).done
+  // As if nobody had noticed that the response is complete.
+  Object.assign(session, { state: BODY })
+  Object.defineProperty(session, 'reusable', { value: true })
+  connector.release(session)
+  expect(channel.messages).toMatchObject([{ from: 'body', to: 'idle' }])
+  await until(() => upstream.sockets.every((socket) => socket.readableEnded || socket.destroyed))
+  expect(connector.stats()).toMatchObject({ idle: 0, open: 0 })
+})
+
+test('a broken connection of a client answers 500 and closes; one whose response has begun is cut', async () => {
+  using channel = listening()
+  const errors: string[] = []
+  const app = new HttpServerApp({
+    onSession(session) {
+      const own = session as unknown as { readonly connection: Machine }
+      session.handler = {
+        onRequestData: () => undefined,
+        onRequestEnd: () => undefined,
+        onDownstreamDrain: () => undefined,
+        onDownstreamAbort(error) {
+          errors.push(error.code)
+          if (session.closed) return
+          session.writeHead(ResponseHeader.build(500), 0)
+          session.endResponse(null)
+        },
+      }
+      if (session.request.path === '/begun') {
+        session.writeHead(ResponseHeader.build(200), 9)
+        session.writeBody(Buffer.from('half'), 0, 4)
+        session.flush()
+      }
+      own.connection.become(server.HEAD)
+    },
+  })
+  await using running = await startApp(app)
+  await using other = await connectRaw(running.port)
+  expect(await exchange(running.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^HTTP\/1\.1 500 /)
+  expect(await exchange(running.port, 'GET /begun HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^$|half$/)
+  expect(errors).toEqual(['INVARIANT_BROKEN', 'INVARIANT_BROKEN'])
+  expect(channel.messages).toMatchObject([
+    { machine: 'connection of a client', from: 'exchange', to: 'head' },
+    { machine: 'connection of a client', from: 'exchange', to: 'head' },
+  ])
+  expect(other.socket.closed).toBe(false)
+  expect(app.stats().connections).toBe(1)
+})
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn()
+}
+
+// --- the models: whatever comes, no illegal move is asked for ----------------------------------------------------
+
+const RUNS = { numRuns: 150 }
+
+/** Sends `pieces`, a turn of the event loop after each or not. */
+async function play(socket: Socket, pieces: readonly (readonly [string, boolean])[]): Promise<void> {
+  for (const [piece, pause] of pieces) {
+    if (socket.destroyed) return
+    if (piece === 'END') socket.end()
+    else if (piece === 'RESET') socket.resetAndDestroy()
+    else if (piece === 'CUT') socket.destroy()
+    else if (socket.writable) socket.write(piece, 'latin1')
+    if (pause) await turn()
+  }
+}
+
+const pieces = (...texts: string[]) =>
+  fc.array(fc.tuple(fc.constantFrom(...texts, 'END', 'RESET', 'CUT'), fc.boolean()), { maxLength: 8 })
+
+const requests = pieces(
+  'GET /now HTTP/1.1\r\nHost: a\r\n\r\n',
+  'GET /later HTTP/1.1\r\nHost: a\r\n\r\n',
+  'GET /now HTTP/1.0\r\n\r\n',
+  'GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
+  'POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo',
+  'POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo',
+  'POST /later HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n',
+  'POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n',
+  '0\r\n\r\n',
+  'dy',
+  '\r\n',
+  'GET /cut HTTP/1.1\r\nHost: a\r\n\r\n',
+  'GET /now HTTP/1.1\r\nHo',
+  'st: a\r\n\r\n',
+  'nonsense\r\n\r\n',
+)
+
+/** Answers by the path, also after the client has broken its request. */
+function serve(session: ServerSession): void {
+  const answer = (status: number): void => {
+    if (session.closed || session.responseStatus !== 0) return
+    session.writeHead(ResponseHeader.build(status), status === 101 ? -1 : 2)
+    if (status !== 101) session.writeBody(Buffer.from('ok'), 0, 2)
+    session.endResponse(null)
+  }
+  const { path } = session.request
+  session.handler = {
+    onRequestData: () => undefined,
+    onRequestEnd: () => (path === '/read' ? answer(200) : undefined),
+    onDownstreamDrain: () => undefined,
+    onDownstreamAbort: () => answer(400),
+  }
+  if (path === '/cut') session.destroy()
+  else if (path === '/read') session.resumeRequestBody()
+  else if (path === '/tunnel' && session.isUpgrade) {
+    session.writeHead(ResponseHeader.build(101), -1)
+    session.flush()
+    session.resumeRequestBody()
+    setImmediate(() => session.endResponse(null))
+  } else if (path === '/later') setImmediate(answer, 200)
+  else answer(200)
+}
+
+test('no bytes of a client make its connection break its states, or keep it from closing', async () => {
+  using channel = listening()
+  await using running = await startApp(
+    new HttpServerApp({ onSession: serve }, { lingerTimeoutMs: 20, headTimeoutMs: 20, bodyTimeoutMs: 20 }),
+  )
+  await fc.assert(
+    fc.asyncProperty(requests, async (script) => {
+      await using client = await connectRaw(running.port)
+      await play(client.socket, script)
+      client.socket.destroy()
+    }),
+    RUNS,
+  )
+  expect(channel.messages).toEqual([])
+})
+
+const responses = pieces(
+  OK,
+  'HTTP/1.1 200 OK\r\nContent-Le',
+  'ngth: 2\r\n\r\nok',
+  'HTTP/1.1 103 Early Hints\r\n\r\n',
+  'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n',
+  '0\r\n\r\n',
+  'HTTP/1.1 200 OK\r\n\r\nuntil the end',
+  'HTTP/1.1 204 No Content\r\n\r\n',
+  'nonsense\r\n\r\n',
+)
+
+const ACTS = ['send', 'upgrade', 'post', 'body', 'end', 'resume', 'release', 'destroy', 'turn'] as const
+
+test('no bytes of an upstream and no use of its session make a connection break its states', async () => {
+  using channel = listening()
+  await fc.assert(
+    fc.asyncProperty(
+      responses,
+      fc.array(fc.constantFrom(...ACTS), { maxLength: 12 }),
+      fc.boolean(),
+      async (script, acts, full) => {
+        await using upstream = await startUpstream((socket) => {
+          socket.on('end', () => socket.end())
+          socket.once('data', () => void play(socket, script))
+        })
+        await using connector = startConnector()
+        const peer = upstream.peer({ readTimeoutMs: 20, writeTimeoutMs: 20 })
+        const session = await connector.session(peer)
+        const recorder = new Recorder()
+        recorder.result = full ? WRITE_FULL : WRITE_DONE
+        session.handler = recorder
+        let begun = false
+        for (const act of acts) {
+          if (act === 'turn') await turn()
+          else if (act === 'destroy') session.destroy()
+          else if (act === 'resume') session.resumeResponse()
+          else if (act === 'release') break
+          else if (!begun) {
+            begun = true
+            const post = act === 'post' || act === 'body'
+            session.sendHead(requestOf(post ? 'POST' : 'GET'), post ? -1 : 0, act === 'upgrade')
+            if (post) session.flush()
+            else session.endRequest(null)
+          } else if (act === 'body') session.writeBody(Buffer.from('ab'), 0, 2)
+          else if (act === 'end') session.endRequest(null)
+        }
+        connector.release(session)
+        // What is idle must stand it, too.
+        await turn()
+        const next = connector.acquire(peer)
+        if (next !== null) {
+          const second = send(next)
+          await turn()
+          if (second.error === undefined) connector.release(next)
+        }
+      },
+    ),
+    RUNS,
+  )
+  expect(channel.messages).toEqual([])
+})
