@@ -68,8 +68,8 @@ function wholeFrames(bytes: Buffer): Buffer {
   return bytes.subarray(0, end)
 }
 
-function serve(bytes: Buffer, cuts: readonly number[]): unknown {
-  const server = new End('server')
+function serve(bytes: Buffer, cuts: readonly number[], framesAtOnceMax = 256): unknown {
+  const server = new End('server', { framesAtOnceMax })
   server.serve = ({ stream }) => {
     if (stream.id % 4 === 1) stream.resume()
     if (stream.id % 8 === 3) stream.sendHead([':status', '200'], true)
@@ -97,7 +97,7 @@ function serve(bytes: Buffer, cuts: readonly number[]): unknown {
   }
 }
 
-/** The frames of a client: no throw, no event twice or after an end, and the same wherever reads end. */
+/** The frames of a client: no throw, no event twice or after an end, and the same wherever reads and turns end. */
 export const target: Target = {
   name: 'http2',
   seeds: [
@@ -120,6 +120,7 @@ export const target: Target = {
     const bytes = bytesOf(input)
     const whole = serve(bytes, [])
     same('the same in pieces', serve(bytes, cutsOf(bytes)), whole)
+    same('the same in many turns', serve(bytes, [], 2), whole)
     if (bytes.length <= 300) same('the same byte by byte', serve(bytes, [...bytes.keys()].slice(1)), whole)
   },
 }

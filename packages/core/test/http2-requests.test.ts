@@ -576,6 +576,26 @@ test.each([
   expect(server.app.stats().refusedHeads).toEqual({ HTTP2_CONTROL_FLOOD: 1 })
 })
 
+test('a response head above what the client takes becomes 502, and its connection goes on', async () => {
+  const settled: unknown[] = []
+  await using server = await start(async (session) => {
+    const long = { 'x-long': 'y'.repeat(session.request.target === '/long' ? 2_000 : 10) }
+    session.respond(200, { headers: long, body: 'z'.repeat(50_000) })
+    settled.push([session.request.target, session.signal.aborted])
+  })
+  await using client = new Http2Client(server.port)
+  await once(client.session, 'localSettings')
+  client.session.settings({ maxHeaderListSize: 1_000 })
+  await once(client.session, 'localSettings')
+  expect(await ask(client, { ':path': '/long' })).toMatchObject({ status: 502, body: '', code: 0 })
+  const short = await ask(client, { ':path': '/short' })
+  expect([short.status, short.body.length]).toEqual([200, 50_000])
+  expect(settled).toEqual([
+    ['/long', true],
+    ['/short', false],
+  ])
+})
+
 test('CVE-2019-9518: a flood of empty DATA frames ends the connection', async () => {
   await using server = await start(echo, { http2ControlFramesPerSecondMax: 100 })
   await using client = await connectRawHttp2(server.port)

@@ -24,7 +24,7 @@ import {
 } from './stream.ts'
 
 /** Data up to this many bytes is copied beside its frame's head; longer runs pass by reference. */
-export const COPY_BYTES_MAX = 16_384
+const COPY_BYTES_MAX = 16_384
 /** Data that goes to the transport at once. */
 const TURN_BYTES_MAX = 262_144
 /** Largest frame that we send, whatever the peer would take: between two of them other streams have their turn. */
