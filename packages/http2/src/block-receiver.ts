@@ -96,7 +96,11 @@ export class BlockReceiver implements BlockSink {
       }
       stream.owedBytes = request.contentLength
     }
-    connection.handler.onRequest(stream, request, endOfStream)
+    // Some clients say only then that there is no body; it is one request all the same.
+    const mayBeEmpty = request.contentLength <= 0 && request.method !== 'CONNECT'
+    const isEmpty = endOfStream || (mayBeEmpty && connection.takeEmptyEnd(id))
+    stream.receiveEnded = isEmpty
+    connection.handler.onRequest(stream, request, isEmpty)
   }
 
   private refuseRequest(stream: Http2Stream, problem: RequestProblem): void {

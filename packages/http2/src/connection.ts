@@ -151,6 +151,11 @@ export class Http2Connection {
     return this.reader.waiting
   }
 
+  /** @internal Within a request's block: whether an empty DATA that ends the stream comes right behind; uses it up. */
+  takeEmptyEnd(id: number): boolean {
+    return this.reader.takeEmptyEnd(id)
+  }
+
   /** Writes what waits. */
   flush(): void {
     this.sender.flush()

@@ -1,6 +1,7 @@
 import {
   ErrorCode,
   FLAG_END_HEADERS,
+  FLAG_END_STREAM,
   FLAG_PADDED,
   FLAG_PRIORITY,
   FRAME_CONTINUATION,
@@ -85,6 +86,10 @@ export class FrameReader {
   private block: Buffer = NOTHING
   private blockAt = 0
   private continuations = 0
+  // What comes behind the frame under way in the same read.
+  private ahead: Buffer = NOTHING
+  private aheadAt = 0
+  private aheadEnd = 0
 
   /**
    * @param onBroken - Called at most once, when the bytes break the rules: nothing after them has a meaning.
@@ -240,10 +245,31 @@ export class FrameReader {
     }
     if (end - start < length) return this.keep(buffer, at, end, FRAME_HEAD_BYTES + length)
     const after = start + length
-    if (type === FRAME_HEADERS) this.readHeaders(id, flags, buffer, start, after)
-    else if (type === FRAME_CONTINUATION) this.readContinuation(flags, buffer, start, after)
-    else this.control.onFrame(type, flags, id, buffer, start, after)
+    if (type === FRAME_HEADERS || type === FRAME_CONTINUATION) {
+      this.ahead = buffer
+      this.aheadAt = after
+      this.aheadEnd = end
+      if (type === FRAME_HEADERS) this.readHeaders(id, flags, buffer, start, after)
+      else this.readContinuation(flags, buffer, start, after)
+      this.ahead = NOTHING
+      return this.aheadAt
+    }
+    this.control.onFrame(type, flags, id, buffer, start, after)
     return after
+  }
+
+  /**
+   * Within `onBlock`: whether the next frame of the same read is the end of this stream and nothing else, an empty DATA.
+   * If so, it is used up.
+   */
+  takeEmptyEnd(id: number): boolean {
+    const { ahead, aheadAt: at } = this
+    if (this.aheadEnd - at < FRAME_HEAD_BYTES || ahead.readUIntBE(at, 3) !== 0) return false
+    if (ahead[at + 3] !== FRAME_DATA || ahead[at + 4] !== FLAG_END_STREAM) return false
+    if ((ahead.readUInt32BE(at + 5) & 0x7fff_ffff) !== id) return false
+    this.framesLeft--
+    this.aheadAt = at + FRAME_HEAD_BYTES
+    return true
   }
 
   // --- data ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import { get, RawClient } from './support/client.ts'
 import { AnyClient } from './support/http2.ts'
 import { startProxy } from './support/proxy.ts'
+import { startUpstream } from './support/upstream.ts'
 import { until } from './support/waiting.ts'
 
 /** An HTTP/2 origin whose streams are left to the test, and a proxy in front of it. */
@@ -84,4 +85,22 @@ test('an upload goes on until its own end is no longer wanted', async () => {
   await scene.proxy.idle()
   await until(() => scene.codes.length === 1, 'the stream stays open')
   expect(scene.logged).toEqual([undefined])
+})
+
+test('a request that ends with an empty DATA frame goes to HTTP/1.1 without a body', async () => {
+  await using upstream = await startUpstream((request, response) => {
+    const { 'transfer-encoding': coding, 'content-length': length } = request.headers
+    request.resume().on('end', () => response.end(`${request.method} ${coding} ${length}`))
+  })
+  await using proxy = await startProxy(
+    { upstreamPeer: () => new HttpPeer(upstream.address) },
+    { server: { h2c: true } },
+  )
+  await using client = new AnyClient(2, proxy.port)
+  for (let i = 0; i < 2; i++) {
+    // Over a new connection, and over one from the pool.
+    expect(String((await client.ask({ body: '' })).body)).toBe('GET undefined undefined')
+    const sent = await client.ask({ method: 'POST', headers: { 'content-length': '0' }, body: '' })
+    expect(String(sent.body)).toBe('POST undefined 0')
+  }
 })
