@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { HttpPeer } from '@cirque/core'
 import { expect, test } from 'vitest'
 import { get, RawClient } from './support/client.ts'
-import { AnyClient } from './support/http2.ts'
+import { AnyClient, startOrigin } from './support/http2.ts'
 import { startProxy } from './support/proxy.ts'
 import { startUpstream } from './support/upstream.ts'
 import { until } from './support/waiting.ts'
@@ -104,3 +104,35 @@ test('a request that ends with an empty DATA frame goes to HTTP/1.1 without a bo
     expect(String(sent.body)).toBe('POST undefined 0')
   }
 })
+
+test.each([
+  [1, 1],
+  [1, 2],
+  [2, 1],
+  [2, 2],
+] as const)(
+  'from HTTP/%i to HTTP/%i: an upstream that dies after 103 is a 502 behind it',
+  async (down, up) => {
+    let asked = 0
+    await using origin = await startOrigin(up, (_request, response) => {
+      asked++
+      response.writeEarlyHints({ link: '</style.css>; rel=preload' })
+      setTimeout(() => origin.cut(), 20)
+    })
+    await using proxy = await startProxy(
+      { upstreamPeer: () => new HttpPeer(origin.address, { httpVersion: up }) },
+      { server: { h2c: true } },
+    )
+    if (down === 1) {
+      await using client = new RawClient(proxy.port)
+      client.write(get())
+      const early = await client.response()
+      expect(early.head).toMatch(/^HTTP\/1\.1 103 Early Hints\r\nlink: <\/style\.css>/i)
+      expect((await client.response()).status).toBe(502)
+    } else {
+      await using client = new AnyClient(2, proxy.port)
+      expect(await client.ask()).toMatchObject({ status: 502, informational: [103], whole: true })
+    }
+    expect(asked).toBe(1)
+  },
+)

@@ -98,7 +98,8 @@ export function responseHeadText(
 /** Status lines with their registered reason, by status, as they are asked for. */
 const statusLines: (string | undefined)[] = []
 
-function statusLine(status: number, reason: string): string {
+/** A status line; without a reason, as HTTP/2 has none, the registered one is written. */
+export function statusLine(status: number, reason: string): string {
   const canonical = canonicalReason(status)
   if (reason !== '' && reason !== canonical) return `HTTP/1.1 ${status} ${reason}\r\n`
   let line = statusLines[status]

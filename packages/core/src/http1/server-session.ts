@@ -18,7 +18,7 @@ import {
   WRITE_RETAINED,
   type WriteResult,
 } from '../server-session.ts'
-import { responseHeadText } from './head-writer.ts'
+import { responseHeadText, statusLine } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'
 
@@ -214,7 +214,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       if (this.continued) return
       this.continued = true
     }
-    let text = `HTTP/1.1 ${header.status} ${header.reason}\r\n`
+    let text = statusLine(header.status, header.reason)
     const fields = header.fields
     for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
     this.connection.socket.write(`${text}\r\n`, 'latin1')

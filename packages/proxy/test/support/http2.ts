@@ -51,11 +51,16 @@ export class Origin implements AsyncDisposable {
     return `127.0.0.1:${this.port}`
   }
 
+  /** Cuts every connection. */
+  cut(): void {
+    for (const session of this.sessions) session.destroy()
+    if ('closeAllConnections' in this.server) this.server.closeAllConnections()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = once(this.server, 'close')
     this.server.close()
-    for (const session of this.sessions) session.destroy()
-    if ('closeAllConnections' in this.server) this.server.closeAllConnections()
+    this.cut()
     await closed
   }
 }
