@@ -23,7 +23,15 @@ export function buildUpstreamRequest(
   if (request.target.charCodeAt(0) !== 0x2f && request.target !== '*') originForm(request)
   if (request.version !== 'HTTP/1.1' && request.host === undefined)
     request.insertHeader('Host', defaultHost(peer))
+  if (request.version === 'HTTP/2' && !downstream.hasRequestBody && !upgrade) sayEmpty(request)
   return request
+}
+
+/** HTTP/2 needs no length to end a request; HTTP/1.1 servers ask for one where a body is usual (RFC 9110 §8.6). */
+function sayEmpty(request: RequestHeader): void {
+  const { method } = request
+  if (method !== 'POST' && method !== 'PUT' && method !== 'PATCH') return
+  if (!request.has('content-length')) request.insertHeader('Content-Length', '0')
 }
 
 function originForm(request: RequestHeader): void {

@@ -105,6 +105,27 @@ test('a request that ends with an empty DATA frame goes to HTTP/1.1 without a bo
   }
 })
 
+test('RFC 9110 §8.6: an empty POST, PUT or PATCH of HTTP/2 says so to HTTP/1.1, and others do not', async () => {
+  await using upstream = await startUpstream((request, response) =>
+    response.end(String(request.headers['content-length'])),
+  )
+  await using proxy = await startProxy(
+    { upstreamPeer: () => new HttpPeer(upstream.address) },
+    { server: { h2c: true } },
+  )
+  await using client = new AnyClient(2, proxy.port)
+  for (const [method, length] of [
+    ['POST', '0'],
+    ['PUT', '0'],
+    ['PATCH', '0'],
+    ['GET', 'undefined'],
+    ['DELETE', 'undefined'],
+    ['OPTIONS', 'undefined'],
+  ] as const) {
+    expect(String((await client.ask({ method })).body), method).toBe(length)
+  }
+})
+
 test.each([
   [1, 1],
   [1, 2],
