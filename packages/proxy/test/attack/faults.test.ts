@@ -256,6 +256,7 @@ async function attack({
     ...(spoken === 2 ? { httpVersion: 2, http2StreamsMax: 2 } : {}),
     ...(tls ? { tls: true, sni: 'localhost', ca: CERTIFICATE.cert } : {}),
   }
+  const innocent = new HttpPeer(origin.address, { ...toOrigin, readTimeoutMs: 2_000 })
   let links = 0
   await using broken = await startFaultLink(origin.port, () => {
     const dice = new Dice(1_000_000 + links++)
@@ -266,6 +267,8 @@ async function attack({
     }
   })
   const dead = await deadAddress()
+  /** What would count against the health of an upstream that has done nothing wrong. */
+  const blamed: string[] = []
   const logged = new Map<string, (ProxyError | undefined)[]>()
   const runOf = (target: string) => runs.get(wishOf(target).id) as Run
   await using proxy = await startProxy<Ctx>(
@@ -278,12 +281,16 @@ async function attack({
           // A black hole: the connection never stands.
           return new HttpPeer(dead, { ...PEER, connect: () => new Promise(() => undefined) })
         }
-        if (side === 'client') return new HttpPeer(origin.address, { ...toOrigin, readTimeoutMs: 2_000 })
+        if (side === 'client') return innocent
         return new HttpPeer(`127.0.0.1:${broken.port}`, toOrigin)
       },
       logging(session, error) {
         const { id } = wishOf(session.request.target.replace('http://a', ''))
         logged.set(id, [...(logged.get(id) ?? []), error])
+        for (const attempt of session.record.attempts) {
+          if (attempt.peer !== innocent || attempt.error?.source !== 'upstream') continue
+          blamed.push(`${id}: ${attempt.error.message}`)
+        }
       },
       ...APPS[app],
     },
@@ -323,6 +330,7 @@ async function attack({
     if ((runs.get(id) as Run).side === 'client') expect(error?.source ?? 'downstream', id).toBe('downstream')
   }
   expect(origin.violations).toEqual([])
+  expect(blamed).toEqual([])
   const arrivals = new Map<string, number>()
   for (const { seen } of origin.readers) {
     for (const { target } of seen) {

@@ -3,7 +3,7 @@ export class Dice {
   #state: number
 
   constructor(seed: number) {
-    this.#state = Math.imul(seed + 1, 2_654_435_761) >>> 0
+    this.#state = Math.imul(seed + SEED + 1, 2_654_435_761) >>> 0
   }
 
   /** From 0 up to and without 1. */
@@ -32,9 +32,16 @@ export class Dice {
 
 /** How many runs a suite makes: `usual`, or what CIRQUE_ATTACK_RUNS says. */
 export function runCount(usual: number): number {
-  const given = Number(process.env['CIRQUE_ATTACK_RUNS'] ?? usual)
-  if (!Number.isInteger(given) || given < 1) {
-    throw new RangeError(`CIRQUE_ATTACK_RUNS must be a positive integer, not ${given}`)
+  return fromEnvironment('CIRQUE_ATTACK_RUNS', usual, 1)
+}
+
+/** Added to the seeds of all dice: CIRQUE_ATTACK_SEED, or 0. Other numbers give other runs. */
+const SEED: number = fromEnvironment('CIRQUE_ATTACK_SEED', 0, 0)
+
+function fromEnvironment(name: string, usual: number, least: number): number {
+  const given = Number(process.env[name] ?? usual)
+  if (!Number.isInteger(given) || given < least) {
+    throw new RangeError(`${name} must be an integer of at least ${least}, not ${given}`)
   }
   return given
 }
