@@ -86,7 +86,8 @@ export abstract class ExchangeLife<Ctx>
     this.observers = proxy.watching.current()
     this.timed = proxy.timed || (this.observers !== null && proxy.timedIfWatched)
     this.app = proxy.app
-    this.moduled = proxy.modules === null ? null : new ModuleSession(client, proxy.modules, this)
+    this.moduled =
+      proxy.modules === null ? null : new ModuleSession(client, proxy.modules, this, proxy.filterTimeoutMs)
     const downstream = this.moduled ?? client
     this.downstream = downstream
     this.session = new Session(downstream, proxy.serverName, this.timed, this)

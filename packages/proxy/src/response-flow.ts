@@ -120,7 +120,7 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, ModuleResponseSink, 
     removeHopByHop(header)
     let phase = 'init of a module for upstreams'
     try {
-      const context = modules.createContext(session.request)
+      const context = modules.createContext(session.request, this.#owner.filterTimeoutMs)
       session.upstreamModules = context
       this.#modules = new ModuleResponse(context, this)
       phase = 'adjustUpstreamModules'

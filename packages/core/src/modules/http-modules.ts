@@ -47,9 +47,10 @@ export class HttpModules {
   /**
    * The modules of one request. From the first call on, no module can be added.
    *
+   * @param filterTimeoutMs - How long a filter that returned a promise is waited for. Default 0: for ever.
    * @throws What a builder throws; the modules made before it are closed.
    */
-  createContext(request: RequestHeader): HttpModuleContext {
+  createContext(request: RequestHeader, filterTimeoutMs: number = 0): HttpModuleContext {
     this.#frozen = true
     const modules: HttpModule[] = []
     try {
@@ -58,7 +59,7 @@ export class HttpModules {
       closeModules(modules)
       throw error
     }
-    return new HttpModuleContext(request, this.#builders, modules)
+    return new HttpModuleContext(request, this.#builders, modules, filterTimeoutMs)
   }
 }
 
@@ -86,6 +87,8 @@ export class HttpModuleContext {
   /** The request they serve, with the edits made so far. */
   readonly request: RequestHeader
   readonly modules: readonly HttpModule[]
+  /** How long a filter is waited for; 0 for ever. @internal */
+  readonly filterTimeoutMs: number
   readonly #builders: readonly HttpModuleBuilder[]
 
   /** @internal Made by {@link HttpModules.createContext}. */
@@ -93,9 +96,11 @@ export class HttpModuleContext {
     request: RequestHeader,
     builders: readonly HttpModuleBuilder[],
     modules: readonly HttpModule[],
+    filterTimeoutMs: number = 0,
   ) {
     this.request = request
     this.modules = modules
+    this.filterTimeoutMs = filterTimeoutMs
     this.#builders = builders
   }
 

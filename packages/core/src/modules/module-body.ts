@@ -1,4 +1,5 @@
-import type { ModuleBodyResult, ModuleBytes } from './http-module.ts'
+import type { HttpModule, ModuleBodyResult, ModuleBytes } from './http-module.ts'
+import { inTime } from './module-deadline.ts'
 
 /** What one module does to one body; bound to its request. */
 export interface ModuleBodyStage {
@@ -12,6 +13,10 @@ export type ModuleBodyStep = keyof ModuleBodyStage
 
 /** Where a body goes that has passed all modules. */
 export interface ModuleBodySink {
+  /** How long a filter is waited for, each time; 0 for ever. */
+  readonly timeoutMs: number
+  /** What is at work in each step. */
+  readonly filters: Readonly<Record<ModuleBodyStep, keyof HttpModule>>
   /** A promise when the other side takes no more for now. */
   writeBody(chunk: Buffer): void | Promise<void>
   endBody(trailers: string[] | null): void
@@ -97,7 +102,7 @@ export class ModuleBody {
     this.#step = 'body'
     for (let i = from; i < this.#stages.length; i++) {
       const pending = this.#stages[i]?.body?.(chunk, false)
-      const result = isPending(pending) ? await pending : pending
+      const result = isPending(pending) ? await this.#inTime(pending) : pending
       if (this.#stopped || result === null) return
       if (result === undefined) continue
       if (!Buffer.isBuffer(result)) {
@@ -117,13 +122,32 @@ export class ModuleBody {
         `A module's body filter must return a Buffer, an async iterable, null or undefined, not ${typeof pieces}`,
       )
     }
-    for await (const piece of pieces) {
-      if (this.#stopped) return
-      if (!Buffer.isBuffer(piece)) {
-        throw new TypeError(`A module's body filter must yield Buffers, not ${typeof piece}`)
+    const iterator = pieces[Symbol.asyncIterator]()
+    try {
+      while (!this.#stopped) {
+        this.#step = 'body'
+        const next = await this.#inTime(iterator.next())
+        if (next.done === true) return
+        if (this.#stopped) break
+        if (!Buffer.isBuffer(next.value)) {
+          throw new TypeError(`A module's body filter must yield Buffers, not ${typeof next.value}`)
+        }
+        await this.#pass(next.value, from)
       }
-      await this.#pass(piece, from)
+    } catch (error) {
+      abandon(iterator)
+      throw error
     }
+    abandon(iterator)
+  }
+
+  #inTime<T>(promised: PromiseLike<T>): PromiseLike<T> {
+    return inTime(promised, this.#sink.timeoutMs, this.#sink.filters[this.#step])
+  }
+
+  /** What a filter gave at the end of the body, when it has it. */
+  async #last<T>(given: T | PromiseLike<T>): Promise<T> {
+    return isPending(given) ? this.#inTime(given) : given
   }
 
   async #finish(): Promise<void> {
@@ -131,20 +155,20 @@ export class ModuleBody {
     for (let i = 0; i < this.#stages.length; i++) {
       const stage = this.#stages[i] as ModuleBodyStage
       this.#step = 'body'
-      const last = await stage.body?.(null, true)
+      const last = await this.#last(stage.body?.(null, true))
       if (this.#stopped) return
       if (Buffer.isBuffer(last)) await this.#pass(last, i + 1)
       else if (last !== undefined && last !== null) await this.#passAll(last, i + 1)
       if (trailers !== null && stage.trailers !== null) {
         this.#step = 'trailers'
-        const bytes = await stage.trailers(trailers)
+        const bytes = await this.#last(stage.trailers(trailers))
         if (Buffer.isBuffer(bytes)) {
           trailers = null
           await this.#pass(bytes, i + 1)
         }
       }
       this.#step = 'done'
-      const bytes = await stage.done?.()
+      const bytes = await this.#last(stage.done?.())
       if (this.#stopped) return
       if (Buffer.isBuffer(bytes)) await this.#pass(bytes, i + 1)
     }
@@ -152,8 +176,15 @@ export class ModuleBody {
   }
 }
 
-function isPending(
-  result: ModuleBodyResult | Promise<ModuleBodyResult>,
-): result is Promise<ModuleBodyResult> {
-  return typeof (result as Promise<ModuleBodyResult> | null | undefined)?.then === 'function'
+function isPending<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
+  return typeof (result as PromiseLike<T> | null | undefined)?.then === 'function'
+}
+
+/** Nobody wants more of it. One that hangs is not waited for, and what it throws nobody wants to know. */
+function abandon(iterator: AsyncIterator<Buffer>): void {
+  try {
+    iterator.return?.()?.then(undefined, () => undefined)
+  } catch {
+    // As above.
+  }
 }

@@ -4,6 +4,7 @@ import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../server-session.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, type HttpModuleContext } from './http-modules.ts'
 import { ModuleBody } from './module-body.ts'
+import { inTime } from './module-deadline.ts'
 import { declaresLength, RESPONSE_FILTERS, responseStages } from './module-stages.ts'
 
 /** Where a response goes that has passed modules, and what feeds it. */
@@ -98,7 +99,7 @@ export class ModuleResponse {
       }
       if (typeof (pending as Promise<void> | undefined)?.then !== 'function') continue
       this.#headPending = true
-      Promise.resolve(pending)
+      Promise.resolve(inTime(pending as Promise<void>, context.filterTimeoutMs, 'responseHeaderFilter'))
         .then(() => {
           if (!this.#stopped) this.#filterHead(header, contentLength, declared, i + 1)
         })
@@ -115,6 +116,8 @@ export class ModuleResponse {
     if (stages.length > 0) {
       header.removeHeader('Content-Length') // whoever looks at the head next must not trust it
       this.#body = new ModuleBody(stages, {
+        timeoutMs: this.#context.filterTimeoutMs,
+        filters: RESPONSE_FILTERS,
         writeBody: (chunk) => this.#write(chunk),
         endBody: (trailers) => this.#finish(trailers),
         bodyIdle: () => this.#sink.onModulesIdle(),

@@ -11,7 +11,8 @@ import {
 import type { HttpModule } from './http-module.ts'
 import { closeModules, HttpModuleContext, type HttpModules } from './http-modules.ts'
 import { ModuleBody, type ModuleBodySink, type ModuleBodyStage } from './module-body.ts'
-import { declaresLength, RESPONSE_FILTERS, responseStages } from './module-stages.ts'
+import { inTime } from './module-deadline.ts'
+import { declaresLength, REQUEST_FILTERS, RESPONSE_FILTERS, responseStages } from './module-stages.ts'
 
 /** Who serves a request through modules. */
 export interface ModuleSessionOwner {
@@ -57,13 +58,19 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
   #drained: (() => void) | null = null
   #written: (() => void) | null = null
 
-  constructor(inner: ServerSession, modules: HttpModules, owner: ModuleSessionOwner) {
+  /** @param filterTimeoutMs - How long a filter of what follows the request's head is waited for; 0 for ever. */
+  constructor(
+    inner: ServerSession,
+    modules: HttpModules,
+    owner: ModuleSessionOwner,
+    filterTimeoutMs: number = 0,
+  ) {
     super(inner.request)
     this.#inner = inner
     this.#owner = owner
     let context: HttpModuleContext
     try {
-      context = modules.createContext(inner.request)
+      context = modules.createContext(inner.request, filterTimeoutMs)
     } catch (error) {
       context = new HttpModuleContext(inner.request, [], [])
       this.#initError = { error }
@@ -183,6 +190,8 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     const stages = this.#requestStages()
     if (stages.length === 0) return
     const sink: ModuleBodySink = {
+      timeoutMs: this.modules.filterTimeoutMs,
+      filters: REQUEST_FILTERS,
       writeBody: (chunk) => {
         this.handler?.onRequestData(chunk, 0, chunk.length)
         if (this.#requestWanted || this.closed) return
@@ -247,7 +256,7 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
       }
       if (isPromise(pending)) {
         this.#headPending = true
-        Promise.resolve(pending)
+        Promise.resolve(inTime(pending, context.filterTimeoutMs, 'responseHeaderFilter'))
           .then(() => {
             if (!this.#bypassed && !this.closed) this.#filterHead(header, contentLength, declared, i + 1)
           })
@@ -274,6 +283,8 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
 
   #responseSink(): ModuleBodySink {
     return {
+      timeoutMs: this.modules.filterTimeoutMs,
+      filters: RESPONSE_FILTERS,
       writeBody: (chunk) => {
         const result = this.#inner.writeBody(chunk, 0, chunk.length)
         this.responseBodyBytes = this.#inner.responseBodyBytes

@@ -3,6 +3,13 @@ import type { HttpModule } from './http-module.ts'
 import type { HttpModuleContext } from './http-modules.ts'
 import type { ModuleBodyStage, ModuleBodyStep } from './module-body.ts'
 
+/** The filter of a module that each step of a request's body calls: there is but one. */
+export const REQUEST_FILTERS: Readonly<Record<ModuleBodyStep, keyof HttpModule>> = Object.freeze({
+  body: 'requestBodyFilter',
+  trailers: 'requestBodyFilter',
+  done: 'requestBodyFilter',
+})
+
 /** The filter of a module that each step of a response's body calls. */
 export const RESPONSE_FILTERS: Readonly<Record<ModuleBodyStep, keyof HttpModule>> = Object.freeze({
   body: 'responseBodyFilter',
