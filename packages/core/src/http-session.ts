@@ -7,7 +7,12 @@ import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
 import { GrpcWeb } from './modules/grpc-web.ts'
 import type { HttpModuleContext } from './modules/http-modules.ts'
 import { RequestBody } from './request-body.ts'
-import { type ServerSession, type ServerSessionHandler, WRITE_PAUSE } from './server-session.ts'
+import {
+  type ServerSession,
+  type ServerSessionHandler,
+  WRITE_PAUSE,
+  type WriteResult,
+} from './server-session.ts'
 
 /** The parts of a response that {@link HttpSession.respond} writes. */
 export interface ResponseInit {
@@ -264,8 +269,8 @@ export class HttpSession implements ServerSessionHandler {
 
   // --- called by the layer below -----------------------------------------------------------------
 
-  onRequestData(buffer: Buffer, start: number, end: number): void {
-    this.body.onRequestData(buffer, start, end)
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult {
+    return this.body.onRequestData(buffer, start, end)
   }
 
   onRequestEnd(trailers: string[] | null): void {

@@ -1,6 +1,6 @@
 import { type ProxyError, peerError } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
-import type { ServerSession } from './server-session.ts'
+import { type ServerSession, WRITE_DONE, WRITE_RETAINED, type WriteResult } from './server-session.ts'
 
 const NOTHING = Buffer.alloc(0)
 
@@ -85,14 +85,16 @@ export class RequestBody {
     return this.chunks[0] ?? NOTHING
   }
 
-  onRequestData(buffer: Buffer, start: number, end: number): void {
-    if (end - start < SMALL_BYTES) this.#collect(buffer, start, end)
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult {
+    const isCopied = end - start < SMALL_BYTES
+    if (isCopied) this.#collect(buffer, start, end)
     else this.chunks.push(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
     this.bytes += end - start
     if (this.bytes >= this.#wanted) {
       this.#session.pauseRequestBody()
       this.#settle(null)
     }
+    return isCopied ? WRITE_DONE : WRITE_RETAINED
   }
 
   /** Small pieces are gathered: a Buffer for each byte would cost a hundred times what it holds. */

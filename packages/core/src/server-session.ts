@@ -18,13 +18,23 @@ export const WRITE_FULL = 3
  */
 export type WriteResult = typeof WRITE_DONE | typeof WRITE_RETAINED | typeof WRITE_PAUSE | typeof WRITE_FULL
 
+/** Whether a write, or who was handed bytes, has done with their memory. `undefined`: there was nobody to say so. */
+export function isMemoryFree(result: WriteResult | undefined): boolean {
+  return result === WRITE_DONE || result === WRITE_PAUSE
+}
+
 /**
  * Who owns one downstream exchange. The session calls it; calls never overlap, and none comes after
  * `onDownstreamAbort` or after the session has ended.
  */
 export interface ServerSessionHandler {
-  /** A run of the request's body, once per read. The memory belongs to the handler from now on. */
-  onRequestData(buffer: Buffer, start: number, end: number): void
+  /**
+   * A run of the request's body, or of a tunnel.
+   *
+   * @returns {@link WRITE_DONE} or {@link WRITE_PAUSE} if the memory may be read into again; anything else, and it
+   *   belongs to the handler from now on. To stop, call `pauseRequestBody()`: nothing of the answer does.
+   */
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult
   /** The request's body is complete; called exactly once, also for a request without a body. */
   onRequestEnd(trailers: string[] | null): void
   /** A write that answered {@link WRITE_PAUSE} or {@link WRITE_FULL} has drained. */

@@ -35,9 +35,11 @@ class Relay implements ServerSessionHandler, ClientSessionHandler {
     downstream.resumeRequestBody()
     upstream.flush()
   }
-  onRequestData(buffer: Buffer, start: number, end: number): void {
-    if (this.#upstream.writeBody(buffer, start, end) >= WRITE_PAUSE) this.#downstream.pauseRequestBody()
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult {
+    const result = this.#upstream.writeBody(buffer, start, end)
+    if (result >= WRITE_PAUSE) this.#downstream.pauseRequestBody()
     this.#upstream.flush()
+    return result
   }
   onRequestEnd(): void {
     this.#upstream.endRequest(null)

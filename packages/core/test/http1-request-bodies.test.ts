@@ -1,6 +1,6 @@
 import type { ProxyError } from '@cirque/error'
 import { expect, test } from 'vitest'
-import { HttpServerApp, type ServerSession } from '../src/index.ts'
+import { HttpServerApp, type ServerSession, WRITE_DONE, type WriteResult } from '../src/index.ts'
 import { startApp, startServer } from './support/http-server.ts'
 import { connectRaw, exchange, turn } from './support/raw-client.ts'
 
@@ -155,8 +155,9 @@ class Calls {
     this.session = session
     session.handler = this
   }
-  onRequestData(buffer: Buffer, start: number, end: number): void {
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult {
     this.log.push(`data ${buffer.toString('latin1', start, end)}`)
+    return WRITE_DONE
   }
   onRequestEnd(trailers: string[] | null): void {
     this.log.push(`end ${trailers ?? ''}`)

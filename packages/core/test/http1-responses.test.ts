@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { ResponseHeader } from '@cirque/http'
 import { expect, test } from 'vitest'
-import { HttpServerApp, type ServerSession, WRITE_PAUSE } from '../src/index.ts'
+import { HttpServerApp, type ServerSession, WRITE_DONE, WRITE_PAUSE } from '../src/index.ts'
 import { startApp, startServer } from './support/http-server.ts'
 import { connectRaw, exchange, turn } from './support/raw-client.ts'
 
@@ -14,7 +14,7 @@ function onSession(handle: (session: ServerSession) => void): HttpServerApp {
   return new HttpServerApp({
     onSession(session) {
       session.handler = {
-        onRequestData() {},
+        onRequestData: () => WRITE_DONE,
         onRequestEnd() {},
         onDownstreamDrain() {},
         onDownstreamAbort() {},

@@ -1,7 +1,7 @@
 import type { ProxyError } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
 import { expect, test } from 'vitest'
-import { HttpServerApp, type ServerSession } from '../src/index.ts'
+import { HttpServerApp, type ServerSession, WRITE_DONE, type WriteResult } from '../src/index.ts'
 import { startApp, type TestServer } from './support/http-server.ts'
 import { connectRaw, turn } from './support/raw-client.ts'
 
@@ -26,8 +26,9 @@ class Tunnel {
     )
     this.session.flush()
   }
-  onRequestData(buffer: Buffer, start: number, end: number): void {
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult {
     this.data += buffer.toString('latin1', start, end)
+    return WRITE_DONE
   }
   onRequestEnd(): void {
     this.ends++

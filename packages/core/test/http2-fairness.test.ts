@@ -10,7 +10,7 @@ import {
   PING,
   SETTINGS,
 } from '../../../scripts/test-support/http2-frames.ts'
-import { Connector, HttpServerApp, type WriteResult } from '../src/index.ts'
+import { Connector, HttpServerApp, WRITE_DONE, type WriteResult } from '../src/index.ts'
 import { startApp, startServer } from './support/http-server.ts'
 import { connectRawHttp2, request } from './support/raw-http2.ts'
 import { Recorder, requestOf, startUpstream } from './support/upstream.ts'
@@ -64,7 +64,10 @@ test('a client that sends a body byte by byte has a bounded part of each turn, a
       {
         onSession: (session) => {
           session.handler = {
-            onRequestData: (buffer, start, end) => meter.count(buffer, start, end),
+            onRequestData: (buffer, start, end) => {
+              meter.count(buffer, start, end)
+              return WRITE_DONE
+            },
             onRequestEnd: () => {
               session.writeHead(ResponseHeader.build(200), 0)
               session.endResponse(null)

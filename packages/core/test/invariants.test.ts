@@ -71,7 +71,7 @@ test('a broken connection of a client answers 500 and closes; one whose response
     onSession(session) {
       const own = session as unknown as { readonly connection: Machine }
       session.handler = {
-        onRequestData: () => undefined,
+        onRequestData: () => WRITE_DONE,
         onRequestEnd: () => undefined,
         onDownstreamDrain: () => undefined,
         onDownstreamAbort(error) {
@@ -153,7 +153,7 @@ function serve(session: ServerSession): void {
   }
   const { path } = session.request
   session.handler = {
-    onRequestData: () => undefined,
+    onRequestData: () => WRITE_DONE,
     onRequestEnd: () => (path === '/read' ? answer(200) : undefined),
     onDownstreamDrain: () => undefined,
     onDownstreamAbort: () => answer(400),

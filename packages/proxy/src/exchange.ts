@@ -139,10 +139,10 @@ export class ProxyExchange<Ctx>
 
   // --- from the client ---------------------------------------------------------------------------
 
-  onRequestData(buffer: Buffer, start: number, end: number): void {
-    if (this.tunnel !== null) this.tunnel.fromClient(buffer, start, end)
-    else if (this.request?.live === true) this.request.data(buffer, start, end)
-    else this.session.onRequestData(buffer, start, end)
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult {
+    if (this.tunnel !== null) return this.tunnel.fromClient(buffer, start, end)
+    if (this.request?.live === true) return this.request.data(buffer, start, end)
+    return this.session.onRequestData(buffer, start, end)
   }
 
   onRequestEnd(trailers: string[] | null): void {

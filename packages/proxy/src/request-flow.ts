@@ -1,4 +1,11 @@
-import { type ClientSession, type ServerSession, WRITE_DONE, WRITE_PAUSE } from '@cirque/core'
+import {
+  type ClientSession,
+  type ServerSession,
+  WRITE_DONE,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { FilteredBody, type FilteredBodySink } from './filtered-body.ts'
 import { Gatherer } from './gather.ts'
@@ -94,10 +101,11 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
     return new FilteredBody([{ phase: 'requestBodyFilter', run }], this, this.#owner.filterTimeoutMs)
   }
 
-  data(buffer: Buffer, start: number, end: number): void {
+  data(buffer: Buffer, start: number, end: number): WriteResult {
     this.#keep(buffer, start, end)
-    this.#send(buffer, start, end)
+    const result = this.#send(buffer, start, end)
     this.#scheduleFlush()
+    return this.#kept === null ? result : WRITE_RETAINED
   }
 
   end(trailers: string[] | null): void {
@@ -139,18 +147,21 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
     this.#gatherer.add(kept, buffer, start, end)
   }
 
-  #send(buffer: Buffer, start: number, end: number): void {
+  #send(buffer: Buffer, start: number, end: number): WriteResult {
     const filter = this.#filter
-    if (filter !== null) {
-      filter.push(Buffer.from(buffer.subarray(start, end)))
-      if (filter.busy || this.#full) this.#owner.downstream.pauseRequestBody()
-    } else this.#write(buffer, start, end)
+    if (filter === null) return this.#write(buffer, start, end)
+    filter.push(Buffer.from(buffer.subarray(start, end)))
+    if (filter.busy || this.#full) this.#owner.downstream.pauseRequestBody()
+    return WRITE_DONE
   }
 
-  #write(buffer: Buffer, start: number, end: number): void {
-    if ((this.#upstream?.writeBody(buffer, start, end) ?? WRITE_DONE) < WRITE_PAUSE) return
-    this.#full = true
-    this.#owner.downstream.pauseRequestBody()
+  #write(buffer: Buffer, start: number, end: number): WriteResult {
+    const result = this.#upstream?.writeBody(buffer, start, end) ?? WRITE_DONE
+    if (result >= WRITE_PAUSE) {
+      this.#full = true
+      this.#owner.downstream.pauseRequestBody()
+    }
+    return result
   }
 
   #sendEnd(): void {

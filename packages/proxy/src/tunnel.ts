@@ -1,4 +1,10 @@
-import { type ClientSession, type ServerSession, WRITE_PAUSE } from '@cirque/core'
+import {
+  type ClientSession,
+  type ServerSession,
+  WRITE_DONE,
+  WRITE_PAUSE,
+  type WriteResult,
+} from '@cirque/core'
 import { type ProxyError, peerError } from '@cirque/error'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 
@@ -31,12 +37,14 @@ export class Tunnel implements TimerOwner {
   }
 
   /** Bytes of the client's. */
-  fromClient(buffer: Buffer, start: number, end: number): void {
+  fromClient(buffer: Buffer, start: number, end: number): WriteResult {
     const { upstream, downstream } = this.#owner
     this.#bytes += end - start
-    if (upstream === null) return
-    if (upstream.writeBody(buffer, start, end) >= WRITE_PAUSE) downstream.pauseRequestBody()
+    if (upstream === null) return WRITE_DONE
+    const result = upstream.writeBody(buffer, start, end)
+    if (result >= WRITE_PAUSE) downstream.pauseRequestBody()
     upstream.flush()
+    return result
   }
 
   /** So many bytes of the upstream's, which the owner passes on. */

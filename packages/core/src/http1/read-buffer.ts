@@ -7,6 +7,12 @@ export const LONG_READ_BYTES = 262_144
 /** Bytes that one read can bring of a body whose chunks are tiny: each costs as much as a long one. */
 export const SHORT_READ_BYTES = 16_384
 
+/**
+ * Runs of a request's body from this size on are handed over in memory of `READ_BYTES` that is used again if nobody
+ * keeps it; smaller ones, of which somebody may keep many, in memory of their own size.
+ */
+export const LENT_BYTES_MIN = 32_768
+
 /** How many buffers of each size wait for reuse: 8 MiB in all at most. */
 const SPARE_COUNT_MAX = 64
 const SPARE_LONG_COUNT_MAX = 16

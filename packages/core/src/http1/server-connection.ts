@@ -4,7 +4,7 @@ import { peerError } from '@cirque/error'
 import { canonicalReason, type HeadFailure, type HeadMemo, NEED_MORE, RequestHeadParser } from '@cirque/http'
 import { now } from '@cirque/timeout'
 import { readInto } from '../accepted-reads.ts'
-import { sharedReadBuffer } from './read-buffer.ts'
+import { LENT_BYTES_MIN, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
 import { type Http1ConnectionOwner, ServerLife } from './server-life.ts'
 import { Http1ServerSession } from './server-session.ts'
 import { CLOSED, DISCARD, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL } from './server-states.ts'
@@ -20,6 +20,9 @@ export class Http1ServerConnection extends ServerLife {
   private consuming = false
   /** The chunk being consumed lies in memory that is read into again. */
   private borrowed = false
+  /** Memory that the chunk being consumed was copied to. */
+  private lent: Buffer | null = null
+  private lentIsKept = false
   private lingered = 0
   /** When the request under way must have arrived as a whole; 0 while none of its body is awaited. */
   private requestDueAt = 0
@@ -98,7 +101,7 @@ export class Http1ServerConnection extends ServerLife {
             break
           }
           if (this.borrowed) {
-            chunk = this.own(chunk, at, end)
+            chunk = this.lend(chunk, at, end)
             end = chunk.length
             at = 0
           }
@@ -125,6 +128,10 @@ export class Http1ServerConnection extends ServerLife {
       }
     }
     this.consuming = false
+    const { lent } = this
+    if (lent === null) return
+    this.lent = null
+    if (!this.lentIsKept) returnReadBuffer(lent)
   }
 
   /** A copy of what is left of a borrowed chunk, to be kept. */
@@ -133,8 +140,24 @@ export class Http1ServerConnection extends ServerLife {
     return Buffer.from(chunk.subarray(at, end))
   }
 
+  /** A copy of what is left of a borrowed chunk, to be handed on; `consume` gives its memory back if nobody keeps it. */
+  private lend(chunk: Buffer, at: number, end: number): Buffer {
+    if (end - at < LENT_BYTES_MIN) return this.own(chunk, at, end)
+    this.borrowed = false
+    const memory = takeReadBuffer()
+    this.lent = memory
+    this.lentIsKept = false
+    return memory.subarray(0, chunk.copy(memory, 0, at, end))
+  }
+
+  /** Who was handed bytes of the chunk under way keeps them. */
+  keepChunk(): void {
+    this.lentIsKept = true
+  }
+
   private hold(chunk: Buffer, at: number, end: number): void {
     const rest = this.borrowed ? this.own(chunk, at, end) : chunk.subarray(at, end)
+    this.lentIsKept = true
     this.held = this.held === null ? rest : Buffer.concat([this.held, rest])
     this.socket.pause()
   }

@@ -11,6 +11,7 @@ import {
 } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
 import {
+  isMemoryFree,
   ServerSession,
   WRITE_DONE,
   WRITE_FULL,
@@ -186,7 +187,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
       return
     }
-    if (!this.discarding) this.handler?.onRequestData(chunk, start, end)
+    if (this.discarding) return
+    if (!isMemoryFree(this.handler?.onRequestData(chunk, start, end))) this.connection.keepChunk()
   }
 
   private endRequest(trailers: string[] | null): void {
@@ -400,7 +402,7 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   /** Hands all of `[at, end)` on. */
   feedTunnel(chunk: Buffer, at: number, end: number): number {
     this.requestBodyBytes += end - at
-    this.handler?.onRequestData(chunk, at, end)
+    if (!isMemoryFree(this.handler?.onRequestData(chunk, at, end))) this.connection.keepChunk()
     return end
   }
 

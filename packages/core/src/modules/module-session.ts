@@ -6,6 +6,7 @@ import {
   type ServerSessionHandler,
   WRITE_DONE,
   WRITE_PAUSE,
+  WRITE_RETAINED,
   type WriteResult,
 } from '../server-session.ts'
 import type { HttpModule } from './http-module.ts'
@@ -160,17 +161,17 @@ export class ModuleSession extends ServerSession implements ServerSessionHandler
     this.#inner.pauseRequestBody()
   }
 
-  onRequestData(buffer: Buffer, start: number, end: number): void {
+  onRequestData(buffer: Buffer, start: number, end: number): WriteResult {
     this.requestBodyBytes = this.#inner.requestBodyBytes
-    if (this.#failed) return
+    if (this.#failed) return WRITE_DONE
     if (!this.#requestBegun) this.#beginRequestBody()
     const body = this.#requestBody
     if (body === null || this.#bypassed) {
-      this.handler?.onRequestData(buffer, start, end)
-      return
+      return this.handler?.onRequestData(buffer, start, end) ?? WRITE_RETAINED
     }
     body.push(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
     if (body.busy) this.#inner.pauseRequestBody()
+    return WRITE_RETAINED
   }
 
   onRequestEnd(trailers: string[] | null): void {
