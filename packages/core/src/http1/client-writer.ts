@@ -47,7 +47,8 @@ export abstract class ClientWriter extends ClientLife {
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
     const size = end - start
-    if (this.state === CLOSED || size === 0) return WRITE_DONE
+    // After the end of a request its connection may carry somebody else's.
+    if (this.state === CLOSED || size === 0 || (this.requestEnded && this.state !== TUNNEL)) return WRITE_DONE
     if (this.writeBroken) return this.dropWrite()
     if (this.state === HEAD) this.readTimer.cancel()
     const chunked = this.requestChunked && this.state !== TUNNEL
