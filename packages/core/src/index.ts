@@ -18,6 +18,7 @@ export {
   type ServerConfiguration,
 } from './configuration.ts'
 export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
+export type { ConnectionCounters } from './connection-counters.ts'
 export { connectionDigest } from './connection-digest.ts'
 export type { ConnectionFilter } from './connection-filter.ts'
 export type { ConnectionMessage } from './connection-intake.ts'
@@ -64,11 +65,8 @@ export type {
   TcpListenerOptions,
   UnixListenerOptions,
 } from './listener-options.ts'
-export {
-  type ConnectionCounters,
-  ListeningService,
-  type ListeningServiceOptions,
-} from './listening-service.ts'
+export { ListeningService } from './listening-service.ts'
+export type { ListeningServiceOptions } from './listening-service-options.ts'
 export {
   type LogFields,
   type Logger,
@@ -133,7 +131,7 @@ export {
 } from './proxy-protocol/write-header.ts'
 export { proxyTlvsFor } from './proxy-protocol/write-tlvs.ts'
 export { RequestBody } from './request-body.ts'
-export { type PhaseMessage, type RunOptions, Server, type ServerOptions } from './server.ts'
+export { type PhaseMessage, Server } from './server.ts'
 export {
   type ParsedServerArguments,
   type ParseServerArgumentsOptions,
@@ -141,6 +139,7 @@ export {
   type ServerArguments,
   ServerArgumentsError,
 } from './server-arguments.ts'
+export type { RunOptions, ServerOptions } from './server-options.ts'
 export type { ServerPhase } from './server-phase.ts'
 export { checkRuntime, type RuntimeFacts, type RuntimeFinding } from './server-runtime.ts'
 export {
@@ -179,7 +178,7 @@ export {
   type WorkerAnswer,
 } from './threads/shared-state.ts'
 export { THREADS_MAX, type ThreadCount } from './threads/thread-entry.ts'
-export type { ThreadInfo, ThreadMessage } from './threads/thread-pool.ts'
+export type { ThreadInfo, ThreadMessage } from './threads/thread-info.ts'
 export type { CertificateFacts } from './tls/certificate-facts.ts'
 export type { ClientCertificates } from './tls/client-certificates.ts'
 export type { OnHandshakeComplete } from './tls/handshake-complete.ts'

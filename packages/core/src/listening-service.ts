@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import type { Address } from './address.ts'
 import { Admission } from './admission.ts'
+import { type ConnectionCounters, countersOf } from './connection-counters.ts'
 import type { ConnectionFilter } from './connection-filter.ts'
 import { ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
 import type { DoctorFinding } from './doctor/finding.ts'
@@ -16,69 +17,23 @@ import {
   type UnixListenerOptions,
 } from './listener-options.ts'
 import { ListenerParts } from './listener-parts.ts'
+import { LISTENING_SERVICE_KEYS, type ListeningServiceOptions } from './listening-service-options.ts'
 import { silentLogger } from './logger.ts'
 import { SeldomLog } from './seldom-log.ts'
 import { readFileDescriptorsMax } from './server-runtime.ts'
 import type { ExportedListener, ServerApp, Service, ServiceContext, WorkerContext } from './service.ts'
 import { ServingEndpoint } from './serving-endpoint.ts'
+import { letWorkersAccept } from './threads/lending.ts'
 import type { ServiceDispatch } from './threads/service-dispatch.ts'
 import { SharedCounts } from './threads/shared-counts.ts'
 import type { SharedValue } from './threads/shared-state.ts'
 import { checkThreads, type ThreadCount, workersOf } from './threads/thread-entry.ts'
-import {
-  COUNTER_ACCEPT_ERROR,
-  COUNTER_ACCEPTED,
-  COUNTER_HANDSHAKE_FAILED,
-  COUNTER_PROXY_HEADER_FAILED,
-  COUNTER_REFUSED,
-} from './threads/thread-memory.ts'
-import { ClaimedConnection, TransferEndpoint } from './threads/transfer-endpoint.ts'
+import { TransferEndpoint } from './threads/transfer-endpoint.ts'
 import { WorkerCounts } from './threads/worker-counts.ts'
 import { WorkerListeners } from './threads/worker-listeners.ts'
 import { TlsAcceptor } from './tls/acceptor.ts'
 import { sumOfHandshakes, type TlsStats } from './tls/handshake-counts.ts'
 import type { TlsListenerOptions } from './tls/listener-options.ts'
-
-/** Options of a {@link ListeningService}. */
-export interface ListeningServiceOptions {
-  /** Open connections over all listeners of the service, handshakes included; more are reset. Default 20000. */
-  readonly connectionsMax?: number
-  /**
-   * Open connections per client (an IPv4 address or an IPv6 /64); more are reset. Default 0: no cap, since
-   * many clients can share one address. Unix sockets are exempt. Behind a PROXY header the client in it counts.
-   */
-  readonly connectionsPerIpMax?: number
-  /** How long an asynchronous connection filter may take, in ms. Default 5000. */
-  readonly connectionFilterTimeoutMs?: number
-  /**
-   * Threads that serve the connections: 1 is the main thread, more are that many workers, and `'auto'` is one per
-   * processor. Unix sockets are served in the main thread always. Default: `threads` of the server's configuration.
-   */
-  readonly threads?: ThreadCount
-}
-
-/** What happened to a service's connections so far. A snapshot. */
-export interface ConnectionCounters {
-  /** Handed by the kernel, refused ones included. */
-  readonly acceptedCount: number
-  /** Reset because of `connectionsMax`, `connectionsPerIpMax` or the connection filter. */
-  readonly refusedCount: number
-  /** Open now, handshakes included. */
-  readonly openCount: number
-  /** TLS handshakes that failed or took too long. */
-  readonly handshakeFailedCount: number
-  /** Errors of accept(2) that the runtime reports. Running out of file descriptors is not among them. */
-  readonly acceptErrorCount: number
-  /** Reset because their PROXY protocol header was missing, malformed or late. */
-  readonly proxyHeaderFailedCount: number
-}
-
-const OPTION_KEYS: readonly string[] = [
-  'connectionsMax',
-  'connectionsPerIpMax',
-  'connectionFilterTimeoutMs',
-  'threads',
-]
 
 /** The ticket keys of listeners with TLS, by the listener's place. */
 type TicketState = readonly (readonly [listener: number, keys: string | Uint8Array])[]
@@ -130,7 +85,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (typeof app?.onConnection !== 'function' || typeof app.startDraining !== 'function') {
       throw new TypeError(`The app of service "${name}" needs onConnection() and startDraining()`)
     }
-    rejectUnknown(options, OPTION_KEYS, `service "${name}"`)
+    rejectUnknown(options, LISTENING_SERVICE_KEYS, `service "${name}"`)
     this.name = name
     this.app = app
     this.connectionsMax = integer('connectionsMax', options.connectionsMax ?? 20_000, 1, 10_000_000)
@@ -215,19 +170,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
 
   /** A snapshot of the counters: of all threads in the main one, in a worker of that worker. */
   get counters(): ConnectionCounters {
-    const dispatch = this.#dispatch
-    dispatch?.collectEnded()
-    const admission = this.#admission
-    return {
-      acceptedCount: admission.acceptedCount + (dispatch?.counter(COUNTER_ACCEPTED) ?? 0),
-      refusedCount: admission.refusedCount + (dispatch?.counter(COUNTER_REFUSED) ?? 0),
-      openCount: dispatch === undefined ? admission.openCount : admission.openCountOfAll,
-      handshakeFailedCount:
-        admission.handshakeFailedCount + (dispatch?.counter(COUNTER_HANDSHAKE_FAILED) ?? 0),
-      acceptErrorCount: admission.acceptErrorCount + (dispatch?.counter(COUNTER_ACCEPT_ERROR) ?? 0),
-      proxyHeaderFailedCount:
-        admission.proxyHeaderFailedCount + (dispatch?.counter(COUNTER_PROXY_HEADER_FAILED) ?? 0),
-    }
+    return countersOf(this.#admission, this.#dispatch)
   }
 
   /** What the handshakes with clients have come to, of all its listeners, in this thread. */
@@ -247,7 +190,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (context.dispatch !== undefined) {
       this.#tickets = context.shared?.value<TicketState>('ticket keys')
       this.#shareTickets()
-      this.#letWorkersAccept(context, context.dispatch)
+      letWorkersAccept(this.name, this.#endpoints, this.#admission, context, context.dispatch)
     }
     this.#warnOfFileLimit()
     try {
@@ -391,33 +334,6 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
         openFilesMax,
       },
     )
-  }
-
-  /** Where a listener has `reusePort`, each worker accepts on a socket of its own, and all count in shared memory. */
-  #letWorkersAccept(context: ServiceContext, dispatch: ServiceDispatch): void {
-    if (!this.#endpoints.some(({ listener }) => listener.plan.reusePort)) return
-    const { user } = context.configuration
-    if (user !== undefined) {
-      throw new Error(
-        `Service "${this.name}" has a listener with reusePort and worker threads, which cannot change to the user "${user}": a worker that replaces another could not bind`,
-      )
-    }
-    const admission = this.#admission
-    const counts = new SharedCounts(this.#endpoints.length, dispatch.threadCount, 0)
-    admission.shared = counts
-    context.shared?.value<SharedArrayBuffer>('open connections').set(counts.buffer)
-    const parts = () => this.#endpoints.flatMap((endpoint) => endpoint.parts ?? [])
-    dispatch.lender = {
-      onJoined: () => {
-        for (const one of parts()) one.joined()
-      },
-      onGone: (worker) => {
-        counts.forget(worker.thread)
-        for (const one of parts()) one.gone(worker)
-      },
-      onReturned: (lent) => void this.#endpoints[lent.listener]?.parts?.returned(lent),
-      onClient: (client) => ClaimedConnection.of(admission, client),
-    }
   }
 
   /** Workers resume each other's sessions, and take over those of a predecessor as this thread does. */

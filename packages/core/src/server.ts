@@ -1,20 +1,16 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
-import {
-  type ConfigurationInput,
-  createConfiguration,
-  loadConfiguration,
-  type ServerConfiguration,
-} from './configuration.ts'
+import { createConfiguration, loadConfiguration, type ServerConfiguration } from './configuration.ts'
 import { examineConfiguration } from './doctor/files.ts'
 import { type DoctorFinding, doctorReport } from './doctor/finding.ts'
 import { examineMachine } from './doctor/machine.ts'
 import { rejectUnknown } from './listener-options.ts'
 import { type FileLogger, type Logger, openFileLogger, stderrLogger, threadLogger } from './logger.ts'
-import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
+import type { ServerArguments } from './server-arguments.ts'
 import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'
 import { ServerLife } from './server-life.ts'
+import { type RunOptions, readArguments, type ServerOptions } from './server-options.ts'
 import type { ServerPhase } from './server-phase.ts'
-import { changedKeys } from './server-reload.ts'
+import { reloadServer } from './server-reload.ts'
 import { checkRuntime } from './server-runtime.ts'
 import { installSignals } from './server-signals.ts'
 import { type ShutdownKind, Urgency } from './server-urgency.ts'
@@ -22,36 +18,13 @@ import type { Service } from './service.ts'
 import { ServiceGraph, type ServiceHandle } from './service-graph.ts'
 import { SharedHub, SharedState } from './threads/shared-state.ts'
 import { threadEntry, workersOf } from './threads/thread-entry.ts'
-import { type ThreadInfo, ThreadPool } from './threads/thread-pool.ts'
+import type { ThreadInfo } from './threads/thread-info.ts'
+import { ThreadPool } from './threads/thread-pool.ts'
 import { WorkerLife } from './threads/worker-life.ts'
 import { claimWorkerLink, isServingThread, type WorkerLink } from './threads/worker-link.ts'
 import { launchSuccessor } from './upgrade/launch.ts'
 import { isSuccessor, reportSuccession } from './upgrade/successor.ts'
 
-/** Options of a {@link Server}. */
-export interface ServerOptions {
-  /**
-   * The command line: strings to parse, what `parseServerArguments` returned, or false for none. Default:
-   * `process.argv` after the script, unless `configuration` is given; then none.
-   */
-  readonly argv?: readonly string[] | ServerArguments | false
-  /** Settings in code. A file named by `-c` is laid over them. */
-  readonly configuration?: ConfigurationInput
-  /** Where to log. Default: `error_log` if the configuration names one, or stderr. */
-  readonly logger?: Logger
-  /** The module that worker threads load; it has to build this server too. Default: the program's main script. */
-  readonly entry?: string | URL
-}
-
-/** Options of {@link Server.run}. */
-export interface RunOptions {
-  /** Handle SIGTERM, SIGINT, SIGQUIT and SIGHUP until `run` settles. Default false. */
-  readonly signals?: boolean
-  /** Abort it to shut down: gracefully, or fast if its reason is the string `'fast'`. */
-  readonly signal?: AbortSignal
-}
-
-const NO_ARGUMENTS: ServerArguments = { conf: undefined, daemon: false, test: false, upgrade: false }
 const LINGER_MS: number = 3000
 
 let serverCount = 0
@@ -209,37 +182,21 @@ export class Server {
       this.#link.post({ t: 'reload' })
       return Promise.resolve()
     }
-    this.#reloading ??= this.#reload().finally(() => {
+    if (this.#phase !== 'running') {
+      this.#logger.warn('Nothing was reloaded: the server is not running', { phase: this.#phase })
+      return Promise.resolve()
+    }
+    this.#reloading ??= reloadServer({
+      logger: this.#logger,
+      conf: this.arguments.conf,
+      configuration: this.configuration,
+      base: this.#base,
+      nodes: this.#graph.nodes,
+      pool: this.#pool,
+    }).finally(() => {
       this.#reloading = undefined
     })
     return this.#reloading
-  }
-
-  async #reload(): Promise<void> {
-    if (this.#phase !== 'running') {
-      this.#logger.warn('Nothing was reloaded: the server is not running', { phase: this.#phase })
-      return
-    }
-    const { conf } = this.arguments
-    if (conf !== undefined) {
-      try {
-        const fixed = changedKeys(this.configuration, loadConfiguration(conf, this.#base))
-        if (fixed.length > 0)
-          this.#logger.warn('Changed settings need an upgrade or a restart', { keys: fixed })
-      } catch (error) {
-        this.#logger.error('Nothing was reloaded: the configuration has mistakes', { error })
-        return
-      }
-    }
-    for (const [index, { service }] of this.#graph.nodes.entries()) {
-      if (service.reload === undefined) continue
-      try {
-        await Promise.all([service.reload(), this.#pool?.command(index, 'reload')])
-      } catch (error) {
-        this.#logger.error('Service failed to reload', { service: service.name, error })
-      }
-    }
-    this.#logger.info('Reloaded')
   }
 
   /**
@@ -472,18 +429,4 @@ export class Server {
     const resources = process.getActiveResourcesInfo()
     this.#logger.warn('The server has ended but something keeps the process alive', { resources })
   }
-}
-
-function readArguments(options: ServerOptions): ServerArguments {
-  const { argv } = options
-  if (argv === false) return NO_ARGUMENTS
-  if (argv === undefined) {
-    if (options.configuration !== undefined) return NO_ARGUMENTS
-    return parseServerArguments(process.argv.slice(2)).options
-  }
-  return isStrings(argv) ? parseServerArguments(argv).options : argv
-}
-
-function isStrings(argv: readonly string[] | ServerArguments): argv is readonly string[] {
-  return Array.isArray(argv)
 }

@@ -22,12 +22,6 @@ export {
   type TcpProxyStats,
   tcpProxyService,
 } from './tcp-proxy.ts'
-export {
-  type UdpListenerOptions,
-  type UdpProxy,
-  type UdpProxyOptions,
-  type UdpProxyService,
-  type UdpProxyStats,
-  udpProxyService,
-} from './udp-proxy.ts'
+export { type UdpProxyService, udpProxyService } from './udp-proxy.ts'
+export type { UdpListenerOptions, UdpProxy, UdpProxyOptions, UdpProxyStats } from './udp-proxy-options.ts'
 export type { UdpSession } from './udp-session.ts'

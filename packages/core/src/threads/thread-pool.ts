@@ -7,6 +7,7 @@ import type { Service } from '../service.ts'
 import { ServiceDispatch } from './service-dispatch.ts'
 import type { SharedHub, SharedTransport, WorkerAnswer } from './shared-state.ts'
 import { workersOf } from './thread-entry.ts'
+import type { ThreadInfo, ThreadMessage } from './thread-info.ts'
 import { type LentListener, type ServiceCommand, type ToMain, toThreadError } from './thread-protocol.ts'
 import { probeTransfer } from './transfer-probe.ts'
 import { Watchdog } from './watchdog.ts'
@@ -19,33 +20,6 @@ const LOAD_TIMEOUT_MS: number = 60_000
 const RESTART_MS: number = 100
 const RESTART_MS_MAX: number = 30_000
 const RESTART_STABLE_MS: number = 60_000
-
-/** What happened to a worker thread; published on the channel `cirque:thread`. */
-export interface ThreadMessage {
-  /** 1 for the first worker. */
-  readonly thread: number
-  /** `stuck`: its event loop has not turned for the time of the watchdog; `recovered`: it turns again. */
-  readonly event: 'started' | 'died' | 'stuck' | 'recovered'
-  /** Why it died. */
-  readonly error: Error | undefined
-  /** Connections that it had. Those of a dead worker are gone. */
-  readonly openCount: number
-}
-
-/** One worker thread. A snapshot. */
-export interface ThreadInfo {
-  /** 1 for the first worker. */
-  readonly thread: number
-  readonly state: 'starting' | 'serving' | 'stuck' | 'dead'
-  /** Connections that it serves, those on their way included. */
-  readonly openCount: number
-  /** Connections on their way to it. */
-  readonly pendingCount: number
-  /** How often this worker died so far. */
-  readonly deathCount: number
-  /** How often the watchdog found it stuck. */
-  readonly stuckCount: number
-}
 
 /** What a {@link ThreadPool} needs of its server. */
 export interface ThreadPoolOptions {
@@ -249,24 +223,27 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
   }
 
   async askWorkers(name: string, question: unknown, timeoutMs: number): Promise<WorkerAnswer[]> {
+    const workers = this.#alive.filter(({ isStuck }) => !isStuck)
     const answers = await Promise.all(
-      this.#alive
-        .filter(({ isStuck }) => !isStuck)
-        .map(async (worker): Promise<WorkerAnswer | undefined> => {
-          const post = (id: number) => worker.post({ t: 'ask', id, name, question })
-          try {
-            return { thread: worker.thread, answer: await worker.questions.ask(post, timeoutMs, name) }
-          } catch (error) {
-            this.#options.logger.warn('A worker thread gave no answer', {
-              name,
-              thread: worker.thread,
-              error,
-            })
-            return undefined
-          }
-        }),
+      workers.map((worker) => this.#askOne(worker, name, question, timeoutMs)),
     )
     return answers.filter((answer) => answer !== undefined)
+  }
+
+  async #askOne(
+    worker: WorkerThread,
+    name: string,
+    question: unknown,
+    timeoutMs: number,
+  ): Promise<WorkerAnswer | undefined> {
+    const { thread } = worker
+    try {
+      const post = (id: number) => worker.post({ t: 'ask', id, name, question })
+      return { thread, answer: await worker.questions.ask(post, timeoutMs, name) }
+    } catch (error) {
+      this.#options.logger.warn('A worker thread gave no answer', { name, thread, error })
+      return undefined
+    }
   }
 
   // --- workers ---------------------------------------------------------------------------------
