@@ -24,6 +24,7 @@ const PLAIN: Readonly<Record<string, Reader>> = {
   scheme: (entry) => (entry.digest.tls === undefined ? 'http' : 'https'),
   ssl_protocol: (entry) => entry.digest.tls?.version,
   ssl_cipher: (entry) => entry.digest.tls?.cipher,
+  ssl_curve: (entry) => entry.digest.tls?.group,
   ssl_server_name: (entry) => entry.digest.tls?.sni,
   ssl_session_reused: (entry) =>
     entry.digest.tls === undefined ? undefined : entry.digest.tls.resumed ? 'r' : '.',
