@@ -32,6 +32,8 @@ test.each([0, 3, -1])(
     for (let i = 0; i < 20; i++) await turn()
     expect(received).toBe(before)
     expect(recorder.error).toBeUndefined()
-    expect(connector.acquire(upstream.peer())).not.toBeNull()
+    const next = connector.acquire(upstream.peer())
+  expect(next).not.toBeNull()
+  next?.destroy()
   },
 )
