@@ -33,7 +33,7 @@ test.each([0, 3, -1])(
     expect(received).toBe(before)
     expect(recorder.error).toBeUndefined()
     const next = connector.acquire(upstream.peer())
-  expect(next).not.toBeNull()
-  next?.destroy()
+    expect(next).not.toBeNull()
+    next?.destroy()
   },
 )
