@@ -147,3 +147,28 @@ test('a response that its client does not take becomes 502, or a reset, and coun
   expect(failures).toEqual(Array(3).fill(['RESPONSE_TOO_LARGE', 'downstream']))
   expect(client.frames.some(({ type }) => type === DATA || type === RST_STREAM)).toBe(false)
 })
+
+test('a reset with ENHANCE_YOUR_CALM sends a GET again, and no POST', async () => {
+  const ENHANCE_YOUR_CALM = 11
+  const calm = new Set([3, 7])
+  await using origin = await startH2Origin((stream) =>
+    calm.has(stream)
+      ? [frame(RST_STREAM, 0, stream, uint32(ENHANCE_YOUR_CALM))]
+      : answerOf(stream, block([])),
+  )
+  await using proxy = await startProxy(
+    { upstreamPeer: () => new HttpPeer(origin.address, { httpVersion: 2 }) },
+    H2C,
+  )
+  await using client = await connectRawHttp2(proxy.port)
+  const decoder = new HpackDecoder()
+  for (const [stream, method, status, asked] of [
+    [1, 'GET', '200', 1],
+    [3, 'GET', '200', 3],
+    [5, 'POST', '502', 4],
+  ] as const) {
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, request('/', [], method)))
+    const { payload } = await client.see(HEADERS, (seen) => seen.stream === stream)
+    expect([read(decoder, payload).fields.get(':status'), origin.blocks.length]).toEqual([status, asked])
+  }
+})

@@ -349,6 +349,19 @@ test('RFC 9113 §8.7: a refused stream is sent again, also a POST; its body from
   expect([answer.status, answer.body.toString(), bodies]).toEqual([200, 'served', ['once']])
 })
 
+test('ENHANCE_YOUR_CALM: sent again on another connection if the request is idempotent', async () => {
+  // Whole bodies: node:http2 refuses streams of a session in which 10 MB wait.
+  const body = Buffer.alloc(1_048_576, 'abcdefghijklm')
+  await using origin = await startOrigin(2, (_request, response) => response.end(body))
+  await using proxy = await startProxy(toOrigin(origin, { httpVersion: 2 }), H2C)
+  await using client = new AnyClient(2, proxy.port)
+  const answers = await Promise.all(Array.from({ length: 16 }, () => client.ask({ path: '/long' })))
+  expect(answers.map(({ status, body: answered }) => [status, answered.equals(body)])).toEqual(
+    Array(16).fill([200, true]),
+  )
+  expect(origin.accepted).toBeGreaterThan(1)
+})
+
 test('HTTP_1_1_REQUIRED sends the request again over HTTP/1.1 and remembers the peer', async () => {
   const versions: string[] = []
   await using origin = await startOrigin(

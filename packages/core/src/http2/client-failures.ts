@@ -56,10 +56,13 @@ export function resetError(
       retry: again ? 'allowed' : 'never',
     })
   }
-  const act =
-    origin === 'rules'
-      ? 'Upstream sent a malformed response'
-      : `Upstream reset the stream (${errorName(code)})`
+  if (origin === 'rules') return peerError('H2_ERROR', 'upstream', 'Upstream sent a malformed response')
+  const act = `Upstream reset the stream (${errorName(code)})`
+  if (code === ErrorCode.ENHANCE_YOUR_CALM && !session.responseStarted) {
+    // Too much for this connection, as node:http2 has it once 10 MB wait in a session; not for one with less to do.
+    connection.learnLimit()
+    return peerError('H2_ERROR', 'upstream', act, { retry: 'if-reused' })
+  }
   return peerError('H2_ERROR', 'upstream', act)
 }
 
