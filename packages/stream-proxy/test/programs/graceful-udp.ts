@@ -4,7 +4,9 @@ import { udpProxyService } from '@cirque/stream-proxy'
 
 const server = new Server()
 const proxy = udpProxyService({ upstreamPeer: () => process.env['PEER'] ?? '' }, { responsesPerDatagram: 1 })
-for (const address of (process.env['LISTEN'] ?? '127.0.0.1:0 [::1]:0').split(' ')) proxy.addUdp(address)
+for (const address of (process.env['LISTEN'] ?? '127.0.0.1:0 [::1]:0').split(' ')) {
+  proxy.addUdp(address, { receiveBufferBytes: 4_194_304 }) // what comes while a busy machine lets nobody read
+}
 server.addService(proxy)
 server.onPhase((phase) => {
   if (phase === 'running') {
