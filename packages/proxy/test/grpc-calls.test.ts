@@ -5,25 +5,11 @@ import * as grpc from '@grpc/grpc-js'
 import { describe, expect, test } from 'vitest'
 import type { HttpProxyServiceOptions, ProxyHttp } from '../src/index.ts'
 import { CERTIFICATE } from './support/certificate.ts'
+import { rawService } from './support/grpc.ts'
 import { startProxy } from './support/proxy.ts'
 import { type Gate, gate, until } from './support/waiting.ts'
 
-const bytes = (value: Buffer): Buffer => value
-const methodOf = (name: string, requestStream: boolean, responseStream: boolean) => ({
-  path: `/test.Calls/${name}`,
-  requestStream,
-  responseStream,
-  requestSerialize: bytes,
-  requestDeserialize: bytes,
-  responseSerialize: bytes,
-  responseDeserialize: bytes,
-})
-const CALLS = {
-  unary: methodOf('unary', false, false),
-  upload: methodOf('upload', true, false),
-  download: methodOf('download', false, true),
-  both: methodOf('both', true, true),
-}
+const CALLS = rawService('test.Calls')
 const Calls = grpc.makeGenericClientConstructor(CALLS, 'Calls')
 
 interface CallsClient extends grpc.Client {

@@ -5,25 +5,11 @@ import { ProxyError } from '@cirque/error'
 import * as grpc from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
 import type { ProxyHttp } from '../src/index.ts'
+import { rawService } from './support/grpc.ts'
 import { startProxy } from './support/proxy.ts'
 import { gate } from './support/waiting.ts'
 
-const bytes = (value: Buffer): Buffer => value
-const methodOf = (name: string, requestStream: boolean, responseStream: boolean) => ({
-  path: `/test.Echo/${name}`,
-  requestStream,
-  responseStream,
-  requestSerialize: bytes,
-  requestDeserialize: bytes,
-  responseSerialize: bytes,
-  responseDeserialize: bytes,
-})
-const ECHO = {
-  unary: methodOf('unary', false, false),
-  upload: methodOf('upload', true, false),
-  download: methodOf('download', false, true),
-  both: methodOf('both', true, true),
-}
+const ECHO = rawService('test.Echo')
 const Echo = grpc.makeGenericClientConstructor(ECHO, 'Echo')
 
 interface EchoClient extends grpc.Client {
