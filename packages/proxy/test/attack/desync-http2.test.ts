@@ -77,7 +77,10 @@ test.each(Object.entries(ARRANGEMENTS))(
           checkClient(story)
           stories.push(story)
         } else {
-          const story = await playH2(proxy.port, dice, `c${seed}`, { tls: tls === 'both' })
+          const story = await playH2(proxy.port, dice, `c${seed}`, {
+            tls: tls === 'both',
+            tunnels: version === 1,
+          })
           checkH2Client(story)
           h2Stories.push(story)
         }
@@ -87,6 +90,8 @@ test.each(Object.entries(ARRANGEMENTS))(
     await nothingLeft(proxy as RunningProxy<unknown>, () => logged)
     if (client === 1) checkOrigin(origin, stories)
     else checkH2Origin(origin, h2Stories)
+    const tunnels = origin.readers.filter(({ tunnel }) => tunnel !== null).length
+    if (client === 2 && version === 1) expect(tunnels).toBeGreaterThan(CONNECTIONS / 20)
     expect(stories.length + h2Stories.length).toBe(CONNECTIONS)
   },
   runTimeout(150),

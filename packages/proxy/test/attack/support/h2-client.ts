@@ -21,6 +21,8 @@ export interface H2Story {
 
 export interface H2PlayOptions {
   readonly tls?: boolean
+  /** Some requests ask for a WebSocket. */
+  readonly tunnels?: boolean
 }
 
 /** One client that has up to eight requests under way at once, all according to the dice. */
@@ -28,7 +30,7 @@ export async function playH2(
   port: number,
   dice: Dice,
   name: string,
-  { tls = false }: H2PlayOptions = {},
+  { tls = false, tunnels = false }: H2PlayOptions = {},
 ): Promise<H2Story> {
   const to = { port, host: '127.0.0.1', noDelay: true }
   const socket = tls ? connectTls({ ...to, ...AS_LOCALHOST, ALPNProtocols: ['h2'] }) : createConnection(to)
@@ -84,7 +86,7 @@ export async function playH2(
   const count = dice.integer(1, 8)
   const playing: Promise<void>[] = []
   for (let i = 0; i < count && !broken; i++) {
-    playing.push(play(shootH2(dice, `${name}x${i}`)))
+    playing.push(play(shootH2(dice, `${name}x${i}`, tunnels)))
     if (dice.chance(0.5)) await turn()
     if (leaves && dice.chance(0.3)) {
       broken = true
@@ -131,13 +133,21 @@ export function checkH2Client({ peer, shots, broken }: H2Story): void {
     ).toBe(true)
     const ours = tags.length > 0
     const { framing, size, when } = wishOf(target)
-    const body = method === 'HEAD' || framing === 'none' ? '' : taggedBody(id, size)
+    const tunnel = kind === 'tunnel'
+    const body = tunnel
+      ? `${id} welcomes`
+      : method === 'HEAD' || framing === 'none'
+        ? ''
+        : taggedBody(id, size)
+    // An answer without a switch of protocols would look like one.
+    if (tunnel && status > 0 && !broken)
+      expect([status, ours], story).toEqual(framing === 'length' ? [200, true] : [501, false])
     if (ours) expect(body.startsWith(stream.body), story).toBe(true)
     else expect(stream.body, story).toBe('')
     if (!ours && status > 0) expect([400, 405, 414, 417, 431, 501], story).toContain(status)
     if (kind === 'bad-head') expect(ours, story).toBe(false)
     if (kind === 'bad-body' && shot.body === null && when !== 'early') expect(ours, story).toBe(false)
-    if (broken || kind !== 'good') continue
+    if (broken || (kind !== 'good' && !(tunnel && ours))) continue
     expect(ours, story).toBe(true)
     expect([stream.ended, stream.body.length], story).toEqual([true, body.length])
   }
@@ -157,6 +167,8 @@ const USUAL = new Set([
   'x-content-length',
 ])
 
+const OF_TUNNELS = new Set(['upgrade', 'sec-websocket-key'])
+
 /** The origin has seen what was plainly said, once, and nothing else. */
 export function checkH2Origin(origin: TaggedOrigin, stories: readonly H2Story[]): void {
   expect(origin.violations).toEqual([])
@@ -170,15 +182,18 @@ export function checkH2Origin(origin: TaggedOrigin, stories: readonly H2Story[])
       const story = `${shot.kind} ${JSON.stringify(shot.fields)} arrived as ${JSON.stringify(request?.method)} ${request?.body.slice(0, 200)}`
       if (shot.kind === 'bad-head' || shot.kind === 'fatal') expect(request, story).toBeUndefined()
       if (request === undefined) {
-        if (shot.kind === 'good' && !broken) expect.unreachable(`${story}: lost`)
+        if ((shot.kind === 'good' || shot.kind === 'tunnel') && !broken) expect.unreachable(`${story}: lost`)
         continue
       }
       expect(request.method, story).toBe(shot.method)
       expect(request.target, story).toBe(shot.target)
       const { connection, ...fields } = Object.fromEntries(request.fields)
-      if (connection !== undefined) expect(connection.join().toLowerCase(), story).toBe('te')
+      const tunnel = shot.kind === 'tunnel'
+      if (tunnel)
+        expect([connection?.join(), fields['upgrade']?.join()], story).toEqual(['upgrade', 'websocket'])
+      else if (connection !== undefined) expect(connection.join().toLowerCase(), story).toBe('te')
       expect(
-        Object.keys(fields).filter((name) => !USUAL.has(name)),
+        Object.keys(fields).filter((name) => !USUAL.has(name) && !(tunnel && OF_TUNNELS.has(name))),
         story,
       ).toEqual([])
       if (shot.kind === 'good') expect(fields['x-check'], story).toEqual([shot.id])
@@ -199,4 +214,26 @@ export function checkH2Origin(origin: TaggedOrigin, stories: readonly H2Story[])
     }
   }
   expect([...seen.keys()]).toEqual([])
+  checkTunnels(origin, stories)
+}
+
+/** A tunnel carries what its own client sent into it: all of that, if nobody broke it. */
+function checkTunnels(origin: TaggedOrigin, stories: readonly H2Story[]): void {
+  const carried = new Map<string, string>()
+  for (const { tunnel, seen } of origin.readers) {
+    if (tunnel !== null) carried.set(wishOf(seen.at(-1)?.target ?? '').id, tunnel)
+  }
+  for (const { shots, broken } of stories) {
+    for (const { shot, stream } of shots) {
+      const tunnel = carried.get(shot.id)
+      carried.delete(shot.id)
+      const story = `the tunnel of ${shot.id} carried ${JSON.stringify(tunnel)}`
+      if (tunnel === undefined) continue
+      expect(shot.kind, story).toBe('tunnel')
+      const sent = (shot.parts ?? []).join('')
+      if (stream?.ended === true && !broken) expect(tunnel, story).toBe(sent)
+      else expect(sent.startsWith(tunnel), story).toBe(true)
+    }
+  }
+  expect([...carried.keys()]).toEqual([])
 }

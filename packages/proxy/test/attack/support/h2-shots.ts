@@ -17,8 +17,9 @@ export interface H2Shot {
    * - `bad-head`: nothing of it arrives.
    * - `bad-body`: it arrives, if at all, without its end, or with `body` where that had its declared length.
    * - `fatal`: the connection ends with it.
+   * - `tunnel`: it asks for a WebSocket (RFC 8441), and `parts` are raw: they arrive after a switch of protocols only.
    */
-  readonly kind: 'good' | 'doubtful' | 'bad-head' | 'bad-body' | 'fatal'
+  readonly kind: 'good' | 'doubtful' | 'bad-head' | 'bad-body' | 'fatal' | 'tunnel'
   /** What the origin may read as its whole body. */
   readonly body: string | null
   /** What is done to the stream after its parts. */
@@ -141,7 +142,10 @@ function split(dice: Dice, body: string): string[] {
   return parts
 }
 
-export function shootH2(dice: Dice, id: string): H2Shot {
+/** What a tunnel carries to the origin. */
+const early = (id: string) => `early ${id}${bait(id)}`
+
+export function shootH2(dice: Dice, id: string, tunnels = false): H2Shot {
   const target = `/${id}?${wish(dice)}`
   const base = { id, target, trailers: null, body: null, finish: 'end', raw: null } as const
   const pseudo = (method: string) => [
@@ -177,6 +181,10 @@ export function shootH2(dice: Dice, id: string): H2Shot {
   if (choice < 0.3) return badBody(dice, { ...base, method: 'PUT', fields: pseudo('PUT') })
   if (choice < 0.33)
     return { ...base, method: 'GET', fields: [], parts: null, kind: 'fatal', raw: dice.pick(FATAL) }
+  if (tunnels && choice < 0.43) {
+    const fields = [...pseudo('CONNECT'), ':protocol', 'websocket', 'x-check', id]
+    return { ...base, method: 'GET', fields, parts: split(dice, early(id)), body: '', kind: 'tunnel' }
+  }
   return goodShot(dice, base, target)
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRawUpstream, type Upstream } from '../../support/upstream.ts'
@@ -74,14 +75,21 @@ function serve(socket: Socket, readers: RequestReader[], violations: string[]): 
   socket.on('end', () => socket.end())
 }
 
+/** RFC 6455 §1.3. */
+function acceptOfKey(key: string): string {
+  return createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+}
+
 async function answer(socket: Socket, request: SeenRequest, reader: RequestReader): Promise<void> {
   const { id, framing, size, interim } = wishOf(request.target)
   for (let i = 0; i < interim; i++) socket.write(`HTTP/1.1 103 ${id}\r\nLink: </x>\r\n\r\n`)
   const protocol = request.fields.get('upgrade')?.[0]
   if (protocol !== undefined && framing === 'length') {
     reader.switchProtocols()
+    const key = request.fields.get('sec-websocket-key')?.[0]
+    const accept = key === undefined ? '' : `Sec-WebSocket-Accept: ${acceptOfKey(key)}\r\n`
     socket.write(
-      `HTTP/1.1 101 ${id}\r\nX-Tag: ${id}\r\nConnection: upgrade\r\nUpgrade: ${protocol}\r\n\r\n${id} welcomes`,
+      `HTTP/1.1 101 ${id}\r\nX-Tag: ${id}\r\n${accept}Connection: upgrade\r\nUpgrade: ${protocol}\r\n\r\n${id} welcomes`,
     )
     return
   }
