@@ -49,7 +49,7 @@ export class Gateway {
     this.#log = log
   }
 
-  static async start(origin: OriginPorts, tls: CertificateFiles): Promise<Gateway> {
+  static async start(origin: OriginPorts, tls: CertificateFiles, threads: number): Promise<Gateway> {
     const folder = mkdtempSync(join(tmpdir(), 'cirque-soak-'))
     writeConfiguration(folder, 30)
     const env = {
@@ -57,6 +57,7 @@ export class Gateway {
       SOAK_ORIGIN: JSON.stringify(origin),
       SOAK_CERT: tls.certFile,
       SOAK_KEY: tls.keyFile,
+      SOAK_THREADS: String(threads),
     }
     const log: string[] = []
     const child = launch(folder, env, log, [])

@@ -6,6 +6,7 @@ import type { Judgement, Sample } from './verdict.ts'
 /** What a soak came to. */
 export interface SoakResult {
   readonly minutes: number
+  readonly threads: number
   readonly perSecond: number
   readonly samples: readonly Sample[]
   readonly judgements: readonly Judgement[]
@@ -40,7 +41,7 @@ export function reportOf(result: SoakResult): string {
     `# Soak of ${round(result.minutes)} minutes: ${failures.length === 0 ? 'nothing grows, nothing failed' : 'FAILED'}`,
     '',
     `Node.js ${process.versions.node}, ${type()} ${release()}, ${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}. ` +
-      `About ${result.perSecond} exchanges per second, ${result.reloads} reloads, and ${result.upgrades} upgrades of a second gateway.`,
+      `${result.threads} thread${result.threads === 1 ? '' : 's'}, about ${result.perSecond} exchanges per second, ${result.reloads} reloads, and ${result.upgrades} upgrades of a second gateway.`,
     '',
     ...failures.map((failure) => `- ${failure}`),
     ...(failures.length === 0 ? [] : ['']),

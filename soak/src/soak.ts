@@ -18,6 +18,8 @@ export interface SoakOptions {
   readonly minutes: number
   /** Exchanges per second, over all kinds. */
   readonly perSecond: number
+  /** Worker threads that serve HTTP in each gateway. Default 1: the main thread does. */
+  readonly threads?: number
   /** Called with each sample. */
   readonly onSample?: (sample: Sample) => void
 }
@@ -37,8 +39,8 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const folder = mkdtempSync(join(tmpdir(), 'cirque-soak-'))
   const tls = certificatesIn(folder)
   const origin = await startOrigin()
-  const gateway = await Gateway.start(origin.ports, tls)
-  const upgraded = await Gateway.start(origin.ports, tls)
+  const gateway = await Gateway.start(origin.ports, tls, options.threads ?? 1)
+  const upgraded = await Gateway.start(origin.ports, tls, options.threads ?? 1)
   try {
     return await run(options, gateway, upgraded, tls)
   } finally {
@@ -106,6 +108,7 @@ async function run(
   closeOthers()
   return {
     minutes: since() / 60,
+    threads: options.threads ?? 1,
     perSecond: Math.round(options.perSecond + share + 1_000 / GOOD_CLIENT_MS),
     samples,
     judgements: judge(samples),

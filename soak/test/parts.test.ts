@@ -100,6 +100,7 @@ describe('the verdict', () => {
 describe('the report', () => {
   const samples = run((share) => ({ heapBytes: STATE.heapBytes + share * 20 * 1_048_576 }))
   const result: SoakResult = {
+    threads: 1,
     minutes: 12.34,
     perSecond: 60,
     samples,

@@ -42,7 +42,7 @@ export interface GatewayState {
   readonly collected: boolean
 }
 
-const { SOAK_ORIGIN = '{}', SOAK_CERT = '', SOAK_KEY = '' } = process.env
+const { SOAK_ORIGIN = '{}', SOAK_CERT = '', SOAK_KEY = '', SOAK_THREADS = '1' } = process.env
 const origin = JSON.parse(SOAK_ORIGIN) as OriginPorts
 const at = (port: number): string => `127.0.0.1:${port}`
 
@@ -96,6 +96,7 @@ const options = {
   server: { h2c: true, idleTimeoutMs: 8_000, headTimeoutMs: 5_000 },
   connector: { keepalivePoolSize: 64 },
   forwarding: { xForwarded: true, requestId: 'X-Request-Id' },
+  listening: { threads: Number(SOAK_THREADS) },
 }
 const http = httpProxyService(server.configuration, new Gateway(), options)
 http.addTcp(at(0))
@@ -108,25 +109,37 @@ const udp = udpProxyService(
 )
 udp.addUdp(at(0))
 
-async function state(collect: boolean): Promise<GatewayState> {
+/** What a thread says of itself: the part of a state that is the sum over all threads. */
+async function ofThread(collect: boolean) {
   if (collect) await globalThis.gc?.({ type: 'major', execution: 'async' })
-  const { rss, heapUsed, external } = process.memoryUsage()
+  const { heapUsed, external } = process.memoryUsage()
   const resources = process.getActiveResourcesInfo()
   const pool = http.proxy.connector.stats()
   return {
-    pid: process.pid,
-    rssBytes: rss,
     heapBytes: heapUsed,
     externalBytes: external,
     handles: resources.length,
     sockets: resources.filter((kind) => kind === 'TCPSocketWrap').length,
-    descriptors: descriptors(),
-    connections: http.counters.openCount,
     active: http.proxy.stats().active,
     upstreamOpen: pool.open,
     upstreamIdle: pool.idle,
     tcpOpen: tcp.stats().open,
     udpOpen: udp.stats().open,
+  }
+}
+
+async function state(collect: boolean): Promise<GatewayState> {
+  const workers = await server.shared.askWorkers('state', collect)
+  const sum = await ofThread(collect)
+  for (const { answer } of workers) {
+    for (const [name, count] of Object.entries(answer as typeof sum)) sum[name as keyof typeof sum] += count
+  }
+  return {
+    ...sum,
+    pid: process.pid,
+    rssBytes: process.memoryUsage.rss(),
+    descriptors: descriptors(),
+    connections: http.counters.openCount,
     collected: collect,
   }
 }
@@ -148,9 +161,10 @@ const admin = new ListeningService(
 )
 admin.addTcp(at(0))
 for (const service of [http, tcp, udp, admin]) server.addService(service)
+server.shared.answer('state', (collect) => ofThread(collect === true))
 
 server.onPhase((phase) => {
-  if (phase !== 'running') return
+  if (phase !== 'running' || server.thread !== 0) return
   const [cleartext, tls] = http.endpoints()
   const ports: GatewayPorts = {
     http: portOf(cleartext),
