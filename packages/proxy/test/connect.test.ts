@@ -103,7 +103,9 @@ describe('a tunnel', () => {
       tls: identity,
     })
     await using proxy = await startProxy(app, { connect: { allow: [upstream.address] } })
-    const outgoing = httpRequest({ port: proxy.port, method: 'CONNECT', path: upstream.address })
+    // Node.js 24 would name the proxy in Host, which is not the target (RFC 9112 §3.2).
+    const headers = { host: upstream.address }
+    const outgoing = httpRequest({ port: proxy.port, method: 'CONNECT', path: upstream.address, headers })
     outgoing.end()
     const [response, socket] = (await once(outgoing, 'connect')) as [IncomingMessage, Socket]
     expect(response.statusCode).toBe(200)
