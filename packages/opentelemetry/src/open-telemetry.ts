@@ -70,8 +70,9 @@ interface Tracing {
 }
 
 /**
- * Traces and metrics of proxies: an observer for the option `observers`. A span per request and per attempt, by the
- * stable semantic conventions for HTTP. It stands on the API alone: without an SDK it does nothing.
+ * Traces and metrics of proxies: an observer for the option `observers`. A span per request and, if the sampler takes
+ * that, per attempt, by the stable semantic conventions for HTTP. It stands on the API alone: without an SDK it does
+ * nothing.
  *
  * @throws {TypeError} If an option is unknown or wrong.
  * @example
@@ -140,7 +141,8 @@ export class OpenTelemetry implements ProxyObserver {
 
   onAttemptStart(session: Session): void {
     const tracing = this.#tracings.get(session)
-    if (this.#tracer === undefined || tracing === undefined) return
+    // What is not recorded has no parts: the upstream gets the request's context, which says that it is not sampled.
+    if (this.#tracer === undefined || tracing?.span?.isRecording() !== true) return
     const { method } = tracing
     const attributes: Attributes = { 'http.request.method': method }
     const resends = session.record.attempts.length - 1
@@ -163,7 +165,7 @@ export class OpenTelemetry implements ProxyObserver {
 
   onAttemptEnd(session: Session, attempt: Attempt): void {
     const tracing = this.#tracings.get(session)
-    if (tracing === undefined) return
+    if (tracing === undefined || (tracing.attempt === undefined && this.#instruments === undefined)) return
     const { error, status, startedAt, endedAt } = attempt
     const failure = errorType(error?.code, status, 400)
     const attributes = peerAttributes(attempt)

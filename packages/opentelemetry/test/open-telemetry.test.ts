@@ -8,7 +8,13 @@ import {
   MeterProvider,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics'
-import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import {
+  InMemorySpanExporter,
+  type Sampler,
+  SamplingDecision,
+  SimpleSpanProcessor,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace'
 import { describe, expect, test } from 'vitest'
 import { start, until } from '../../proxy/test/support/observed-proxy.ts'
 import { openTelemetry } from '../src/index.ts'
@@ -71,6 +77,35 @@ describe('traces', () => {
     })
     expect(seen[0]?.['traceparent']).toBe(`00-${TRACE}-${client?.spanContext().spanId}-01`)
     expect(seen[0]?.['tracestate']).toBe('vendor=1')
+  })
+
+  test('a request that is not sampled has no span for its attempts, and the upstream hears of it', async () => {
+    const { exporter, options } = sdk()
+    const kinds: (SpanKind | undefined)[] = []
+    const sampler: Sampler = {
+      shouldSample: (_context, _traceId, _name, kind) => {
+        kinds.push(kind)
+        return { decision: SamplingDecision.NOT_RECORD }
+      },
+      toString: () => 'none',
+    }
+    const provider = new TracerProvider({ sampler })
+    const seen: unknown[] = []
+    await using proxy = await start(
+      { observers: [openTelemetry({ ...options, tracerProvider: provider })] },
+      (request, response) => {
+        seen.push(request.headers['traceparent'])
+        response.end('hello')
+      },
+    )
+    const reply = await fetch(`http://127.0.0.1:${proxy.port}/a`, { headers: { traceparent: PARENT } })
+    expect(await reply.text()).toBe('hello')
+    await proxy.idle()
+    expect(kinds).toEqual([SpanKind.SERVER])
+    expect(seen).toEqual([
+      expect.stringMatching(new RegExp(`^00-${TRACE}-(?!00f067aa0ba902b7)[0-9a-f]{16}-00$`)),
+    ])
+    expect(exporter.getFinishedSpans()).toEqual([])
   })
 
   test('attempts that fail are errors, and those that follow count', async () => {
