@@ -5,9 +5,9 @@ export type Protocol = 'h1' | 'tls' | 'h2' | 'h1-h2' | 'h2-h2' | 'grpc'
 
 /**
  * How a client uses its connections: many requests on each, a new connection for every request, or a new one that
- * resumes the TLS session of the one before.
+ * resumes the TLS session of the one before. `upload`: many requests on each, whose bodies go up; the answers are small.
  */
-export type Mode = 'keep-alive' | 'close' | 'resume'
+export type Mode = 'keep-alive' | 'close' | 'resume' | 'upload'
 
 /** What a proxy has to be started with. Cases of the same setup share its process. */
 export interface Setup {
@@ -47,6 +47,7 @@ export const PLAIN_SETUP: Setup = { ...SIDES.h1, threads: 1 }
 export interface CasePlan {
   protocol: Protocol
   threads: number
+  /** Of the response, or of the request if it is an upload. */
   bodyBytes: number
   /** Requests at once; HTTP/2 has eight of them on each connection. */
   connections: number
@@ -61,6 +62,11 @@ export function setupOf({ protocol, threads }: Pick<CasePlan, 'protocol' | 'thre
 /** Requests at once on one HTTP/2 connection. */
 export const STREAMS_PER_CONNECTION = 8
 
+/** Where the origin takes bodies. */
+export const UPLOAD_PATH = '/upload'
+/** Below this an upload says no more than a download does. */
+const UPLOAD_BYTES_FROM = 65_536
+
 /** True for what the client speaks HTTP/2 for. */
 export function isHttp2(protocol: Protocol): boolean {
   return protocol === 'h2' || protocol === 'h2-h2' || protocol === 'grpc'
@@ -68,7 +74,8 @@ export function isHttp2(protocol: Protocol): boolean {
 
 /**
  * All combinations that say something: several threads, and new connections without TLS, for cleartext HTTP/1 alone; new
- * connections with TLS for the smallest body only, as it is the handshake that costs; gRPC with the smallest message.
+ * connections with TLS for the smallest body only, as it is the handshake that costs; gRPC with the smallest message;
+ * uploads of large bodies.
  */
 export function planCases(options: BenchOptions): CasePlan[] {
   const smallest = Math.min(...options.bodies)
@@ -80,7 +87,7 @@ export function planCases(options: BenchOptions): CasePlan[] {
         for (const connections of isPlain ? options.connections.plain : options.connections.other) {
           for (const mode of options.modes) {
             const plan = { protocol, threads, bodyBytes, connections, mode }
-            if (isPlain ? mode !== 'resume' : threads === 1 && isWorthIt(plan, smallest)) plans.push(plan)
+            if (isPlain ? isWorthItPlain(plan) : threads === 1 && isWorthIt(plan, smallest)) plans.push(plan)
           }
         }
       }
@@ -89,7 +96,12 @@ export function planCases(options: BenchOptions): CasePlan[] {
   return plans
 }
 
+function isWorthItPlain({ bodyBytes, mode }: CasePlan): boolean {
+  return mode === 'upload' ? bodyBytes >= UPLOAD_BYTES_FROM : mode !== 'resume'
+}
+
 function isWorthIt({ protocol, bodyBytes, mode }: CasePlan, smallest: number): boolean {
   if (protocol === 'grpc') return mode === 'keep-alive' && bodyBytes === smallest
+  if (mode === 'upload') return bodyBytes >= UPLOAD_BYTES_FROM
   return mode === 'keep-alive' || (protocol === 'tls' && bodyBytes === smallest)
 }

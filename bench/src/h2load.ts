@@ -12,10 +12,10 @@ export function http2GeneratorMissing(): string | undefined {
   return isInstalled('h2load') ? undefined : 'h2load is not installed'
 }
 
-/** Puts HTTP/2 load on a proxy, over TLS: requests without a body, or gRPC calls with one message each. */
+/** Puts HTTP/2 load on a proxy, over TLS: requests without a body or with one, or gRPC calls with one message each. */
 export async function generateHttp2Load(
   options: BenchOptions,
-  { port, path, connections, seconds, protocol }: LoadTarget,
+  { port, path, connections, seconds, uploadBytes, protocol }: LoadTarget,
   timeoutMs: number,
 ): Promise<LoadResult> {
   const streams = Math.min(connections, STREAMS_PER_CONNECTION)
@@ -23,7 +23,8 @@ export async function generateHttp2Load(
   try {
     const log = join(directory, 'requests.log')
     const message = join(directory, 'message')
-    await writeFile(message, '\0\0\0\0\rHello, world!', 'latin1')
+    if (protocol === 'grpc') await writeFile(message, '\0\0\0\0\rHello, world!', 'latin1')
+    else await writeFile(message, Buffer.alloc(uploadBytes, 'x'))
     const grpc = [`--data=${message}`, '--header=content-type: application/grpc', '--header=te: trailers']
     const command = [
       'h2load',
@@ -32,7 +33,7 @@ export async function generateHttp2Load(
       `--max-concurrent-streams=${streams}`,
       `--duration=${Math.ceil(seconds)}`,
       `--log-file=${log}`,
-      ...(protocol === 'grpc' ? grpc : []),
+      ...(protocol === 'grpc' ? grpc : uploadBytes > 0 ? [`--data=${message}`] : []),
       `https://localhost:${port}${path}`,
     ]
     const output = await new Child('h2load', command, { core: options.cores[0] }).result(timeoutMs)

@@ -26,6 +26,8 @@ export interface LoadTarget extends Pick<CasePlan, 'connections' | 'mode'> {
   port: number
   path: string
   seconds: number
+  /** The body of each request, which is a POST then; 0: none, and a GET. */
+  uploadBytes: number
 }
 
 /** The generator in use: wrk counts whole seconds only and is not everywhere. */
@@ -35,14 +37,16 @@ export function generatorName(options: BenchOptions): 'wrk' | 'builtin' {
 
 /** Puts load on a proxy for `seconds`. */
 export async function generateLoad(options: BenchOptions, target: LoadTarget): Promise<LoadResult> {
-  const { port, path, connections, mode, seconds, protocol = 'h1' } = target
+  const { port, path, connections, mode, seconds, uploadBytes, protocol = 'h1' } = target
   const timeoutMs = seconds * 1_000 + EXTRA_TIME_MS
   if (isHttp2(protocol)) return generateHttp2Load(options, target, timeoutMs)
   const { tls } = setupOf({ protocol, threads: 1 })
   // With new TLS connections wrk resumes sessions by itself, sometimes.
-  if (generatorName(options) === 'builtin' || (tls && mode !== 'keep-alive')) {
+  if (generatorName(options) === 'builtin' || (tls && (mode === 'close' || mode === 'resume'))) {
     const script = join(import.meta.dirname, 'children/generator.ts')
-    const args = [port, path, connections, mode, seconds, ...(tls ? [options.groups] : [])].map(String)
+    const args = [port, path, connections, mode, seconds, uploadBytes, ...(tls ? [options.groups] : [])].map(
+      String,
+    )
     const child = new Child('load generator', [process.execPath, script, ...args], { core: options.cores[0] })
     return JSON.parse(await child.result(timeoutMs)) as LoadResult
   }
@@ -55,6 +59,7 @@ export async function generateLoad(options: BenchOptions, target: LoadTarget): P
     `--script=${join(import.meta.dirname, 'children/wrk-report.lua')}`,
     ...(mode === 'close' ? ['--header=Connection: close'] : []),
     `${tls ? 'https' : 'http'}://localhost:${port}${path}`,
+    ...(uploadBytes > 0 ? ['--', String(uploadBytes)] : []),
   ]
   return parseWrk(await new Child('wrk', command, { core: options.cores[0] }).result(timeoutMs))
 }

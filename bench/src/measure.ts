@@ -3,7 +3,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type CasePlan, isHttp2, PLAIN_SETUP, planCases, type Setup, setupOf } from './cases.ts'
+import { type CasePlan, isHttp2, PLAIN_SETUP, planCases, type Setup, setupOf, UPLOAD_PATH } from './cases.ts'
 import { type Certificate, prepareCertificate } from './certificate.ts'
 import { Child } from './child.ts'
 import { http2GeneratorMissing } from './h2load.ts'
@@ -99,10 +99,11 @@ async function measureOnce(
   round: number,
   options: BenchOptions,
 ): Promise<Sample> {
-  const path = `/${bodyBytes}`
-  const { responseBytes, status } = await probe({ port, path, tls: setup.tls }, mode === 'keep-alive')
+  const isUpload = mode === 'upload'
+  const path = isUpload ? UPLOAD_PATH : `/${bodyBytes}`
+  const { responseBytes, status } = await probe({ port, path, tls: setup.tls }, mode !== 'close')
   if (status !== 200) throw new Error(`${contender.name} answers ${status}`)
-  const target = { protocol, port, path, connections, mode }
+  const target = { protocol, port, path, connections, mode, uploadBytes: isUpload ? bodyBytes : 0 }
   // Code that has not been compiled and pools that are empty are not what this compares.
   if (round === 0) {
     const seconds = Math.min(WARM_UP_SECONDS, options.seconds)
@@ -115,7 +116,7 @@ async function measureOnce(
   const load = await generateLoad(options, { ...target, seconds: options.seconds })
   const after = readUsage(child.pid)
   if (!child.running) throw new Error(`${contender.name} ended under load: ${child.stderr}`)
-  const requests = bodyBytes >= COUNT_BYTES_FROM ? load.bytes / responseBytes : load.requests
+  const requests = bodyBytes >= COUNT_BYTES_FROM && !isUpload ? load.bytes / responseBytes : load.requests
   const spent =
     before.cpuMicros === undefined || after.cpuMicros === undefined
       ? undefined

@@ -54,11 +54,12 @@ export const HELP: string = `npm run bench -- [options]
   --protocols h1,tls,h2,h1-h2,h2-h2,grpc
                        client side, or client and origin side: h1 HTTP/1 in cleartext, tls HTTP/1 over TLS,
                        h2 HTTP/2 over TLS to HTTP/1, h1-h2 HTTP/1 to HTTP/2, and so on
-  --bodies 13,10k,1m   response body sizes
+  --bodies 13,10k,1m   sizes of bodies
   --connections 1,64,1000
                        requests at once; without it only 64 for all but h1
-  --modes keep-alive,close,resume
-                       a new connection per request only over HTTP/1; resume: one that resumes its TLS session
+  --modes keep-alive,close,resume,upload
+                       a new connection per request only over HTTP/1; resume: one that resumes its TLS session;
+                       upload: bodies of 64k and more go up, on kept connections
   --threads 1          or 1,2 and so on: threads or processes that serve, for h1; more than one are not pinned
   --rounds 3           interleaved, the order rotates
   --seconds 2          length of one measurement
@@ -113,7 +114,7 @@ function oneOf<T extends string>(name: string, known: readonly T[], text: string
   return found
 }
 
-const MODES: readonly Mode[] = ['keep-alive', 'close', 'resume']
+const MODES: readonly Mode[] = ['keep-alive', 'close', 'resume', 'upload']
 
 function parseCores(text: string): BenchOptions['cores'] {
   if (text === 'none') return []

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Setup } from './cases.ts'
+import { type Setup, UPLOAD_PATH } from './cases.ts'
 import { Child, isInstalled } from './child.ts'
 import { freePort, untilListening, untilServing } from './network.ts'
 import { nginxCommand } from './nginx.ts'
@@ -12,6 +12,13 @@ export interface Origin {
   ports: Readonly<Record<Setup['upstream'], number>>
   children: Child[]
 }
+
+/**
+ * What makes nginx take all of a body before it answers: with `return` it would answer first. So it asks itself for
+ * something small once it has the body.
+ */
+const TAKE_UPLOAD = `client_max_body_size 0; client_body_buffer_size 2m; proxy_method GET; proxy_http_version 1.1;
+  proxy_pass_request_body off; proxy_set_header Content-Length "";`
 
 /** Starts nginx with files in the page cache, or a small server on `node:http` where there is none. */
 export async function startOrigin(options: BenchOptions, directory: string): Promise<Origin> {
@@ -32,6 +39,7 @@ export async function startOrigin(options: BenchOptions, directory: string): Pro
          listen 127.0.0.1:${ports.h1} backlog=4096;
          listen 127.0.0.1:${ports.h2} http2 backlog=4096;
          root ${files};
+         location ${UPLOAD_PATH} { ${TAKE_UPLOAD} proxy_pass http://127.0.0.1:${ports.h1}/13; }
        }`,
     )
   } else command = [...script('node-origin.ts'), String(ports.h1), String(ports.h2), ...sizes.map(String)]

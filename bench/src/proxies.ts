@@ -48,9 +48,9 @@ const NGINX: Contender = {
   command({ setup, port, originPort, directory, certificate }) {
     const { certFile, keyFile } = certificate
     const tls = `ssl_certificate ${certFile}; ssl_certificate_key ${keyFile}; ssl_protocols TLSv1.2 TLSv1.3;`
-    // Buffering as it comes, but no detour through the disk when a client is slower than the origin.
+    // Responses are buffered as it comes, but no detour through the disk when one side is slower than the other.
     const http1 = `proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_max_temp_file_size 0;`
+      proxy_max_temp_file_size 0; client_max_body_size 0; proxy_request_buffering off;`
     const grpc = 'grpc_pass grpc://origin;'
     return nginxCommand(
       directory,

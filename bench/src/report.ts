@@ -11,6 +11,7 @@ const MODE_NAMES: Readonly<Record<Mode, string>> = {
   'keep-alive': 'keep-alive',
   close: 'a new one per request',
   resume: 'a new one per request, TLS session resumed',
+  upload: 'keep-alive, uploads',
 }
 
 /** A proxy's CPU cost as a multiple of the reference's, from the rounds that both took part in. */

@@ -9,7 +9,7 @@ test('without flags the whole matrix is measured, pinned to the first and the la
     protocols: ['h1', 'tls', 'h2', 'h1-h2', 'h2-h2', 'grpc'],
     bodies: [13, 10_240, 1_048_576],
     connections: { plain: [1, 64, 1000], other: [64] },
-    modes: ['keep-alive', 'close', 'resume'],
+    modes: ['keep-alive', 'close', 'resume', 'upload'],
     threads: [1],
     rounds: 3,
     seconds: 2,
@@ -70,15 +70,16 @@ test('an unknown flag is refused', () => {
 test('only combinations that say something are measured', () => {
   const plans = planCases(parseOptions(['--threads', '1,2'], 2) as BenchOptions)
   const of = (name: string) => plans.filter(({ protocol }) => protocol === name)
-  expect(of('h1')).toHaveLength(2 * 3 * 3 * 2)
+  expect(of('h1')).toHaveLength(2 * 3 * (3 * 2 + 1))
   expect(of('tls').map(({ bodyBytes, mode }) => [bodyBytes, mode])).toEqual([
     [13, 'keep-alive'],
     [13, 'close'],
     [13, 'resume'],
     [10_240, 'keep-alive'],
     [1_048_576, 'keep-alive'],
+    [1_048_576, 'upload'],
   ])
-  for (const name of ['h2', 'h1-h2', 'h2-h2']) expect(of(name), name).toHaveLength(3)
+  for (const name of ['h2', 'h1-h2', 'h2-h2']) expect(of(name), name).toHaveLength(4)
   expect(of('grpc')).toEqual([
     { protocol: 'grpc', threads: 1, bodyBytes: 13, connections: 64, mode: 'keep-alive' },
   ])

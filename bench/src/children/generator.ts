@@ -1,5 +1,5 @@
 // A load generator for machines without wrk, and for measurements shorter than a second:
-//   node generator.ts PORT PATH CONNECTIONS MODE SECONDS [TLS_GROUPS]
+//   node generator.ts PORT PATH CONNECTIONS MODE SECONDS UPLOAD_BYTES [TLS_GROUPS]
 // Prints one line of JSON. It takes about as much CPU as the proxy under test: mind the pinning.
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -7,10 +7,15 @@ import type { LoadResult } from '../load.ts'
 import { dial } from '../network.ts'
 import { Histogram } from '../statistics.ts'
 
-const [portText, path, connectionsText, mode, secondsText, groups] = process.argv.slice(2)
+const [portText, path, connectionsText, mode, secondsText, uploadText, groups] = process.argv.slice(2)
 const port = Number(portText)
-const keepAlive = mode === 'keep-alive'
-const request = `GET ${path} HTTP/1.1\r\nHost: localhost:${port}\r\n${keepAlive ? '' : 'Connection: close\r\n'}\r\n`
+const keepAlive = mode === 'keep-alive' || mode === 'upload'
+const uploadBytes = Number(uploadText)
+const method = uploadBytes > 0 ? 'POST' : 'GET'
+const lengthField = uploadBytes > 0 ? `Content-Length: ${uploadBytes}\r\n` : ''
+const connection = keepAlive ? '' : 'Connection: close\r\n'
+const requestHead = `${method} ${path} HTTP/1.1\r\nHost: localhost:${port}\r\n${lengthField}${connection}\r\n`
+const request = Buffer.from(requestHead + 'x'.repeat(uploadBytes), 'latin1')
 /** How long to wait for the first response, if the time is up before. */
 const FIRST_RESPONSE_MS = 10_000
 const latencies = new Histogram()

@@ -1,3 +1,10 @@
+-- wrk --script=wrk-report.lua URL [-- BYTES]: with BYTES each request is a POST with a body of so many.
+function init(args)
+  if args[1] == nil then return end
+  wrk.method = 'POST'
+  wrk.body = string.rep('x', tonumber(args[1]))
+end
+
 -- Prints what wrk counted as one line of JSON; wrk's own text rounds.
 function done(summary, latency, requests)
   local e = summary.errors
