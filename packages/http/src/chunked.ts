@@ -1,7 +1,9 @@
+import { bounded } from './bounded.ts'
 import { FIELD_VALUE, TOKEN } from './characters.ts'
 import { REFUSED, scanner } from './field-scanner.ts'
+import type { HttpProfile } from './head-facts.ts'
 import { type HeadFailure, type HeadFailureCode, REQUEST_FAILURES } from './head-failure.ts'
-import { bounded, HEAD_FAILED, type HttpProfile, NEED_MORE } from './head-parser.ts'
+import { HEAD_FAILED, NEED_MORE } from './head-parser.ts'
 import { latin1 } from './latin1.ts'
 import { isForbiddenTrailer } from './trailers.ts'
 

@@ -1,26 +1,16 @@
-import { equalsIgnoreCase, trimOws } from './characters.ts'
+import { bounded } from './bounded.ts'
 import { FieldLines } from './field-lines.ts'
-import { isName, RAN_OUT, REFUSED, scanner } from './field-scanner.ts'
+import { RAN_OUT, REFUSED, scanner } from './field-scanner.ts'
+import { HEAD_END, lenientHeadEnd, strictHeadEnd } from './head-end.ts'
+import { HeadFacts, type HttpProfile } from './head-facts.ts'
 import type { HeadFailure, HeadFailureCode } from './head-failure.ts'
-import { connectionOptions, isForbiddenConnectionOption } from './hop-by-hop.ts'
 import { latin1 } from './latin1.ts'
 import { unfold } from './lenient.ts'
-import {
-  TRAIT_DATE,
-  TRAIT_EXPECT,
-  TRAIT_HOP_BY_HOP,
-  TRAIT_SCATTERED,
-  TRAIT_TE,
-  TRAIT_UPGRADE,
-} from './traits.ts'
 
 /** All bytes were taken and the message part is not complete. */
 export const NEED_MORE: number = -1
 /** The bytes are refused; `failure` says why. */
 export const HEAD_FAILED: number = -2
-
-/** How strictly a head is read; see `docs/user-guide/http1-strictness.md`. */
-export type HttpProfile = 'strict' | 'lenient'
 
 /** Bounds of one head. */
 export interface HeadLimits {
@@ -65,35 +55,15 @@ export interface HeadMemo {
 const WHOLE_CHUNK_BYTES_MAX = 2048
 const HEAD_BYTES_CEILING = 1_048_576
 const FIELDS_CEILING = 4096
-const CONNECTION_OPTIONS_CEILING = 256
 
 const HTAB = 0x09
 const LF = 0x0a
 const CR = 0x0d
 const SP = 0x20
-const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
-
-const TE = Buffer.from('te', 'latin1')
-const DATE = Buffer.from('date', 'latin1')
-const HOST = Buffer.from('host', 'latin1')
-const EXPECT = Buffer.from('expect', 'latin1')
-const UPGRADE = Buffer.from('upgrade', 'latin1')
-const CONNECTION = Buffer.from('connection', 'latin1')
-const KEEP_ALIVE = Buffer.from('keep-alive', 'latin1')
-const CONTENT_LENGTH = Buffer.from('content-length', 'latin1')
-const HTTP2_SETTINGS = Buffer.from('http2-settings', 'latin1')
-const PROXY_CONNECTION = Buffer.from('proxy-connection', 'latin1')
-const TRANSFER_ENCODING = Buffer.from('transfer-encoding', 'latin1')
-
-/** Bits of what the fields of the current head hold. */
-const SEEN_CLOSE = 1
-const SEEN_KEEP_ALIVE = 2
-const SEEN_UPGRADE_OPTION = 4
-const SEEN_UPGRADE = 8
 
 /**
- * What the request and the response head parser share: taking bytes in any split, the limits, the fields
- * and the framing facts.
+ * What the request and the response head parser share: taking bytes in any split, the limits, and the
+ * memory of the last head. What the fields mean is for {@link HeadFacts} to say.
  *
  * A head that lies whole in one chunk is parsed where it lies. Any other is copied to a buffer of its own,
  * which lives until the head is complete: an idle parser holds none. A verdict on the content falls when
@@ -103,19 +73,9 @@ const SEEN_UPGRADE = 8
  * The strings of a header are parts of one string of the head, or of its chunk when that is below 2 KiB: who
  * keeps one keeps that.
  */
-export abstract class HeadParser {
+export abstract class HeadParser extends HeadFacts {
   /** Set when a head is refused and kept until `reset`. */
   failure: HeadFailure | null = null
-  /** The value of `Content-Length`, or -1. Like the facts below it is valid until the next `execute`. */
-  contentLength: number = -1
-  /** True for `Transfer-Encoding: chunked`. */
-  chunked: boolean = false
-  /** True when the connection may serve another message: version and `Connection` say so (RFC 9112 §9.3). */
-  keepAlive: boolean = false
-  /** True for HTTP/1.1 with an `Upgrade` field and `upgrade` listed in `Connection`. */
-  upgrade: boolean = false
-  /** True when there is a field that `removeHopByHop` would remove. */
-  hopByHop: boolean = false
   /**
    * True while bytes have been taken, an empty line before a request among them, and the head is not complete:
    * the header timeout runs. While it is false the parser holds nothing and may serve another connection.
@@ -129,41 +89,17 @@ export abstract class HeadParser {
    */
   memo: HeadMemo | null = null
 
-  protected readonly lenient: boolean
   protected readonly headBytesMax: number
   protected readonly fieldsMax: number
-  protected readonly connectionOptionsMax: number
-  /** Why the last `parse` refused. */
-  protected code: HeadFailureCode = 'INVALID_FIELD_NAME'
-  /** True for HTTP/1.0. */
-  protected oldVersion: boolean = false
   /** Empty lines before a request, in bytes: 0 to 4, odd between CR and LF. */
   protected leadingBytes: number = 0
-  private traits: number = 0
-  private cutStart: number = -1
-  private cutEnd: number = -1
-  private seen: number = 0
-  private transferEncodings: number = 0
-  private connectionOptions: number = 0
-  private repeatedContentLength: boolean = false
   private pending: Buffer | null = null
   private pendingBytes: number = 0
 
   constructor(options: HeadParserOptions = {}) {
-    const profile = options.profile ?? 'strict'
-    if (profile !== 'strict' && profile !== 'lenient') {
-      throw new TypeError(`Profile must be "strict" or "lenient", received ${JSON.stringify(profile)}`)
-    }
-    this.lenient = profile === 'lenient'
+    super(options.profile ?? 'strict', options.connectionOptionsMax ?? 32)
     this.headBytesMax = bounded('headBytesMax', options.headBytesMax ?? 65_536, 32, HEAD_BYTES_CEILING)
     this.fieldsMax = bounded('fieldsMax', options.fieldsMax ?? 256, 1, FIELDS_CEILING)
-    const connectionOptionsMax = options.connectionOptionsMax ?? 32
-    this.connectionOptionsMax = bounded(
-      'connectionOptionsMax',
-      connectionOptionsMax,
-      1,
-      CONNECTION_OPTIONS_CEILING,
-    )
   }
 
   /**
@@ -205,11 +141,6 @@ export abstract class HeadParser {
   protected abstract canStart(byte: number): boolean
   /** True when empty lines before the start line are skipped. */
   protected abstract skipsEmptyLines(): boolean
-  /**
-   * Takes a field whose name only one kind of message gives a meaning; false refuses the head. The scanner's
-   * marks are still those of this field in `bytes`.
-   */
-  protected abstract takeSpecialField(bytes: Buffer, nameLength: number, value: string): boolean
   /** Checks the whole and makes the header; false refuses the head. */
   protected abstract finish(fields: string[] | FieldLines): boolean
   /** Hands the header its start line, where it can be passed on as it is. */
@@ -324,18 +255,7 @@ export abstract class HeadParser {
   }
 
   private parse(bytes: Buffer, start: number, end: number, text: string, base: number): number {
-    this.contentLength = -1
-    this.chunked = false
-    this.keepAlive = false
-    this.upgrade = false
-    this.hopByHop = false
-    this.seen = 0
-    this.transferEncodings = 0
-    this.connectionOptions = 0
-    this.repeatedContentLength = false
-    this.traits = 0
-    this.cutStart = -1
-    this.cutEnd = -1
+    this.forgetFields()
     let index = this.parseStartLine(bytes, start, end, text, base)
     if (index < 0) return index
     if (this.memo !== null && this.recalls(this.memo, index, end, text, base)) {
@@ -420,230 +340,8 @@ export abstract class HeadParser {
       own: this.ownFacts(),
     }
   }
-
-  /** 1 for a hop-by-hop field, 0 for any other, -1 when the field refuses the head. */
-  private lineIsHopByHop(bytes: Buffer, start: number, length: number, text: string, base: number): number {
-    const had = this.hopByHop
-    this.hopByHop = false
-    const taken = this.takeField(bytes, start, length, text, base)
-    const is = this.hopByHop
-    this.hopByHop = had || is
-    return taken ? (is ? 1 : 0) : -1
-  }
-
-  /** Hop-by-hop lines that stand together are cut out in one piece. */
-  private markCut(start: number, end: number): void {
-    this.traits |= TRAIT_HOP_BY_HOP
-    if (this.cutStart < 0) this.cutStart = start
-    else if (this.cutEnd !== start) this.traits |= TRAIT_SCATTERED
-    this.cutEnd = end
-  }
-
-  /** Takes what a field says about framing and connection, told apart by length and then by name. */
-  private takeField(bytes: Buffer, start: number, length: number, text: string, base: number): boolean {
-    switch (length) {
-      case 2:
-        if (isName(bytes, start, TE)) {
-          this.hopByHop = true
-          this.traits |= TRAIT_TE
-        }
-        return true
-      case 4:
-        if (isName(bytes, start, DATE)) this.traits |= TRAIT_DATE
-        else if (isName(bytes, start, HOST))
-          return this.takeSpecialField(bytes, length, scannedValue(text, base))
-        return true
-      case 6:
-        if (!isName(bytes, start, EXPECT)) return true
-        this.traits |= TRAIT_EXPECT
-        return this.takeSpecialField(bytes, length, scannedValue(text, base))
-      case 7:
-        if (isName(bytes, start, UPGRADE)) {
-          this.hopByHop = true
-          this.seen |= SEEN_UPGRADE
-          this.traits |= TRAIT_UPGRADE
-        }
-        return true
-      case 10:
-        if (isName(bytes, start, CONNECTION)) return this.takeConnection(scannedValue(text, base))
-        if (isName(bytes, start, KEEP_ALIVE)) {
-          this.hopByHop = true
-          return this.takeSpecialField(bytes, length, scannedValue(text, base))
-        }
-        return true
-      case 14:
-        if (isName(bytes, start, CONTENT_LENGTH)) return this.takeContentLength(scannedValue(text, base))
-        if (isName(bytes, start, HTTP2_SETTINGS)) this.hopByHop = true
-        return true
-      case 16:
-        if (isName(bytes, start, PROXY_CONNECTION)) this.hopByHop = true
-        return true
-      case 17:
-        return isName(bytes, start, TRANSFER_ENCODING)
-          ? this.takeTransferEncoding(scannedValue(text, base))
-          : true
-      default:
-        return true
-    }
-  }
-
-  private takeConnection(value: string): boolean {
-    this.hopByHop = true
-    // Repeated without end these two cost no more than any other field.
-    if (equalsIgnoreCase(value, 'keep-alive')) {
-      this.seen |= SEEN_KEEP_ALIVE
-      return true
-    }
-    if (equalsIgnoreCase(value, 'close')) {
-      this.seen |= SEEN_CLOSE
-      return true
-    }
-    this.connectionOptions += memberCount(value)
-    if (this.connectionOptions > this.connectionOptionsMax) {
-      this.code = 'TOO_MANY_CONNECTION_OPTIONS'
-      return false
-    }
-    // Its options may name fields that stand anywhere.
-    this.traits |= TRAIT_SCATTERED
-    for (const option of connectionOptions(value)) {
-      if (equalsIgnoreCase(option, 'close')) this.seen |= SEEN_CLOSE
-      else if (equalsIgnoreCase(option, 'keep-alive')) this.seen |= SEEN_KEEP_ALIVE
-      else if (equalsIgnoreCase(option, 'upgrade')) this.seen |= SEEN_UPGRADE_OPTION
-      else if (!this.lenient && isForbiddenConnectionOption(option)) {
-        this.code = 'FORBIDDEN_CONNECTION_OPTION'
-        return false
-      }
-    }
-    return true
-  }
-
-  /** RFC 9112 §6.3: a list of equal values may be taken as one; only lenient does. */
-  private takeContentLength(value: string): boolean {
-    if (this.lenient && value.includes(',')) {
-      this.repeatedContentLength = true
-      for (const member of value.split(',')) {
-        if (!this.takeOneContentLength(trimOws(member))) return false
-      }
-      return true
-    }
-    return this.takeOneContentLength(value)
-  }
-
-  private takeOneContentLength(value: string): boolean {
-    const length = decimal(value)
-    if (length < 0) {
-      this.code = 'INVALID_CONTENT_LENGTH'
-      return false
-    }
-    if (this.contentLength >= 0) {
-      if (!this.lenient || this.contentLength !== length) {
-        this.code = 'DUPLICATE_CONTENT_LENGTH'
-        return false
-      }
-      this.repeatedContentLength = true
-    }
-    this.contentLength = length
-    return true
-  }
-
-  private takeTransferEncoding(value: string): boolean {
-    this.hopByHop = true
-    this.chunked = equalsIgnoreCase(value, 'chunked')
-    this.transferEncodings++
-    if (this.transferEncodings > 1) this.code = 'DUPLICATE_TRANSFER_ENCODING'
-    else if (!this.chunked) this.code = 'INVALID_TRANSFER_ENCODING'
-    else return true
-    return false
-  }
-
-  private finishFraming(fields: string[] | null): boolean {
-    if (this.transferEncodings > 0) {
-      if (this.contentLength >= 0) this.code = 'CONTENT_LENGTH_WITH_TRANSFER_ENCODING'
-      else if (this.oldVersion) this.code = 'TRANSFER_ENCODING_ON_HTTP_1_0'
-      if (this.contentLength >= 0 || this.oldVersion) return false
-    }
-    const seen = this.seen
-    if (this.oldVersion) {
-      this.keepAlive = (seen & (SEEN_KEEP_ALIVE | SEEN_CLOSE)) === SEEN_KEEP_ALIVE
-    } else {
-      this.keepAlive = (seen & SEEN_CLOSE) === 0
-      this.upgrade = (seen & SEEN_UPGRADE) !== 0 && (seen & SEEN_UPGRADE_OPTION) !== 0
-    }
-    if (this.repeatedContentLength && fields !== null)
-      collapse(fields, 'content-length', String(this.contentLength))
-    return true
-  }
-}
-
-/** The value that the scanner has found last. */
-function scannedValue(text: string, base: number): string {
-  return text.substring(scanner.valueStart - base, scanner.valueEnd - base)
-}
-
-/** Makes `value` the only one of `name`, in the place and the spelling of the first field. */
-export function collapse(fields: string[], name: string, value: string): void {
-  let kept = 0
-  let found = false
-  for (let index = 0; index < fields.length; index += 2) {
-    const candidate = fields[index] as string
-    const same = equalsIgnoreCase(candidate, name)
-    if (same && found) continue
-    found ||= same
-    fields[kept] = candidate
-    fields[kept + 1] = same ? value : (fields[index + 1] as string)
-    kept += 2
-  }
-  fields.length = kept
-}
-
-/** The number that `value` is in decimal digits, or -1: empty, signed, or above 2^53 - 1. */
-function decimal(value: string): number {
-  const length = value.length
-  if (length === 0) return -1
-  let number = 0
-  for (let index = 0; index < length; index++) {
-    const digit = value.charCodeAt(index) - 0x30
-    if (digit < 0 || digit > 9) return -1
-    number = number * 10 + digit
-    if (number > Number.MAX_SAFE_INTEGER) return -1
-  }
-  return number
-}
-
-/** An integer option within its bounds, or a `RangeError`. */
-export function bounded(name: string, value: number, min: number, max: number): number {
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`${name} must be an integer from ${min} to ${max}, received ${String(value)}`)
-  }
-  return value
 }
 
 function firstFieldCode(code: HeadFailureCode): HeadFailureCode {
   return code === 'OBSOLETE_FOLD' ? 'LEADING_SPACE' : code
-}
-
-/** How many members a list has, the empty ones counted. */
-function memberCount(value: string): number {
-  let count = 1
-  for (let comma = value.indexOf(','); comma >= 0; comma = value.indexOf(',', comma + 1)) count++
-  return count
-}
-
-/** Where the head in `bytes` ends, looking from `old` on; a bare LF before that is `REFUSED`. */
-function strictHeadEnd(bytes: Buffer, old: number, total: number): number {
-  const at = bytes.subarray(0, total).indexOf(HEAD_END, Math.max(0, old - 3))
-  const end = at < 0 ? total : at
-  for (let lf = bytes.indexOf(LF, old); lf >= 0 && lf < end; lf = bytes.indexOf(LF, lf + 1)) {
-    if (lf === 0 || bytes[lf - 1] !== CR) return REFUSED
-  }
-  return at < 0 ? RAN_OUT : at + 4
-}
-
-/** As `strictHeadEnd` where a line may end with LF alone. */
-function lenientHeadEnd(bytes: Buffer, old: number, total: number): number {
-  for (let lf = bytes.indexOf(LF, old); lf >= 0 && lf < total; lf = bytes.indexOf(LF, lf + 1)) {
-    if (lf >= 1 && bytes[lf - 1] === LF) return lf + 1
-    if (lf >= 2 && bytes[lf - 1] === CR && bytes[lf - 2] === LF) return lf + 1
-  }
-  return RAN_OUT
 }

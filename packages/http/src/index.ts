@@ -1,13 +1,13 @@
 export { isFieldValue, isToken } from './characters.ts'
 export { ChunkedDecoder, type ChunkedDecoderOptions, type ChunkSink, encodeChunkHead } from './chunked.ts'
 export { FieldLines } from './field-lines.ts'
+export type { HttpProfile } from './head-facts.ts'
 export { HEAD_FAILURE_CODES, type HeadFailure, type HeadFailureCode } from './head-failure.ts'
 export {
   HEAD_FAILED,
   type HeadLimits,
   type HeadMemo,
   type HeadParserOptions,
-  type HttpProfile,
   NEED_MORE,
 } from './head-parser.ts'
 export { type FieldsInit, HeaderFields } from './header-fields.ts'

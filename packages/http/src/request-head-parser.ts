@@ -1,15 +1,10 @@
+import { bounded } from './bounded.ts'
 import { equalsIgnoreCase, TARGET_LENIENT, TARGET_PATH, TARGET_QUERY, TOKEN } from './characters.ts'
+import { collapse } from './collapse.ts'
 import type { FieldLines } from './field-lines.ts'
 import { RAN_OUT, scanner } from './field-scanner.ts'
 import { type HeadFailure, type HeadFailureCode, REQUEST_FAILURES } from './head-failure.ts'
-import {
-  bounded,
-  collapse,
-  type HeadMemo,
-  HeadParser,
-  type HeadParserOptions,
-  type OwnFacts,
-} from './head-parser.ts'
+import { type HeadMemo, HeadParser, type HeadParserOptions, type OwnFacts } from './head-parser.ts'
 import { isHostPort, isPlainHost, parseHostPort, sameAuthority } from './host.ts'
 import { RequestHeader } from './request-header.ts'
 
