@@ -103,16 +103,8 @@ export {
   type ResponseCompressionBuilder,
   responseCompression,
 } from './modules/response-compression.ts'
-export {
-  type CustomConnect,
-  HttpPeer,
-  type HttpPeerOptions,
-  type LeasedAddress,
-  type NextHopProxy,
-  type PeerAddress,
-  type PeerOutcome,
-  type ResolvedPeerOptions,
-} from './peer.ts'
+export { HttpPeer, type LeasedAddress, type PeerAddress, type PeerOutcome } from './peer.ts'
+export type { CustomConnect, HttpPeerOptions, NextHopProxy, ResolvedPeerOptions } from './peer-options.ts'
 export type { ProxyProtocolOptions } from './proxy-protocol/listener-option.ts'
 export { clientAddressOf, proxyHeaderOf } from './proxy-protocol/proxied-sockets.ts'
 export type { ProxyEndpoint, ProxyHeader, ProxyTlv, ProxyTransport } from './proxy-protocol/proxy-header.ts'
