@@ -85,9 +85,10 @@ export class WorkerListeners implements WorkerReceiver {
   onRecall(): void {
     for (const [listener, { listener: index, part }] of this.#lent) {
       const server = listener.detach()
-      if (server !== undefined) this.#connections.giveBack({ listener: index, part, server })
+      if (server === undefined) continue
+      this.#lent.delete(listener)
+      this.#connections.giveBack({ listener: index, part, server })
     }
-    this.#lent.clear()
   }
 
   close(): void {
