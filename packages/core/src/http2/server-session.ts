@@ -3,10 +3,10 @@ import { bodylessStatus, ResponseHeader } from '@cirque/http'
 import { ErrorCode, type Http2Stream, type Http2StreamHandler, type ResetOrigin } from '@cirque/http2'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import type { ConnectionDigest } from '../digest.ts'
-import { sharedReadBuffer } from '../http1/read-buffer.ts'
 import { ServerSession, WRITE_DONE, type WriteResult } from '../server-session.ts'
 import { informationalFields, responseFields, trailerFields } from './fields.ts'
 import { type Http2RequestHead, passedTrailers } from './request-head.ts'
+import { RequestRuns, type RequestRunsOwner } from './request-runs.ts'
 import type { Http2ServerConnection } from './server-connection.ts'
 import { fromSwitching, notSwitched, toUpgrade } from './websocket.ts'
 
@@ -23,7 +23,10 @@ const WRITE_PERIODS_MAX = 4
 type ResponseFraming = 'unwritten' | 'none' | 'length' | 'until-end' | 'tunnel'
 
 /** One HTTP/2 stream of a client: a request and its response. */
-export class Http2ServerSession extends ServerSession implements TimerOwner, Http2StreamHandler {
+export class Http2ServerSession
+  extends ServerSession
+  implements TimerOwner, Http2StreamHandler, RequestRunsOwner
+{
   private readonly connection: Http2ServerConnection
   private readonly stream: Http2Stream
   private readonly contentLength: number
@@ -34,6 +37,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   /** A CONNECT without content: a tunnel is asked for (RFC 9113 §8.5). */
   private readonly connectWanted: boolean
   private flowing = false
+  /** What the turn has brought of the request's body; null until there is any. */
+  private runs: RequestRuns | null = null
   private framing: ResponseFraming = 'unwritten'
   private responseRemaining = 0
   private continued = false
@@ -101,6 +106,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     if (this.closed || this.flowing) return
     this.flowing = true
     if (this.requestEnded) return
+    this.runs?.pass()
+    if (!this.wantsRuns) return
     if (this.framing === 'tunnel') this.stream.resume()
     else if (this.bodied) {
       this.armBodyTimer()
@@ -128,12 +135,21 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
       }
       this.armBodyTimer()
     }
-    if (buffer !== sharedReadBuffer) this.handler?.onRequestData(buffer, start, end)
-    else this.handler?.onRequestData(Buffer.from(buffer.subarray(start, end)), 0, end - start)
+    this.runs ??= new RequestRuns(this)
+    this.runs.add(buffer, start, end)
+  }
+
+  get wantsRuns(): boolean {
+    return this.flowing && !this.closed
+  }
+
+  passRun(buffer: Buffer, start: number, end: number): WriteResult | undefined {
+    return this.handler?.onRequestData(buffer, start, end)
   }
 
   onEnd(trailers: string[] | null): void {
     this.bodyTimer?.cancel()
+    this.runs?.pass()
     if (this.requestEnded || this.failed) return
     this.requestEnded = true
     const tunnel = this.framing === 'tunnel'
@@ -288,6 +304,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     }
     this.closed = true
     this.bodyTimer?.cancel()
+    this.runs?.drop()
     stream.end(trailerFields(trailers))
     // What is left of the request is of no use: the client is told so, and what is on its way is dropped.
     stream.discard()
@@ -352,6 +369,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     this.failed = true
     this.flowing = false
     this.bodyTimer?.cancel()
+    this.runs?.drop()
     // An exchange whose response has begun cannot be answered any more: it ends here.
     if (dead || this.framing !== 'unwritten') {
       this.closed = true
@@ -364,6 +382,7 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
     if (this.closed) return
     this.closed = true
     this.bodyTimer?.cancel()
+    this.runs?.drop()
     this.reset(error)
   }
 
@@ -377,6 +396,8 @@ export class Http2ServerSession extends ServerSession implements TimerOwner, Htt
   onReset(code: number, origin: ResetOrigin): void {
     this.bodyTimer?.cancel()
     this.writeTimer?.cancel()
+    // What came before the reset counts.
+    if (this.wantsRuns) this.runs?.pass()
     this.fail(this.connection.closeReason(code, origin), true)
   }
 }
