@@ -26,7 +26,12 @@ export interface Usage {
 }
 
 const [, , fair, evil] = process.argv as [string, string, string, string]
-const PEER = { readTimeoutMs: 1_200, writeTimeoutMs: 1_200, tunnelIdleTimeoutMs: 1_200 } as const
+const PEER = {
+  readTimeoutMs: 1_200,
+  writeTimeoutMs: 1_200,
+  idleTimeoutMs: 1_200,
+  tunnelIdleTimeoutMs: 1_200,
+} as const
 const rate = new Rate({ intervalMs: 1_000 })
 const seen = new MemoryCache<string, number>({ entriesMax: 10_000 })
 const compression = responseCompression({ decompress: 'always', outputBytesMax: 256 << 20 })
