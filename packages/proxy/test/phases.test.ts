@@ -1,4 +1,4 @@
-import { HttpPeer } from '@cirque/core'
+import { type HttpModules, HttpPeer, responseCompression } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { describe, expect, test } from 'vitest'
 import { PHASES, type ProxyHttp, type Session } from '../src/index.ts'
@@ -24,6 +24,7 @@ function recorder(address: string, slow: boolean): { app: ProxyHttp<string[]>; c
     'suppressErrorLog',
     'requestSummary',
     'persistConnectionContext',
+    'adjustUpstreamModules',
   ])
   const hooks: Hooks = {}
   const peer = new HttpPeer(address)
@@ -39,6 +40,8 @@ function recorder(address: string, slow: boolean): { app: ProxyHttp<string[]>; c
       return slow && !synchronous.has(name) ? new Promise((resolve) => setImmediate(resolve, answer)) : answer
     }
   }
+  // Only where there are modules are they adjusted.
+  hooks['initUpstreamModules'] = (modules: HttpModules) => modules.add(responseCompression())
   return { app: hooks as unknown as ProxyHttp<string[]>, calls }
 }
 
