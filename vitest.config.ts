@@ -36,8 +36,9 @@ const config: ViteUserConfig = {
     include: ['test/**/*.test.ts'],
     // A process per file: a crash, a leaked handle or a changed global stays where it happened.
     pool: 'forks',
-    // Tests start servers and clients of their own; more workers than this starve each other's deadlines.
-    maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
+    // Tests wait more than they work, but start servers and clients of their own: more workers than this starve each
+    // other's deadlines.
+    maxWorkers: Math.max(3, Math.floor(availableParallelism() / 2)),
     // Programs that tests start load the sources three times as fast when what Node.js made of them is kept.
     env: { NODE_COMPILE_CACHE: join(here, 'node_modules/.cache/compile') },
     sequence: { sequencer: LongFilesFirst },

@@ -3,12 +3,16 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** Test files that take ten seconds and more, by the end of their paths, the longest first. */
 const LONG_FILES: readonly string[] = [
   'soak/test/soak.test.ts',
-  'core/test/upgrade-faults.test.ts',
-  'proxy/test/attack/faults.test.ts',
+  'proxy/test/attack/exhaustion.test.ts',
   'bench/test/smoke.test.ts',
   'core/test/upgrade.test.ts',
+  'core/test/upgrade-faults.test.ts',
+  'proxy/test/attack/faults.test.ts',
+  'proxy/test/attack/exhaustion-http2.test.ts',
   'core/test/threads.test.ts',
-  'proxy/test/attack/exhaustion.test.ts',
+  'proxy/test/attack/desync-http2.test.ts',
+  'core/test/threads-reuse-port.test.ts',
+  'gatekeeper/test/gatekeeper.test.ts',
 ]
 
 function rank({ moduleId }: TestSpecification): number {
