@@ -12,7 +12,7 @@ import {
   FRAME_HEADERS,
 } from './constants.ts'
 import { gather } from './gather.ts'
-import { takeMemory } from './memory.ts'
+import { MEMORY_BYTES, takeMemory } from './memory.ts'
 import { OutputQueue } from './output-queue.ts'
 import {
   type Http2Stream,
@@ -177,6 +177,11 @@ export class Http2Sender {
     queue.pop()
     stream.sendCopies ??= []
     for (let at = from; at < run.length; ) {
+      if (run.length - at < MEMORY_BYTES / 2) {
+        // Many of these would hold several times what they count.
+        queue.push(Buffer.from(run.subarray(at)))
+        break
+      }
       const memory = takeMemory()
       const taken = run.copy(memory, 0, at)
       const piece = taken === memory.length ? memory : memory.subarray(0, taken)
