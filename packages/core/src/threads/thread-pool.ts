@@ -392,7 +392,7 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
     }
     this.#tell(worker, 'stuck', undefined)
     void worker
-      .locate(100)
+      .locate()
       .catch(() => undefined)
       .then((where) => {
         report(where)

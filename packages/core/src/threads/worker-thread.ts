@@ -48,6 +48,9 @@ interface Pending {
   readonly isStart: boolean
 }
 
+/** How long a stuck worker is looked at, in ms; the second time if it got no turn on a busy machine in the first. */
+const SAMPLES_MS: readonly number[] = [100, 900]
+
 /** One worker thread, from its start to its end, as the main thread sees it. */
 export class WorkerThread {
   readonly thread: number
@@ -172,10 +175,15 @@ export class WorkerThread {
   }
 
   /** Where it is, if its event loop does not turn: the function that is on its stack now, with its file and line. */
-  async locate(sampleMs: number): Promise<string | undefined> {
-    const profile = await this.#worker.startCpuProfile()
-    await new Promise((resolve) => setTimeout(resolve, sampleMs))
-    return this.#hasExited ? undefined : busiestFrame(await profile.stop())
+  async locate(): Promise<string | undefined> {
+    for (const sampleMs of SAMPLES_MS) {
+      const profile = await this.#worker.startCpuProfile()
+      await new Promise((resolve) => setTimeout(resolve, sampleMs))
+      if (this.#hasExited) return undefined
+      const frame = busiestFrame(await profile.stop())
+      if (frame !== undefined) return frame
+    }
+    return undefined
   }
 
   #receive(message: ToMain): void {
