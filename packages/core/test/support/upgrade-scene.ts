@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -19,6 +19,7 @@ export class UpgradeScene implements AsyncDisposable {
   readonly #log: string = join(this.folder, 'log')
   readonly #env: NodeJS.ProcessEnv
   readonly #program: string
+  readonly #started: number[] = []
 
   constructor(
     options: { readonly conf?: string; readonly env?: NodeJS.ProcessEnv; readonly program?: string } = {},
@@ -54,10 +55,12 @@ export class UpgradeScene implements AsyncDisposable {
   spawn(argv: readonly string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
     const log = openSync(this.#log, 'a')
     try {
-      return spawn(process.execPath, [...CONDITIONS, this.#program, '-c', this.conf, ...argv], {
+      const child = spawn(process.execPath, [...CONDITIONS, this.#program, '-c', this.conf, ...argv], {
         stdio: ['ignore', log, log],
         env: { ...process.env, ...this.#env, ...env },
       })
+      if (child.pid !== undefined) this.#started.push(child.pid)
+      return child
     } finally {
       closeSync(log)
     }
@@ -88,12 +91,12 @@ export class UpgradeScene implements AsyncDisposable {
     }
   }
 
-  /** The processes that have spoken and still run. */
+  /** The processes that were started, that have spoken or that are in charge, and still run. */
   alive(): number[] {
-    const pids = new Set(
-      [...this.log.matchAll(/^(\d+) phase|^preparing (\d+)/gm)].map((m) => Number(m[1] ?? m[2])),
-    )
-    return [...pids].filter(isAlive)
+    const spoken = [...this.log.matchAll(/^(\d+) phase|^preparing (\d+)/gm)].map((m) => Number(m[1] ?? m[2]))
+    const inCharge = existsSync(this.pidFile) ? [this.pid] : []
+    const pids = new Set([...this.#started, ...spoken, ...inCharge])
+    return [...pids].filter((pid) => pid > 1 && isAlive(pid)) // a test may write what it likes into the file
   }
 
   /** Waits until only the process in charge is left. */
