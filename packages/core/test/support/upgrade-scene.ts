@@ -91,11 +91,20 @@ export class UpgradeScene implements AsyncDisposable {
     }
   }
 
-  /** The processes that were started, that have spoken or that are in charge, and still run. */
+  /** The processes that have spoken and still run. */
   alive(): number[] {
-    const spoken = [...this.log.matchAll(/^(\d+) phase|^preparing (\d+)/gm)].map((m) => Number(m[1] ?? m[2]))
+    return this.#spoken().filter(isAlive)
+  }
+
+  #spoken(): number[] {
+    const found = this.log.matchAll(/^(\d+) phase|^preparing (\d+)/gm)
+    return [...new Set([...found].map((m) => Number(m[1] ?? m[2])))]
+  }
+
+  /** Those too that were started here or are in charge, whatever they have said. */
+  #left(): number[] {
     const inCharge = existsSync(this.pidFile) ? [this.pid] : []
-    const pids = new Set([...this.#started, ...spoken, ...inCharge])
+    const pids = new Set([...this.#started, ...this.#spoken(), ...inCharge])
     return [...pids].filter((pid) => pid > 1 && isAlive(pid)) // a test may write what it likes into the file
   }
 
@@ -109,8 +118,8 @@ export class UpgradeScene implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const pid of this.alive()) process.kill(pid, 'SIGKILL')
-    while (this.alive().length > 0) await delay(5)
+    for (const pid of this.#left()) process.kill(pid, 'SIGKILL')
+    while (this.#left().length > 0) await delay(5)
     rmSync(this.folder, { recursive: true })
   }
 }
