@@ -231,12 +231,20 @@ function held() {
   return { sockets, timers: sharedWheel.armedCount }
 }
 
+/** Both ends of each socket that is open, for whoever has to find out whose it is. */
+function openSockets(): string {
+  const { libuv } = process.report.getReport() as { libuv: { type: string }[] }
+  return JSON.stringify(libuv.filter(({ type }) => type === 'tcp'))
+}
+
 test.each(Object.entries(ARRANGEMENTS))(
   '%s: whatever breaks, each request ends in time and in truth, is logged once, and nothing is left',
   async (_name, arrangement) => {
     const before = held()
     await attack(arrangement)
-    await until(() => held().sockets <= before.sockets, 'a socket is left')
+    await until(() => held().sockets <= before.sockets, 'a socket is left').catch((error: Error) => {
+      throw new Error(`${error.message}: ${openSockets()}`, { cause: error })
+    })
     await until(() => held().timers <= before.timers, 'a timer is left')
   },
   runTimeout(400),
