@@ -8,7 +8,7 @@ export const HOST_NOT_COVERED = 1
 export const HOST_ASKS_OTHERWISE = 2
 
 /** What a TLS connection may be used for. */
-type HostVerdict = typeof HOST_SERVED | typeof HOST_NOT_COVERED | typeof HOST_ASKS_OTHERWISE
+export type HostVerdict = typeof HOST_SERVED | typeof HOST_NOT_COVERED | typeof HOST_ASKS_OTHERWISE
 
 /** Judges the hosts that the requests of one connection are for: host names in normal form, undefined for addresses. */
 export interface HostScope {
