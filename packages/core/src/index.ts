@@ -7,7 +7,6 @@ export {
   type TcpAddress,
   type UnixAddress,
 } from './address.ts'
-export { ClientSession, type ClientSessionHandler } from './client-session.ts'
 export { listsEntityTag, notModifiedFilter, toNotModified } from './conditional.ts'
 export {
   CONFIGURATION_BYTES_MAX,
@@ -22,17 +21,7 @@ export type { ConnectionCounters } from './connection-counters.ts'
 export { connectionDigest } from './connection-digest.ts'
 export type { ConnectionFilter } from './connection-filter.ts'
 export type { ConnectionMessage } from './connection-intake.ts'
-export {
-  type ConnectHandler,
-  Connector,
-  type ConnectorOptions,
-  type ConnectorStats,
-  type PendingConnect,
-  type PoolMessage,
-  type SessionOptions,
-} from './connector.ts'
 export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
-export { DnsCache, type DnsCacheOptions, type ResolveAnswer, type ResolvedAddress } from './dns-cache.ts'
 export { DOCTOR_CHECKS, type DoctorCode, type DoctorFinding, doctorReport } from './doctor/finding.ts'
 export {
   type HealthAnswer,
@@ -103,8 +92,6 @@ export {
   type ResponseCompressionBuilder,
   responseCompression,
 } from './modules/response-compression.ts'
-export { HttpPeer, type LeasedAddress, type PeerAddress, type PeerOutcome } from './peer.ts'
-export type { CustomConnect, HttpPeerOptions, NextHopProxy, ResolvedPeerOptions } from './peer-options.ts'
 export type { ProxyProtocolOptions } from './proxy-protocol/listener-option.ts'
 export { clientAddressOf, proxyHeaderOf } from './proxy-protocol/proxied-sockets.ts'
 export type { ProxyEndpoint, ProxyHeader, ProxyTlv, ProxyTransport } from './proxy-protocol/proxy-header.ts'
@@ -181,3 +168,26 @@ export type { TlsProfile } from './tls/profile.ts'
 export type { LoadCertificate, RuntimeCertificateOptions } from './tls/runtime-certificates.ts'
 export { TicketKeys, type TicketKeysOptions } from './tls/ticket-keys.ts'
 export { datagramDescriptor, stopReceiving } from './upgrade/datagrams.ts'
+export { ClientSession, type ClientSessionHandler } from './upstream/client-session.ts'
+export {
+  type ConnectHandler,
+  Connector,
+  type ConnectorOptions,
+  type ConnectorStats,
+  type PendingConnect,
+  type PoolMessage,
+  type SessionOptions,
+} from './upstream/connector.ts'
+export {
+  DnsCache,
+  type DnsCacheOptions,
+  type ResolveAnswer,
+  type ResolvedAddress,
+} from './upstream/dns-cache.ts'
+export { HttpPeer, type LeasedAddress, type PeerAddress, type PeerOutcome } from './upstream/peer.ts'
+export type {
+  CustomConnect,
+  HttpPeerOptions,
+  NextHopProxy,
+  ResolvedPeerOptions,
+} from './upstream/peer-options.ts'

@@ -1,7 +1,7 @@
 import { type OnReadOpts, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ResponseHeader } from '@cirque/http'
-import type { HttpPeer } from '../peer.ts'
+import type { HttpPeer } from '../upstream/peer.ts'
 import type { Http1ClientOwner } from './client-life.ts'
 import { ClientReader } from './client-reader.ts'
 import { BODY, CLOSED, COMPLETE, HEAD, IDLE } from './client-states.ts'

@@ -4,10 +4,10 @@ import { TLSSocket } from 'node:tls'
 import { fromSystemError, isProxyError, type ProxyError, peerError, type RetryDecision } from '@cirque/error'
 import type { HttpProfile, ResponseHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
-import { ClientSession } from '../client-session.ts'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
-import type { HttpPeer } from '../peer.ts'
+import { ClientSession } from '../upstream/client-session.ts'
+import type { HttpPeer } from '../upstream/peer.ts'
 import {
   BODY,
   CLIENT_STATES,

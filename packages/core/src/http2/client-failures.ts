@@ -1,8 +1,8 @@
 import { fromSystemError, ProxyError, peerError, type RetryDecision } from '@cirque/error'
 import type { RequestHeader } from '@cirque/http'
 import { ErrorCode, errorName, type ResetOrigin } from '@cirque/http2'
-import type { ClientSession } from '../client-session.ts'
-import type { HttpPeer } from '../peer.ts'
+import type { ClientSession } from '../upstream/client-session.ts'
+import type { HttpPeer } from '../upstream/peer.ts'
 import type { Http2ClientConnection } from './client-connection.ts'
 
 /** Why the peer cannot be asked for `upgrade`; null when it can. */

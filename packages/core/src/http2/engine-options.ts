@@ -1,7 +1,7 @@
 import { type ResolvedHttp2Options, resolveHttp2Options } from '@cirque/http2'
 import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
 import type { ResponseLimits } from '../http1/client-life.ts'
-import type { HttpPeer } from '../peer.ts'
+import type { HttpPeer } from '../upstream/peer.ts'
 
 /** The pseudo-fields come on top of what the fields' own check allows. */
 const PSEUDO_FIELDS_MAX = 16

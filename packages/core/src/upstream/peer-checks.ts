@@ -1,10 +1,10 @@
 import { isIP } from 'node:net'
 import { isFieldValue, isToken } from '@cirque/http'
 import type { Dispatcher } from 'undici'
-import { parseAddress } from './address.ts'
+import { parseAddress } from '../address.ts'
+import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
+import { writeProxyHeader } from '../proxy-protocol/write-header.ts'
 import type { NextHopProxy } from './peer-options.ts'
-import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
-import { writeProxyHeader } from './proxy-protocol/write-header.ts'
 
 const TIMEOUT_MS_MAX = 2 ** 31 - 1
 const ZERO_ALLOWED: ReadonlySet<string> = new Set([

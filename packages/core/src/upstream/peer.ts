@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { type Address, parseAddress } from './address.ts'
+import { type Address, parseAddress } from '../address.ts'
 import {
   DEFAULT_OPTIONS,
   type HttpPeerOptions,

@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { inspect } from 'node:util'
 import type { Dispatcher } from 'undici'
-import { nameHint } from './nearest-name.ts'
+import { nameHint } from '../nearest-name.ts'
+import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
+import { writeProxyHeader } from '../proxy-protocol/write-header.ts'
+import type { OnHandshakeComplete } from '../tls/handshake-complete.ts'
 import type { HttpPeer } from './peer.ts'
 import { PEER_CHECKS } from './peer-checks.ts'
-import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
-import { writeProxyHeader } from './proxy-protocol/write-header.ts'
-import type { OnHandshakeComplete } from './tls/handshake-complete.ts'
 
 /** An HTTP proxy that opens the way to the peer with CONNECT (RFC 9110 §9.3.6). */
 export interface NextHopProxy {

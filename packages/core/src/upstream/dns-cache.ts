@@ -1,7 +1,7 @@
 import { lookup, Resolver } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { timeout } from '@cirque/timeout'
-import { nameHint } from './nearest-name.ts'
+import { nameHint } from '../nearest-name.ts'
 
 /** One resolved address. */
 export interface ResolvedAddress {

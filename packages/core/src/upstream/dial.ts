@@ -5,13 +5,13 @@ import tls, { type ConnectionOptions, type SecureContext } from 'node:tls'
 import { fromSystemError, isProxyError, ProxyError, peerError } from '@cirque/error'
 import { NEED_MORE, ResponseHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
-import { type Address, parseAddress } from './address.ts'
+import { type Address, parseAddress } from '../address.ts'
+import { writeProxyHeader } from '../proxy-protocol/write-header.ts'
+import { completeHandshake } from '../tls/handshake-complete.ts'
+import type { TlsSessionCache } from '../tls/session-cache.ts'
+import { verifyName } from '../tls/verify-name.ts'
 import type { DnsCache } from './dns-cache.ts'
 import type { HttpPeer } from './peer.ts'
-import { writeProxyHeader } from './proxy-protocol/write-header.ts'
-import { completeHandshake } from './tls/handshake-complete.ts'
-import type { TlsSessionCache } from './tls/session-cache.ts'
-import { verifyName } from './tls/verify-name.ts'
 
 /** What dialling needs from the connector. */
 export interface DialContext {

@@ -6,22 +6,22 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import type { ProxyError } from '@cirque/error'
 import { ResponseHeadParser } from '@cirque/http'
 import { ConnectionPool, type EvictReason, type PoolEntry } from '@cirque/pool'
-import type { ClientSession } from './client-session.ts'
-import { Dial, type DialContext, type DialHandler, type DialTarget } from './dial.ts'
-import { DispatcherSession } from './dispatcher-session.ts'
-import { DnsCache, type DnsCacheOptions } from './dns-cache.ts'
-import { Http1ClientConnection } from './http1/client-connection.ts'
-import type { Http1ClientOwner, ResponseLimits } from './http1/client-life.ts'
+import { Http1ClientConnection } from '../http1/client-connection.ts'
+import type { Http1ClientOwner, ResponseLimits } from '../http1/client-life.ts'
 import {
   Http2ClientPool,
   type Http2PoolOwner,
   type OnReadReader,
   type ReadSource,
-} from './http2/client-pool.ts'
-import { type Logger, silentLogger } from './logger.ts'
-import { nameHint } from './nearest-name.ts'
+} from '../http2/client-pool.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import { nameHint } from '../nearest-name.ts'
+import { TlsSessionCache } from '../tls/session-cache.ts'
+import type { ClientSession } from './client-session.ts'
+import { Dial, type DialContext, type DialHandler, type DialTarget } from './dial.ts'
+import { DispatcherSession } from './dispatcher-session.ts'
+import { DnsCache, type DnsCacheOptions } from './dns-cache.ts'
 import type { HttpPeer } from './peer.ts'
-import { TlsSessionCache } from './tls/session-cache.ts'
 
 /** How a connector connects, and what it keeps. */
 export interface ConnectorOptions {

@@ -2,10 +2,10 @@ import { Readable } from 'node:stream'
 import { fromSystemError, isProxyError, type KnownErrorCode, ProxyError, peerError } from '@cirque/error'
 import { bodylessStatus, isFieldValue, type RequestHeader, ResponseHeader } from '@cirque/http'
 import type { Dispatcher } from 'undici'
+import type { ConnectionDigest } from '../digest.ts'
+import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../server-session.ts'
 import { ClientSession } from './client-session.ts'
-import type { ConnectionDigest } from './digest.ts'
 import type { HttpPeer } from './peer.ts'
-import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from './server-session.ts'
 
 /** Request body bytes that wait for the dispatcher. */
 const BODY_QUEUE_BYTES_MAX = 65_536
