@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
 import { type HttpServerApp, serveHttp } from './http-server-app.ts'
 import type { HttpSession } from './http-session.ts'
-import { integer, rejectUnknown } from './listener-options.ts'
-import { ListeningService } from './listening-service.ts'
+import { integer, rejectUnknown } from './listening/listener-options.ts'
+import { ListeningService } from './listening/listening-service.ts'
 import { type Logger, silentLogger } from './logger.ts'
 import type { ServiceContext } from './service.ts'
 

@@ -17,10 +17,7 @@ export {
   type ServerConfiguration,
 } from './configuration.ts'
 export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
-export type { ConnectionCounters } from './connection-counters.ts'
 export { connectionDigest } from './connection-digest.ts'
-export type { ConnectionFilter } from './connection-filter.ts'
-export type { ConnectionMessage } from './connection-intake.ts'
 export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
 export { DOCTOR_CHECKS, type DoctorCode, type DoctorFinding, doctorReport } from './doctor/finding.ts'
 export {
@@ -48,14 +45,17 @@ export {
   type ResponseInit,
 } from './http-session.ts'
 export type { Http2Counts } from './http2/counts.ts'
+export type { ConnectionCounters } from './listening/connection-counters.ts'
+export type { ConnectionFilter } from './listening/connection-filter.ts'
+export type { ConnectionMessage } from './listening/connection-intake.ts'
 export type {
   ListenerConfig,
   ListenerSocketOptions,
   TcpListenerOptions,
   UnixListenerOptions,
-} from './listener-options.ts'
-export { ListeningService } from './listening-service.ts'
-export type { ListeningServiceOptions } from './listening-service-options.ts'
+} from './listening/listener-options.ts'
+export { ListeningService } from './listening/listening-service.ts'
+export type { ListeningServiceOptions } from './listening/listening-service-options.ts'
 export {
   type LogFields,
   type Logger,

@@ -3,7 +3,7 @@ import { createConfiguration, loadConfiguration, type ServerConfiguration } from
 import { examineConfiguration } from './doctor/files.ts'
 import { type DoctorFinding, doctorReport } from './doctor/finding.ts'
 import { examineMachine } from './doctor/machine.ts'
-import { rejectUnknown } from './listener-options.ts'
+import { rejectUnknown } from './listening/listener-options.ts'
 import { type FileLogger, type Logger, openFileLogger, stderrLogger, threadLogger } from './logger.ts'
 import type { ServerArguments } from './server-arguments.ts'
 import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'

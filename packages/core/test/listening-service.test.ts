@@ -14,7 +14,7 @@ import {
   type TcpListenerOptions,
   type TlsListenerOptions,
 } from '../src/index.ts'
-import { clientOf } from '../src/listener-limits.ts'
+import { clientOf } from '../src/listening/listener-limits.ts'
 import { Client, testContext } from './support.ts'
 
 const CERT_FILE = join(import.meta.dirname, 'data/localhost.pem')

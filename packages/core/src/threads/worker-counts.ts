@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
-import type { Admission } from '../admission.ts'
-import type { ConnectionCounts } from '../connection-intake.ts'
-import type { ServingEndpoint } from '../serving-endpoint.ts'
+import type { Admission } from '../listening/admission.ts'
+import type { ConnectionCounts } from '../listening/connection-intake.ts'
+import type { ServingEndpoint } from '../listening/serving-endpoint.ts'
 import {
   COUNTER_ACCEPT_ERROR,
   COUNTER_ACCEPTED,

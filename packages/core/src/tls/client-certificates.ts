@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
-import { integer } from '../listener-options.ts'
+import { integer } from '../listening/listener-options.ts'
 import { nameHint } from '../nearest-name.ts'
 import { type CertificateFacts, certificateFacts } from './certificate-facts.ts'
 

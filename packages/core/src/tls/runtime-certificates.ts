@@ -1,5 +1,5 @@
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
-import { integer } from '../listener-options.ts'
+import { integer } from '../listening/listener-options.ts'
 import { nameHint } from '../nearest-name.ts'
 import { checkIdentity, type TlsIdentity } from './identity.ts'
 

@@ -1,7 +1,7 @@
 import { Socket as DatagramSocket, type RemoteInfo } from 'node:dgram'
 import { Server, type Socket } from 'node:net'
 import { inspect } from 'node:util'
-import { wholeKey } from '../listener-parts.ts'
+import { wholeKey } from '../listening/listener-parts.ts'
 import type { Logger } from '../logger.ts'
 import type { InheritedListener, InheritedListeners, ReceivedDatagram } from '../service.ts'
 import {

@@ -1,15 +1,15 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { Address } from './address.ts'
+import type { Address } from '../address.ts'
+import { continueAboveTls, startBelowTls } from '../proxy-protocol/below-tls.ts'
+import type { ProxyProtocolPlan } from '../proxy-protocol/listener-option.ts'
+import { rememberProxyHeader } from '../proxy-protocol/proxied-sockets.ts'
+import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
+import type { HeaderReceiver } from '../proxy-protocol/receive-header.ts'
+import type { ConnectionInfo } from '../service.ts'
+import type { TlsAcceptor, TlsReceiver } from '../tls/acceptor.ts'
 import { type ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
 import type { ListenerPlan } from './listener-options.ts'
-import { continueAboveTls, startBelowTls } from './proxy-protocol/below-tls.ts'
-import type { ProxyProtocolPlan } from './proxy-protocol/listener-option.ts'
-import { rememberProxyHeader } from './proxy-protocol/proxied-sockets.ts'
-import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
-import type { HeaderReceiver } from './proxy-protocol/receive-header.ts'
-import type { ConnectionInfo } from './service.ts'
-import type { TlsAcceptor, TlsReceiver } from './tls/acceptor.ts'
 
 /** A listener as the thread sees it that serves its connections. */
 export class ServingEndpoint implements HeaderReceiver, TlsReceiver {

@@ -1,12 +1,12 @@
 import { inspect } from 'node:util'
-import { type Address, parseAddress } from './address.ts'
-import { nameHint } from './nearest-name.ts'
+import { type Address, parseAddress } from '../address.ts'
+import { nameHint } from '../nearest-name.ts'
 import {
   type ProxyProtocolOptions,
   type ProxyProtocolPlan,
   planProxyProtocol,
-} from './proxy-protocol/listener-option.ts'
-import type { TlsListenerOptions } from './tls/listener-options.ts'
+} from '../proxy-protocol/listener-option.ts'
+import type { TlsListenerOptions } from '../tls/listener-options.ts'
 
 /** Socket options of a listener. Those that need TCP are refused on a Unix socket. */
 export interface ListenerSocketOptions {

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
+import type { SharedCounts } from '../threads/shared-counts.ts'
 import type { ConnectionCounts } from './connection-intake.ts'
 import { ClientCounts } from './listener-limits.ts'
-import type { SharedCounts } from './threads/shared-counts.ts'
 
 /** The connections of a service and its caps: all listeners, and all threads, count here. */
 export class Admission implements ConnectionCounts {

@@ -1,12 +1,12 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
+import { isTrustedProxy } from '../proxy-protocol/listener-option.ts'
+import { clientAddressOf, proxyHeaderOf } from '../proxy-protocol/proxied-sockets.ts'
+import { HeaderReceiving } from '../proxy-protocol/receive-header.ts'
+import type { SeldomLog } from '../seldom-log.ts'
+import type { ConnectionInfo, ServerApp } from '../service.ts'
 import type { ConnectionFilter } from './connection-filter.ts'
 import { clientOf } from './listener-limits.ts'
-import { isTrustedProxy } from './proxy-protocol/listener-option.ts'
-import { clientAddressOf, proxyHeaderOf } from './proxy-protocol/proxied-sockets.ts'
-import { HeaderReceiving } from './proxy-protocol/receive-header.ts'
-import type { SeldomLog } from './seldom-log.ts'
-import type { ConnectionInfo, ServerApp } from './service.ts'
 import type { ServingEndpoint } from './serving-endpoint.ts'
 
 /** What is published on the channel `cirque:connection`. */

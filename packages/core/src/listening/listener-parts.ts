@@ -1,11 +1,11 @@
 import type { Server, Socket } from 'node:net'
-import type { Address } from './address.ts'
+import type { Address } from '../address.ts'
+import type { Logger } from '../logger.ts'
+import type { ExportedListener, InheritedListener, InheritedListeners } from '../service.ts'
+import type { ServiceDispatch } from '../threads/service-dispatch.ts'
+import type { LentListener } from '../threads/thread-protocol.ts'
+import type { WorkerThread } from '../threads/worker-thread.ts'
 import { Listener } from './listener.ts'
-import type { Logger } from './logger.ts'
-import type { ExportedListener, InheritedListener, InheritedListeners } from './service.ts'
-import type { ServiceDispatch } from './threads/service-dispatch.ts'
-import type { LentListener } from './threads/thread-protocol.ts'
-import type { WorkerThread } from './threads/worker-thread.ts'
 
 /** How long workers may take to give their sockets back, in ms: one that is slower is stuck. */
 const RECALL_TIMEOUT_MS: number = 3_000

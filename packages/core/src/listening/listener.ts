@@ -2,10 +2,10 @@ import { Socket as DatagramSocket } from 'node:dgram'
 import { chmodSync, lstatSync, renameSync, unlinkSync } from 'node:fs'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Address, parseAddress, type UnixAddress } from './address.ts'
+import { type Address, parseAddress, type UnixAddress } from '../address.ts'
+import type { Logger } from '../logger.ts'
+import type { ExportedListener, InheritedListener } from '../service.ts'
 import type { ListenerPlan } from './listener-options.ts'
-import type { Logger } from './logger.ts'
-import type { ExportedListener, InheritedListener } from './service.ts'
 
 const BIND_RETRY_MS: number = 1000
 const PROBE_TIMEOUT_MS: number = 2000

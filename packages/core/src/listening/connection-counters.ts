@@ -1,12 +1,12 @@
-import type { Admission } from './admission.ts'
-import type { ServiceDispatch } from './threads/service-dispatch.ts'
+import type { ServiceDispatch } from '../threads/service-dispatch.ts'
 import {
   COUNTER_ACCEPT_ERROR,
   COUNTER_ACCEPTED,
   COUNTER_HANDSHAKE_FAILED,
   COUNTER_PROXY_HEADER_FAILED,
   COUNTER_REFUSED,
-} from './threads/thread-memory.ts'
+} from '../threads/thread-memory.ts'
+import type { Admission } from './admission.ts'
 
 /** What happened to a service's connections so far. A snapshot. */
 export interface ConnectionCounters {
