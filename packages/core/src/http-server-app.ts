@@ -18,8 +18,8 @@ import { type Http2ConnectionOwner, Http2ServerConnection } from './http2/server
 import type { HttpModuleBuilder } from './modules/http-module.ts'
 import { HttpModules } from './modules/http-modules.ts'
 import { ModuleSession } from './modules/module-session.ts'
+import type { ServerApp } from './server/service.ts'
 import type { ServerSession } from './server-session.ts'
-import type { ServerApp } from './service.ts'
 import { hostScopeOf } from './tls/host-scope.ts'
 
 /** What an HTTP application does with each request. */

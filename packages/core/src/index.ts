@@ -110,27 +110,18 @@ export {
 } from './proxy-protocol/write-header.ts'
 export { proxyTlvsFor } from './proxy-protocol/write-tlvs.ts'
 export { RequestBody } from './request-body.ts'
-export { type PhaseMessage, Server } from './server.ts'
+export { type PhaseMessage, Server } from './server/server.ts'
 export {
   type ParsedServerArguments,
   type ParseServerArgumentsOptions,
   parseServerArguments,
   type ServerArguments,
   ServerArgumentsError,
-} from './server-arguments.ts'
-export type { RunOptions, ServerOptions } from './server-options.ts'
-export type { ServerPhase } from './server-phase.ts'
-export { checkRuntime, type RuntimeFacts, type RuntimeFinding } from './server-runtime.ts'
-export {
-  ServerSession,
-  type ServerSessionHandler,
-  WRITE_DONE,
-  WRITE_FULL,
-  WRITE_PAUSE,
-  WRITE_RETAINED,
-  type WriteResult,
-} from './server-session.ts'
-export type { ShutdownKind } from './server-urgency.ts'
+} from './server/server-arguments.ts'
+export type { RunOptions, ServerOptions } from './server/server-options.ts'
+export type { ServerPhase } from './server/server-phase.ts'
+export { checkRuntime, type RuntimeFacts, type RuntimeFinding } from './server/server-runtime.ts'
+export type { ShutdownKind } from './server/server-urgency.ts'
 export {
   type BackgroundService,
   type BackgroundTask,
@@ -144,9 +135,18 @@ export {
   type Service,
   type ServiceContext,
   type WorkerContext,
-} from './service.ts'
-export type { ServiceHandle } from './service-graph.ts'
-export { type SuperviseOptions, supervise } from './supervisor.ts'
+} from './server/service.ts'
+export type { ServiceHandle } from './server/service-graph.ts'
+export { type SuperviseOptions, supervise } from './server/supervisor.ts'
+export {
+  ServerSession,
+  type ServerSessionHandler,
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from './server-session.ts'
 export {
   type Answer,
   type AskOptions,

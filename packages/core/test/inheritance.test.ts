@@ -3,8 +3,8 @@ import { createConnection, Server } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { silentLogger } from '../src/index.ts'
-import { collectHandOver, importStates, UPGRADE_STATE_CHARACTERS_MAX } from '../src/server-upgrade.ts'
-import type { Service } from '../src/service.ts'
+import { collectHandOver, importStates, UPGRADE_STATE_CHARACTERS_MAX } from '../src/server/server-upgrade.ts'
+import type { Service } from '../src/server/service.ts'
 import { Inheritance, type UpgradeChannel } from '../src/upgrade/inheritance.ts'
 
 /** The helper's end of the channel, in this process. */

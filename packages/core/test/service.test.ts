@@ -1,6 +1,6 @@
 import { expect, expectTypeOf, test, vi } from 'vitest'
 import { type BackgroundTask, backgroundService } from '../src/index.ts'
-import { ServiceGraph } from '../src/service-graph.ts'
+import { ServiceGraph } from '../src/server/service-graph.ts'
 import { testContext } from './support.ts'
 
 const idle = { start: async () => undefined, drain: async () => undefined, destroy: () => undefined }

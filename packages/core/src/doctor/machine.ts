@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { ServerConfiguration } from '../configuration.ts'
 import { inspector } from '../lazy-modules.ts'
-import { checkRuntime, type RuntimeFacts } from '../server-runtime.ts'
+import { checkRuntime, type RuntimeFacts } from '../server/server-runtime.ts'
 import type { DoctorFinding } from './finding.ts'
 
 /** What {@link examineMachine} looks at; a test may pass its own. */

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import type { Address } from '../address.ts'
 import type { Logger } from '../logger.ts'
-import type { ExportedListener, InheritedListener, InheritedListeners } from '../service.ts'
+import type { ExportedListener, InheritedListener, InheritedListeners } from '../server/service.ts'
 import type { ServiceDispatch } from '../threads/service-dispatch.ts'
 import type { LentListener } from '../threads/thread-protocol.ts'
 import type { WorkerThread } from '../threads/worker-thread.ts'

@@ -4,7 +4,7 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Address, parseAddress, type UnixAddress } from '../address.ts'
 import type { Logger } from '../logger.ts'
-import type { ExportedListener, InheritedListener } from '../service.ts'
+import type { ExportedListener, InheritedListener } from '../server/service.ts'
 import type { ListenerPlan } from './listener-options.ts'
 
 const BIND_RETRY_MS: number = 1000

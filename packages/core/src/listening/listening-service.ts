@@ -5,8 +5,14 @@ import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineConnectionsMax, examineProxyProtocol } from '../doctor/listening.ts'
 import { silentLogger } from '../logger.ts'
 import { SeldomLog } from '../seldom-log.ts'
-import { readFileDescriptorsMax } from '../server-runtime.ts'
-import type { ExportedListener, ServerApp, Service, ServiceContext, WorkerContext } from '../service.ts'
+import { readFileDescriptorsMax } from '../server/server-runtime.ts'
+import type {
+  ExportedListener,
+  ServerApp,
+  Service,
+  ServiceContext,
+  WorkerContext,
+} from '../server/service.ts'
 import { letWorkersAccept } from '../threads/lending.ts'
 import type { ServiceDispatch } from '../threads/service-dispatch.ts'
 import { SharedCounts } from '../threads/shared-counts.ts'

@@ -1,7 +1,7 @@
 import type { Admission } from '../listening/admission.ts'
 import type { Listener } from '../listening/listener.ts'
 import type { ListenerParts } from '../listening/listener-parts.ts'
-import type { ServiceContext } from '../service.ts'
+import type { ServiceContext } from '../server/service.ts'
 import type { ServiceDispatch } from './service-dispatch.ts'
 import { SharedCounts } from './shared-counts.ts'
 import { ClaimedConnection } from './transfer-endpoint.ts'

@@ -2,7 +2,7 @@ import { existsSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { inspect } from 'node:util'
-import type { Service } from '../service.ts'
+import type { Service } from '../server/service.ts'
 
 /** What `threads` says in a configuration or a service: a number, or one per processor. */
 export type ThreadCount = number | 'auto'

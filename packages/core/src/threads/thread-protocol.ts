@@ -1,8 +1,8 @@
 import type { Server, Socket } from 'node:net'
 import type { MessagePort } from 'node:worker_threads'
 import type { ServerConfiguration } from '../configuration.ts'
-import type { ServerPhase } from '../server-phase.ts'
-import type { ShutdownKind } from '../server-urgency.ts'
+import type { ServerPhase } from '../server/server-phase.ts'
+import type { ShutdownKind } from '../server/server-urgency.ts'
 
 /** What a worker thread finds in `workerData`, and knows itself by. */
 export interface ThreadBirth {

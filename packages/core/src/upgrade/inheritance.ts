@@ -3,7 +3,7 @@ import { Server, type Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { wholeKey } from '../listening/listener-parts.ts'
 import type { Logger } from '../logger.ts'
-import type { InheritedListener, InheritedListeners, ReceivedDatagram } from '../service.ts'
+import type { InheritedListener, InheritedListeners, ReceivedDatagram } from '../server/service.ts'
 import {
   COMMIT_TIMEOUT_MS,
   type HelperMessage,

@@ -4,7 +4,7 @@ import { chmodSync, lstatSync, renameSync, rmSync, unlinkSync } from 'node:fs'
 import { createServer, Server, type Socket } from 'node:net'
 import { childProcesses } from '../lazy-modules.ts'
 import type { Logger } from '../logger.ts'
-import type { ExportedListener } from '../service.ts'
+import type { ExportedListener } from '../server/service.ts'
 import { datagramDescriptor } from './datagrams.ts'
 import { HELPER_SOURCE } from './helper-source.ts'
 import {

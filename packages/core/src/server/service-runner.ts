@@ -1,9 +1,9 @@
-import type { ServerConfiguration } from './configuration.ts'
-import type { Logger } from './logger.ts'
+import type { ServerConfiguration } from '../configuration.ts'
+import type { Logger } from '../logger.ts'
+import { type SharedHub, SharedState } from '../threads/shared-state.ts'
+import type { ThreadPool } from '../threads/thread-pool.ts'
 import type { InheritedListeners } from './service.ts'
 import type { ServiceNode } from './service-graph.ts'
-import { type SharedHub, SharedState } from './threads/shared-state.ts'
-import type { ThreadPool } from './threads/thread-pool.ts'
 
 /** Where services may find listeners that are open already. */
 export interface ListenerSource {

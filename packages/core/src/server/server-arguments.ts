@@ -1,4 +1,4 @@
-import { nearestName } from './nearest-name.ts'
+import { nearestName } from '../nearest-name.ts'
 
 /** What the command line said. */
 export interface ServerArguments {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { DoctorFinding } from './doctor/finding.ts'
+import type { DoctorFinding } from '../doctor/finding.ts'
 
 /** Something about the machine or the runtime that an operator should change. */
 export interface RuntimeFinding extends DoctorFinding {

@@ -1,9 +1,9 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseAddress } from './address.ts'
-import { childProcesses } from './lazy-modules.ts'
-import type { Logger } from './logger.ts'
+import { parseAddress } from '../address.ts'
+import { childProcesses } from '../lazy-modules.ts'
+import type { Logger } from '../logger.ts'
 import type { InheritedListener } from './service.ts'
 import type { ListenerSource } from './service-runner.ts'
 

@@ -1,5 +1,5 @@
-import type { ConfigurationInput } from './configuration.ts'
-import type { Logger } from './logger.ts'
+import type { ConfigurationInput } from '../configuration.ts'
+import type { Logger } from '../logger.ts'
 import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
 
 /** Options of a {@link Server}. */

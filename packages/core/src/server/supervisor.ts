@@ -1,11 +1,11 @@
 import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { createConfiguration, loadConfiguration, type ServerConfiguration } from './configuration.ts'
-import { childProcesses } from './lazy-modules.ts'
-import { type Logger, stderrLogger } from './logger.ts'
+import { createConfiguration, loadConfiguration, type ServerConfiguration } from '../configuration.ts'
+import { childProcesses } from '../lazy-modules.ts'
+import { type Logger, stderrLogger } from '../logger.ts'
+import { launchSuccessor } from '../upgrade/launch.ts'
 import { parseServerArguments } from './server-arguments.ts'
-import { launchSuccessor } from './upgrade/launch.ts'
 
 /** Options of {@link supervise}. */
 export interface SuperviseOptions {

@@ -1,11 +1,11 @@
 import { unlinkSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseAddress } from './address.ts'
-import type { Logger } from './logger.ts'
+import { parseAddress } from '../address.ts'
+import type { Logger } from '../logger.ts'
+import type { ThreadPool } from '../threads/thread-pool.ts'
+import { pingUpgrade, type UpgradeState } from '../upgrade/protocol.ts'
 import { type Urgency, waitFor } from './server-urgency.ts'
 import type { ExportedListener, InheritedListener, Service } from './service.ts'
-import type { ThreadPool } from './threads/thread-pool.ts'
-import { pingUpgrade, type UpgradeState } from './upgrade/protocol.ts'
 
 /** Most that services may export to a successor, together, in characters of JSON. */
 export const UPGRADE_STATE_CHARACTERS_MAX: number = 8_388_608

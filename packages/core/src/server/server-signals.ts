@@ -1,4 +1,4 @@
-import type { Logger } from './logger.ts'
+import type { Logger } from '../logger.ts'
 import type { Urgency, UrgencyLevel } from './server-urgency.ts'
 
 /** What the first signal of each kind asks for; SIGQUIT only where there is no `upgrade_sock`. */

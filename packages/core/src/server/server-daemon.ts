@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import type { ServerConfiguration } from './configuration.ts'
-import { childProcesses } from './lazy-modules.ts'
+import type { ServerConfiguration } from '../configuration.ts'
+import { childProcesses } from '../lazy-modules.ts'
 
 /** Tells a child that it is the daemon itself and must not launch another. */
 const MARK: string = 'CIRQUE_DAEMON'

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
-import { loadConfiguration, type ServerConfiguration } from './configuration.ts'
-import { CONFIGURATION_KEYS } from './configuration-keys.ts'
-import type { Logger } from './logger.ts'
+import { loadConfiguration, type ServerConfiguration } from '../configuration.ts'
+import { CONFIGURATION_KEYS } from '../configuration-keys.ts'
+import type { Logger } from '../logger.ts'
+import type { ThreadPool } from '../threads/thread-pool.ts'
 import type { ServiceNode } from './service-graph.ts'
-import type { ThreadPool } from './threads/thread-pool.ts'
 
 /** The keys, as files spell them, whose values differ: all of them are read at start only. */
 function changedKeys(current: ServerConfiguration, next: ServerConfiguration): string[] {
