@@ -24,7 +24,7 @@ export const TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ['serializer', ['http/src/']],
   ['hop-by-hop', ['http/src/']],
   ['http-date', ['http/src/']],
-  ['negotiation', ['core/src/conditional.ts', 'core/src/modules/content-coding.ts']],
+  ['negotiation', ['core/src/downstream/conditional.ts', 'core/src/modules/content-coding.ts']],
   ['grpc-web', ['core/src/modules/grpc-web']],
   ['address', ['core/src/address.ts', 'http/src/host.ts']],
   ['proxy-protocol', ['core/src/proxy-protocol/']],

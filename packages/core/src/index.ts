@@ -1,4 +1,3 @@
-export { type ReadCallback, readInto } from './accepted-reads.ts'
 export {
   ADDRESS_CACHE_ENTRIES_MAX,
   type Address,
@@ -7,7 +6,6 @@ export {
   type TcpAddress,
   type UnixAddress,
 } from './address.ts'
-export { listsEntityTag, notModifiedFilter, toNotModified } from './conditional.ts'
 export {
   CONFIGURATION_BYTES_MAX,
   type ConfigurationInput,
@@ -20,13 +18,15 @@ export { ConfigurationError, type ConfigurationIssue } from './configuration-err
 export { connectionDigest } from './connection-digest.ts'
 export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
 export { DOCTOR_CHECKS, type DoctorCode, type DoctorFinding, doctorReport } from './doctor/finding.ts'
+export { type ReadCallback, readInto } from './downstream/accepted-reads.ts'
+export { listsEntityTag, notModifiedFilter, toNotModified } from './downstream/conditional.ts'
 export {
   type HealthAnswer,
   type HealthProbe,
   HealthService,
   type HealthServiceOptions,
   healthService,
-} from './health-service.ts'
+} from './downstream/health-service.ts'
 export {
   HttpServerApp,
   type HttpServerHandler,
@@ -35,15 +35,25 @@ export {
   type ServeHttpErrorListener,
   type ServeHttpOptions,
   serveHttp,
-} from './http-server-app.ts'
-export type { HttpServerOptions, ResolvedHttpServerOptions } from './http-server-options.ts'
+} from './downstream/http-server-app.ts'
+export type { HttpServerOptions, ResolvedHttpServerOptions } from './downstream/http-server-options.ts'
 export {
   BODY_BYTES_MAX_DEFAULT,
   declaredLength,
   HttpSession,
   type ReadBodyOptions,
   type ResponseInit,
-} from './http-session.ts'
+} from './downstream/http-session.ts'
+export { RequestBody } from './downstream/request-body.ts'
+export {
+  ServerSession,
+  type ServerSessionHandler,
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from './downstream/server-session.ts'
 export type { Http2Counts } from './http2/counts.ts'
 export type { ConnectionCounters } from './listening/connection-counters.ts'
 export type { ConnectionFilter } from './listening/connection-filter.ts'
@@ -109,7 +119,6 @@ export {
   writeProxyHeader,
 } from './proxy-protocol/write-header.ts'
 export { proxyTlvsFor } from './proxy-protocol/write-tlvs.ts'
-export { RequestBody } from './request-body.ts'
 export { type PhaseMessage, Server } from './server/server.ts'
 export {
   type ParsedServerArguments,
@@ -138,15 +147,6 @@ export {
 } from './server/service.ts'
 export type { ServiceHandle } from './server/service-graph.ts'
 export { type SuperviseOptions, supervise } from './server/supervisor.ts'
-export {
-  ServerSession,
-  type ServerSessionHandler,
-  WRITE_DONE,
-  WRITE_FULL,
-  WRITE_PAUSE,
-  WRITE_RETAINED,
-  type WriteResult,
-} from './server-session.ts'
 export {
   type Answer,
   type AskOptions,

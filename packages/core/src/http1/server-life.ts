@@ -5,7 +5,7 @@ import { httpDate, type RequestHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
-import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
+import type { ResolvedHttpServerOptions } from '../downstream/http-server-options.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import type { Http1ServerSession } from './server-session.ts'
 import {

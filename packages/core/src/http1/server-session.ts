@@ -18,7 +18,7 @@ import {
   WRITE_PAUSE,
   WRITE_RETAINED,
   type WriteResult,
-} from '../server-session.ts'
+} from '../downstream/server-session.ts'
 import { responseHeadText, statusLine } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'

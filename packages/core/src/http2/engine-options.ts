@@ -1,5 +1,5 @@
 import { type ResolvedHttp2Options, resolveHttp2Options } from '@cirque/http2'
-import type { ResolvedHttpServerOptions } from '../http-server-options.ts'
+import type { ResolvedHttpServerOptions } from '../downstream/http-server-options.ts'
 import type { ResponseLimits } from '../http1/client-life.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 

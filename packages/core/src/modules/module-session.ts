@@ -8,7 +8,7 @@ import {
   WRITE_PAUSE,
   WRITE_RETAINED,
   type WriteResult,
-} from '../server-session.ts'
+} from '../downstream/server-session.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, HttpModuleContext, type HttpModules } from './http-modules.ts'
 import { ModuleBody, type ModuleBodySink, type ModuleBodyStage } from './module-body.ts'

@@ -1,6 +1,6 @@
 import { isProxyError, ProxyError, peerError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
-import { declaredLength } from '../http-session.ts'
+import { declaredLength } from '../downstream/http-session.ts'
 import {
   COMPRESSION_BYTES_MIN,
   isCompressibleType,

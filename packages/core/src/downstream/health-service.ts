@@ -1,10 +1,10 @@
 import { inspect } from 'node:util'
+import { integer, rejectUnknown } from '../listening/listener-options.ts'
+import { ListeningService } from '../listening/listening-service.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import type { ServiceContext } from '../server/service.ts'
 import { type HttpServerApp, serveHttp } from './http-server-app.ts'
 import type { HttpSession } from './http-session.ts'
-import { integer, rejectUnknown } from './listening/listener-options.ts'
-import { ListeningService } from './listening/listening-service.ts'
-import { type Logger, silentLogger } from './logger.ts'
-import type { ServiceContext } from './server/service.ts'
 
 /**
  * Answers whether something works: true or nothing for yes; false, a throw or a rejection for no. Called for each

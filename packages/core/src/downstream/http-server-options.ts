@@ -1,5 +1,5 @@
 import type { HttpProfile } from '@cirque/http'
-import { nameHint } from './nearest-name.ts'
+import { nameHint } from '../nearest-name.ts'
 
 /** How an HTTP service treats its clients. Every bound has a default; 0 means "none" only where it says so. */
 export interface HttpServerOptions {

@@ -3,6 +3,16 @@ import { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import { isProxyError, ProxyError, statusForError } from '@cirque/error'
 import type { RequestHeadParser } from '@cirque/http'
+import { Http1ServerConnection } from '../http1/server-connection.ts'
+import type { Http1ConnectionOwner } from '../http1/server-life.ts'
+import { type Http2Counts, noHttp2Counts } from '../http2/counts.ts'
+import { type PrefaceOwner, PrefaceReader } from '../http2/preface.ts'
+import { type Http2ConnectionOwner, Http2ServerConnection } from '../http2/server-connection.ts'
+import type { HttpModuleBuilder } from '../modules/http-module.ts'
+import { HttpModules } from '../modules/http-modules.ts'
+import { ModuleSession } from '../modules/module-session.ts'
+import type { ServerApp } from '../server/service.ts'
+import { hostScopeOf } from '../tls/host-scope.ts'
 import { HostCheckingOwner } from './host-check.ts'
 import {
   type HttpServerOptions,
@@ -10,17 +20,7 @@ import {
   resolveHttpServerOptions,
 } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
-import { Http1ServerConnection } from './http1/server-connection.ts'
-import type { Http1ConnectionOwner } from './http1/server-life.ts'
-import { type Http2Counts, noHttp2Counts } from './http2/counts.ts'
-import { type PrefaceOwner, PrefaceReader } from './http2/preface.ts'
-import { type Http2ConnectionOwner, Http2ServerConnection } from './http2/server-connection.ts'
-import type { HttpModuleBuilder } from './modules/http-module.ts'
-import { HttpModules } from './modules/http-modules.ts'
-import { ModuleSession } from './modules/module-session.ts'
-import type { ServerApp } from './server/service.ts'
 import type { ServerSession } from './server-session.ts'
-import { hostScopeOf } from './tls/host-scope.ts'
 
 /** What an HTTP application does with each request. */
 export interface HttpServerHandler {

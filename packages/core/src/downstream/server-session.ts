@@ -1,7 +1,7 @@
 import type { ProxyError } from '@cirque/error'
 import type { RequestHeader, ResponseHeader } from '@cirque/http'
-import type { ConnectionDigest } from './digest.ts'
-import type { HttpModuleContext } from './modules/http-modules.ts'
+import type { ConnectionDigest } from '../digest.ts'
+import type { HttpModuleContext } from '../modules/http-modules.ts'
 
 /** The bytes were handed to the kernel or copied: go on, the memory may be reused. */
 export const WRITE_DONE = 0

@@ -2,10 +2,10 @@ import { open } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { ProxyError, peerError } from '@cirque/error'
 import { canonicalReason, type FieldsInit, type RequestHeader, ResponseHeader } from '@cirque/http'
-import type { ConnectionDigest } from './digest.ts'
+import type { ConnectionDigest } from '../digest.ts'
+import { GrpcWeb } from '../modules/grpc-web.ts'
+import type { HttpModuleContext } from '../modules/http-modules.ts'
 import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
-import { GrpcWeb } from './modules/grpc-web.ts'
-import type { HttpModuleContext } from './modules/http-modules.ts'
 import { RequestBody } from './request-body.ts'
 import {
   type ServerSession,
