@@ -45,15 +45,7 @@ export {
   type ResponseInit,
 } from './downstream/http-session.ts'
 export { RequestBody } from './downstream/request-body.ts'
-export {
-  ServerSession,
-  type ServerSessionHandler,
-  WRITE_DONE,
-  WRITE_FULL,
-  WRITE_PAUSE,
-  WRITE_RETAINED,
-  type WriteResult,
-} from './downstream/server-session.ts'
+export { ServerSession, type ServerSessionHandler } from './downstream/server-session.ts'
 export type { Http2Counts } from './http2/counts.ts'
 export type { ConnectionCounters } from './listening/connection-counters.ts'
 export type { ConnectionFilter } from './listening/connection-filter.ts'
@@ -191,3 +183,4 @@ export type {
   NextHopProxy,
   ResolvedPeerOptions,
 } from './upstream/peer-options.ts'
+export { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from './write-result.ts'

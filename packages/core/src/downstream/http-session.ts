@@ -5,14 +5,10 @@ import { canonicalReason, type FieldsInit, type RequestHeader, ResponseHeader } 
 import type { ConnectionDigest } from '../digest.ts'
 import { GrpcWeb } from '../modules/grpc-web.ts'
 import type { HttpModuleContext } from '../modules/http-modules.ts'
+import { WRITE_PAUSE, type WriteResult } from '../write-result.ts'
 import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
 import { RequestBody } from './request-body.ts'
-import {
-  type ServerSession,
-  type ServerSessionHandler,
-  WRITE_PAUSE,
-  type WriteResult,
-} from './server-session.ts'
+import type { ServerSession, ServerSessionHandler } from './server-session.ts'
 
 /** The parts of a response that {@link HttpSession.respond} writes. */
 export interface ResponseInit {

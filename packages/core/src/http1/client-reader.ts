@@ -9,7 +9,7 @@ import {
   type ResponseHeader,
   ResponseHeadParser,
 } from '@cirque/http'
-import { WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../downstream/server-session.ts'
+import { WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
 import { BODY, CLOSED, COMPLETE, HEAD, IDLE, TUNNEL } from './client-states.ts'
 import { ClientWriter } from './client-writer.ts'
 import { returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'

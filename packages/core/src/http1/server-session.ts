@@ -10,15 +10,15 @@ import {
   type ResponseHeader,
 } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
+import { ServerSession } from '../downstream/server-session.ts'
 import {
   isMemoryFree,
-  ServerSession,
   WRITE_DONE,
   WRITE_FULL,
   WRITE_PAUSE,
   WRITE_RETAINED,
   type WriteResult,
-} from '../downstream/server-session.ts'
+} from '../write-result.ts'
 import { responseHeadText, statusLine } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'

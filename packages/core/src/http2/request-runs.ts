@@ -1,5 +1,5 @@
-import { isMemoryFree, type WriteResult } from '../downstream/server-session.ts'
 import { LENT_BYTES_MIN, READ_BYTES, returnReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
+import { isMemoryFree, type WriteResult } from '../write-result.ts'
 import { atTurnEnd, type TurnWriter } from './turn-end.ts'
 
 /** Who takes what was gathered. */

@@ -1,6 +1,6 @@
 import { isProxyError, ProxyError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
-import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../downstream/server-session.ts'
+import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../write-result.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, type HttpModuleContext } from './http-modules.ts'
 import { ModuleBody } from './module-body.ts'

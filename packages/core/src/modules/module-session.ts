@@ -1,14 +1,8 @@
 import { type ErrorCode, isProxyError, ProxyError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
-import {
-  ServerSession,
-  type ServerSessionHandler,
-  WRITE_DONE,
-  WRITE_PAUSE,
-  WRITE_RETAINED,
-  type WriteResult,
-} from '../downstream/server-session.ts'
+import { ServerSession, type ServerSessionHandler } from '../downstream/server-session.ts'
+import { WRITE_DONE, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, HttpModuleContext, type HttpModules } from './http-modules.ts'
 import { ModuleBody, type ModuleBodySink, type ModuleBodyStage } from './module-body.ts'
