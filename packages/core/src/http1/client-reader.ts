@@ -9,10 +9,10 @@ import {
   type ResponseHeader,
   ResponseHeadParser,
 } from '@cirque/http'
-import { WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
+import { WRITE_PAUSE, WRITE_RETAINED } from '../write-result.ts'
 import { BODY, CLOSED, COMPLETE, HEAD, IDLE, TUNNEL } from './client-states.ts'
 import { ClientWriter } from './client-writer.ts'
-import { returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
+import { handOnRun, sharedReadBuffer } from './read-buffer.ts'
 import { ReadMemory } from './read-memory.ts'
 import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX } from './wire.ts'
 
@@ -247,30 +247,16 @@ export abstract class ClientReader extends ClientWriter implements ChunkSink {
     const handler = this.handler
     if (size === 0 || handler === null) return
     this.responseBodyBytes += size
-    let result: WriteResult
-    if (buffer === sharedReadBuffer && size > TEXT_BODY_BYTES_MAX) {
-      // Every connection reads into this memory: what may stay queued has to move out of it. Mostly it does
-      // not stay, and the memory it moved to serves again at once.
-      const own = takeReadBuffer()
-      buffer.copy(own, 0, start, end)
-      result = handler.onResponseData(own, 0, size)
-      if ((result & WRITE_RETAINED) === 0) returnReadBuffer(own)
-    } else {
-      result = handler.onResponseData(buffer, start, end)
-      if ((result & WRITE_RETAINED) !== 0) {
-        // The handler may still refer to this memory: nothing is read into it any more.
-        this.memory.giveAway(buffer)
-        if (buffer === sharedReadBuffer && result === WRITE_RETAINED) {
-          // Better no response than one with another's bytes in it.
-          this.fail(
-            new ProxyError(
-              'INTERNAL_ERROR',
-              'internal',
-              'A run of body bytes was kept that had to be copied',
-            ),
-          )
-          return
-        }
+    const result = handOnRun(handler, buffer, start, end)
+    if ((result & WRITE_RETAINED) !== 0) {
+      // The handler may still refer to this memory: nothing is read into it any more.
+      this.memory.giveAway(buffer)
+      if (buffer === sharedReadBuffer && size <= TEXT_BODY_BYTES_MAX && result === WRITE_RETAINED) {
+        // Better no response than one with another's bytes in it.
+        this.fail(
+          new ProxyError('INTERNAL_ERROR', 'internal', 'A run of body bytes was kept that had to be copied'),
+        )
+        return
       }
     }
     if (result >= WRITE_PAUSE && this.state !== CLOSED) {

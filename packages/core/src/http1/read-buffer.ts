@@ -1,3 +1,7 @@
+import type { ClientSessionHandler } from '../upstream/client-session.ts'
+import { WRITE_RETAINED, type WriteResult } from '../write-result.ts'
+import { TEXT_BODY_BYTES_MAX } from './wire.ts'
+
 /** Bytes that one read can bring: what libuv itself asks for. */
 export const READ_BYTES = 65_536
 
@@ -38,4 +42,26 @@ export function returnReadBuffer(buffer: Buffer): void {
   if (buffer.length > READ_BYTES) {
     if (spareLong.length < SPARE_LONG_COUNT_MAX) spareLong.push(buffer)
   } else if (buffer.length === READ_BYTES && spare.length < SPARE_COUNT_MAX) spare.push(buffer)
+}
+
+/**
+ * Hands a run of a response's body on. A long one that lies in the memory that every connection reads into moves out of
+ * it first, as it may stay queued. Mostly it does not, and the memory it moved to serves again at once.
+ *
+ * @returns The handler's answer. What it says of the memory is true of `buffer` only if that is not the shared one.
+ */
+export function handOnRun(
+  handler: ClientSessionHandler,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): WriteResult {
+  const size = end - start
+  if (buffer !== sharedReadBuffer || size <= TEXT_BODY_BYTES_MAX)
+    return handler.onResponseData(buffer, start, end)
+  const own = takeReadBuffer()
+  buffer.copy(own, 0, start, end)
+  const result = handler.onResponseData(own, 0, size)
+  if ((result & WRITE_RETAINED) === 0) returnReadBuffer(own)
+  return result
 }

@@ -9,7 +9,7 @@ import {
 } from '@cirque/http2'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import type { ConnectionDigest } from '../digest.ts'
-import { returnReadBuffer, sharedReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
+import { handOnRun, sharedReadBuffer } from '../http1/read-buffer.ts'
 import { TEXT_BODY_BYTES_MAX } from '../http1/wire.ts'
 import { ClientSession } from '../upstream/client-session.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
@@ -239,17 +239,9 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
     if (this.responseRemaining > 0) this.responseRemaining -= size
     if (!this.tunnel) this.armReadTimer()
     this.touch()
-    let result: WriteResult
-    if (buffer === sharedReadBuffer && size > TEXT_BODY_BYTES_MAX) {
-      // Every connection reads into this memory: what may stay queued has to move out of it.
-      const own = takeReadBuffer()
-      buffer.copy(own, 0, start, end)
-      result = handler.onResponseData(own, 0, size)
-      if ((result & WRITE_RETAINED) === 0) returnReadBuffer(own)
-    } else {
-      result = handler.onResponseData(buffer, start, end)
-      if ((result & WRITE_RETAINED) !== 0 && size > TEXT_BODY_BYTES_MAX) this.connection.retainRead()
-    }
+    const result = handOnRun(handler, buffer, start, end)
+    if ((result & WRITE_RETAINED) !== 0 && size > TEXT_BODY_BYTES_MAX && buffer !== sharedReadBuffer)
+      this.connection.retainRead()
     if (result >= WRITE_PAUSE && !this.closed) {
       this.paused = true
       this.readTimer.cancel()

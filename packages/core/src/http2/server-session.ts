@@ -223,6 +223,7 @@ export class Http2ServerSession
     this.responseEnded = true
     this.responseStatus = 0
     this.bodyTimer?.cancel()
+    this.runs?.drop()
     const fields = responseFields(
       ResponseHeader.build(502, { 'Cache-Control': 'private, no-store' }),
       0,
