@@ -18,14 +18,14 @@ import {
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { type ConnectOptions, ConnectTunnels } from './connect-tunnels.ts'
-import { ProxyExchange } from './exchange.ts'
-import { isBroken } from './exchange-states.ts'
+import { ProxyExchange } from './exchange/exchange.ts'
+import { isBroken } from './exchange/exchange-states.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { GuardedLogger } from './guarded-logger.ts'
-import { type ProxyObserver, Watching } from './observers.ts'
+import { type ProxyObserver, Watching } from './observing/observers.ts'
 import { PHASES } from './phases.ts'
 import type { ProxyHttp } from './proxy-http.ts'
-import { type RetryPermission, TokenRetryBudget } from './retry-budget.ts'
+import { type RetryPermission, TokenRetryBudget } from './retry/retry-budget.ts'
 import { downstreamModules, upstreamModules } from './upstream-modules.ts'
 
 /** How a proxy treats its upstreams and failed attempts. */

@@ -1,4 +1,3 @@
-export type { AttemptMessage, RequestMessage } from './channels.ts'
 export { CONNECT_ALLOW_MAX, type ConnectOptions } from './connect-tunnels.ts'
 export type { ForwardingOptions } from './forwarding.ts'
 export {
@@ -10,7 +9,8 @@ export {
   httpProxyService,
   type ProxyConfiguration,
 } from './http-proxy.ts'
-export type { ProxyObserver } from './observers.ts'
+export type { AttemptMessage, RequestMessage } from './observing/channels.ts'
+export type { ProxyObserver } from './observing/observers.ts'
 export { PHASES, type PhaseFrequency, type PhaseInfo } from './phases.ts'
 export type {
   Awaitable,
@@ -21,5 +21,5 @@ export type {
   UpstreamConnection,
 } from './proxy-http.ts'
 export { type Attempt, LIMIT_DECISIONS_MAX, type LimitDecision, type RequestRecord } from './record.ts'
-export { type RetryPermission, TokenRetryBudget, type TokenRetryBudgetOptions } from './retry-budget.ts'
+export { type RetryPermission, TokenRetryBudget, type TokenRetryBudgetOptions } from './retry/retry-budget.ts'
 export { type BufferBodyOptions, Session } from './session.ts'

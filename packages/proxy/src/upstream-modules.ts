@@ -1,5 +1,5 @@
 import { type HttpModule, type HttpModuleBuilder, HttpModules } from '@cirque/core'
-import { answerAtOnce } from './hooks.ts'
+import { answerAtOnce } from './hooks/hook-answers.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 
 const REQUEST_FILTERS = ['requestHeaderFilter', 'requestBodyFilter'] as const

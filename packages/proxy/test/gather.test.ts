@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { Gatherer } from '../src/gather.ts'
+import { Gatherer } from '../src/flow/gather.ts'
 
 test('pieces of any sizes stay the same bytes in the same order, and small ones cost no memory of their own', () => {
   const sizes = fc.array(

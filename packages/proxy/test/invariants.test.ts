@@ -4,7 +4,13 @@ import { brokenInvariants, type InvariantMessage, peerError } from '@cirque/erro
 import { ResponseHeader } from '@cirque/http'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { CHOOSING, ENDED, EXCHANGE_STATES, type ExchangeState, TUNNEL } from '../src/exchange-states.ts'
+import {
+  CHOOSING,
+  ENDED,
+  EXCHANGE_STATES,
+  type ExchangeState,
+  TUNNEL,
+} from '../src/exchange/exchange-states.ts'
 import type { ProxyHttp, Session } from '../src/index.ts'
 import { exchange as exchangeBytes, get, RawClient } from './support/client.ts'
 import { startProxy } from './support/proxy.ts'

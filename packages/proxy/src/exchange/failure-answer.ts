@@ -1,7 +1,7 @@
 import type { ProxyError } from '@cirque/error'
 import { statusForError } from '@cirque/error'
-import type { FailToProxy, OrNothing, ProxyHttp } from './proxy-http.ts'
-import type { Session } from './session.ts'
+import type { FailToProxy, OrNothing, ProxyHttp } from '../proxy-http.ts'
+import type { Session } from '../session.ts'
 
 /** The exchange, as the answer to a failed request sees it. */
 export interface FailureAnswerOwner<Ctx> {

@@ -1,10 +1,10 @@
 import { type ClientSession, HttpPeer } from '@cirque/core'
 import { type ProxyError, peerError } from '@cirque/error'
-import type { ConnectTunnels } from './connect-tunnels.ts'
+import type { ConnectTunnels } from '../connect-tunnels.ts'
+import { hookError, isPromise, judgedError } from '../hooks/hook-answers.ts'
+import { FailedPeers } from '../retry/failed-peers.ts'
 import type { ProxyExchange } from './exchange.ts'
 import { CHOOSING, CONNECTING } from './exchange-states.ts'
-import { FailedPeers } from './failed-peers.ts'
-import { hookError, isPromise, judgedError } from './hooks.ts'
 import { PeerLease } from './peer-lease.ts'
 import { buildUpstreamRequest, wantsUpgrade } from './upstream-request.ts'
 

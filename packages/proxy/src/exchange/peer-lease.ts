@@ -1,5 +1,5 @@
 import type { LeasedAddress, PeerAddress, PeerOutcome } from '@cirque/core'
-import type { Attempt } from './record.ts'
+import type { Attempt } from '../record.ts'
 
 /** What an attempt's peer was chosen by, when that wants to know how it went. */
 export class PeerLease {

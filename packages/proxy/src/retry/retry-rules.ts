@@ -1,8 +1,8 @@
 import type { ClientSession, HttpPeer, ServerSession } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { isIdempotent } from '@cirque/http'
+import type { Attempt, RequestRecord } from '../record.ts'
 import type { FailedPeers } from './failed-peers.ts'
-import type { Attempt, RequestRecord } from './record.ts'
 import type { RetryPermission } from './retry-budget.ts'
 
 /** The exchange, as the rules for another attempt see it. */

@@ -1,5 +1,5 @@
 import { isProxyError, ProxyError } from '@cirque/error'
-import type { OrNothing } from './proxy-http.ts'
+import type { OrNothing } from '../proxy-http.ts'
 
 /** True for what a hook returned when it has to be waited for. */
 export function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {

@@ -1,8 +1,8 @@
 import type { ProxyError } from '@cirque/error'
+import { hookError, isPromise } from '../hooks/hook-answers.ts'
+import { HookDeadline, type HookWaiter } from '../hooks/hook-deadline.ts'
+import type { Awaitable, BodyFilterResult } from '../proxy-http.ts'
 import { Gatherer } from './gather.ts'
-import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
-import { hookError, isPromise } from './hooks.ts'
-import type { Awaitable, BodyFilterResult } from './proxy-http.ts'
 
 /** One body filter, bound to its request. */
 export interface ChunkFilter {

@@ -1,7 +1,7 @@
 import type { ServerSession } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
+import { hookError, isPromise } from './hook-answers.ts'
 import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
-import { hookError, isPromise } from './hooks.ts'
 
 /**
  * Calls the hooks of a request, one at a time: what answers at once goes on in the same turn, a promise is waited

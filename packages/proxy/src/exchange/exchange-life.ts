@@ -8,6 +8,17 @@ import {
 } from '@cirque/core'
 import { ProxyError, statusForError } from '@cirque/error'
 import type { CoarseTimer, TimerOwner } from '@cirque/timeout'
+import { RequestFlow } from '../flow/request-flow.ts'
+import type { ResponseFlow } from '../flow/response-flow.ts'
+import { answerAtOnce, hookError, wrongAnswer } from '../hooks/hook-answers.ts'
+import { HookCaller } from '../hooks/hook-caller.ts'
+import type { HttpProxy } from '../http-proxy.ts'
+import type { ObserverSet } from '../observing/observers.ts'
+import type { ProxyHttp } from '../proxy-http.ts'
+import type { Attempt } from '../record.ts'
+import type { FailedPeers } from '../retry/failed-peers.ts'
+import type { RetryFacts } from '../retry/retry-rules.ts'
+import { Session, type SessionOwner } from '../session.ts'
 import { callLogging, type EndedExchange, logFailure, logHookFailure, persistContext } from './account.ts'
 import {
   ENDED,
@@ -19,19 +30,8 @@ import {
   REQUEST,
   WRITTEN,
 } from './exchange-states.ts'
-import type { FailedPeers } from './failed-peers.ts'
 import { askFailToProxy, type FailureAnswerOwner } from './failure-answer.ts'
-import { HookCaller } from './hook-caller.ts'
-import { answerAtOnce, hookError, wrongAnswer } from './hooks.ts'
-import type { HttpProxy } from './http-proxy.ts'
-import type { ObserverSet } from './observers.ts'
 import type { PeerLease } from './peer-lease.ts'
-import type { ProxyHttp } from './proxy-http.ts'
-import type { Attempt } from './record.ts'
-import { RequestFlow } from './request-flow.ts'
-import type { ResponseFlow } from './response-flow.ts'
-import type { RetryFacts } from './retry-rules.ts'
-import { Session, type SessionOwner } from './session.ts'
 import type { Tunnel } from './tunnel.ts'
 
 /**

@@ -1,10 +1,10 @@
 import type { Logger } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import type { RequestHeader } from '@cirque/http'
+import { isPromise } from '../hooks/hook-answers.ts'
+import type { Attempt } from '../record.ts'
+import type { Session } from '../session.ts'
 import { channelObserver, hasChannelSubscribers } from './channels.ts'
-import { isPromise } from './hooks.ts'
-import type { Attempt } from './record.ts'
-import type { Session } from './session.ts'
 
 /**
  * Something that watches all requests of a proxy beside its {@link ProxyHttp}: an access log, metrics, traces.

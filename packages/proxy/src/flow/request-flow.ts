@@ -7,10 +7,10 @@ import {
   type WriteResult,
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
+import type { ProxyHttp } from '../proxy-http.ts'
+import type { Session } from '../session.ts'
 import { FilteredBody, type FilteredBodySink } from './filtered-body.ts'
 import { Gatherer } from './gather.ts'
-import type { ProxyHttp } from './proxy-http.ts'
-import type { Session } from './session.ts'
 
 /** The exchange, as the request body's way sees it. */
 export interface RequestFlowOwner<Ctx> {

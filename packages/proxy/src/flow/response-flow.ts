@@ -11,12 +11,12 @@ import {
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { type ResponseHeader, removeHopByHop } from '@cirque/http'
+import { answerAtOnce, hookError, isPromise } from '../hooks/hook-answers.ts'
+import { HookDeadline, type HookWaiter } from '../hooks/hook-deadline.ts'
+import type { ProxyHttp } from '../proxy-http.ts'
+import type { Session } from '../session.ts'
 import { type ChunkFilter, FilteredBody, type FilteredBodySink } from './filtered-body.ts'
 import { Gatherer } from './gather.ts'
-import { HookDeadline, type HookWaiter } from './hook-deadline.ts'
-import { answerAtOnce, hookError, isPromise } from './hooks.ts'
-import type { ProxyHttp } from './proxy-http.ts'
-import type { Session } from './session.ts'
 
 /** The exchange, as the response's way back sees it. */
 export interface ResponseFlowOwner<Ctx> {

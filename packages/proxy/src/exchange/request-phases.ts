@@ -1,9 +1,9 @@
 import type { ModuleSession, ServerSession } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
-import { answerAtOnce, hookError, isVerdict } from './hooks.ts'
-import type { HttpProxy } from './http-proxy.ts'
-import type { ProxyHttp } from './proxy-http.ts'
-import type { Session } from './session.ts'
+import { answerAtOnce, hookError, isVerdict } from '../hooks/hook-answers.ts'
+import type { HttpProxy } from '../http-proxy.ts'
+import type { ProxyHttp } from '../proxy-http.ts'
+import type { Session } from '../session.ts'
 
 /** The exchange, as the phases before its first attempt see it. */
 export interface RequestPhasesOwner<Ctx> {

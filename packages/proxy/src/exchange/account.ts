@@ -1,9 +1,9 @@
 import type { HttpPeer, ServerSession } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
-import { answerAtOnce, isPromise, isVerdict, wrongAnswer } from './hooks.ts'
-import type { HttpProxy } from './http-proxy.ts'
-import type { ProxyHttp } from './proxy-http.ts'
-import type { Session } from './session.ts'
+import { answerAtOnce, isPromise, isVerdict, wrongAnswer } from '../hooks/hook-answers.ts'
+import type { HttpProxy } from '../http-proxy.ts'
+import type { ProxyHttp } from '../proxy-http.ts'
+import type { Session } from '../session.ts'
 
 /** An exchange that has ended, as those see it who account for it. What their hooks throw is logged, no more. */
 export interface EndedExchange<Ctx> {
