@@ -118,6 +118,32 @@ test('1xx responses go to 1.1 clients only, and 100 only once', async () => {
   expect(await exchange(server.port, request('', 'GET', '1.0'))).toMatch(/^HTTP\/1\.1 200/)
 })
 
+test('RFC 9110 §8.6, RFC 9112 §6.1: a head that no body follows frames none', async () => {
+  const framed: [string, string][] = [
+    ['Content-Length', '5'],
+    ['Transfer-Encoding', 'chunked'],
+    ['Connection', 'close'],
+    ['Keep-Alive', 'timeout=5'],
+    ['X', 'y'],
+  ]
+  await using server = await startApp(
+    onSession((session) => {
+      session.writeInformational(ResponseHeader.build(103, framed))
+      session.writeHead(ResponseHeader.build(session.isUpgrade ? 101 : 204, framed), 0)
+      session.endResponse(null)
+      session.resumeRequestBody()
+    }),
+  )
+  expect(await exchange(server.port, request(CLOSE))).toMatch(
+    /^HTTP\/1\.1 103 Early Hints\r\nX: y\r\n\r\nHTTP\/1\.1 204 No Content\r\nX: y\r\nDate: .*\r\nConnection: close\r\n\r\n$/,
+  )
+  await using client = await connectRaw(server.port)
+  client.send(request('Connection: upgrade\r\nUpgrade: x\r\n')).end()
+  expect(await client.rest()).toBe(
+    'HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 101 Switching Protocols\r\nX: y\r\nConnection: upgrade\r\n\r\n',
+  )
+})
+
 test('a body shorter or longer than announced cuts the connection; nothing beyond its length is sent', async () => {
   await using server = await startApp(
     onSession((session) => {

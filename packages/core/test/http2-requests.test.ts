@@ -472,6 +472,15 @@ test.each([
   expect(server.app.stats().refusedHeads).toEqual({ HTTP2_FIELD: 1 })
 })
 
+test('an expectation that is said twice is refused', async () => {
+  await using server = await start(hello)
+  await using client = await connectRawHttp2(server.port)
+  const expect100 = ['expect', '100-continue']
+  client.send(frame(HEADERS, END_HEADERS, 1, block([...PSEUDO, ...expect100, ...expect100])))
+  await client.see(HEADERS, ({ stream }) => stream === 1)
+  expect(server.app.stats().refusedHeads).toEqual({ EXPECTATION: 1 })
+})
+
 test.each(['123', '12345'])(
   'a body %s that differs from its content-length 4 never counts as whole',
   async (body) => {

@@ -75,7 +75,7 @@ const MESSAGES: Readonly<Record<HeadFailureCode, string>> = {
   TOO_MANY_CONNECTION_OPTIONS: 'Connection lists more options than allowed',
   TOO_MANY_FIELDS: 'More fields than allowed',
   TRANSFER_ENCODING_ON_HTTP_1_0: 'Transfer-Encoding in an HTTP/1.0 message',
-  UNSUPPORTED_EXPECTATION: 'Expect asks for something else than 100-continue',
+  UNSUPPORTED_EXPECTATION: 'Expect asks for something else than one 100-continue',
   UNSUPPORTED_VERSION: 'Version is neither HTTP/1.0 nor HTTP/1.1',
 }
 

@@ -111,8 +111,11 @@ export class RequestHeadParser extends HeadParser {
     }
     if (nameLength === 6) {
       if (this.oldVersion) return true
-      this.expectContinue = equalsIgnoreCase(value, '100-continue')
-      if (this.expectContinue) return true
+      // Said twice it is a list of two, and some wait for one 100 where others wait for two.
+      if (!this.expectContinue && equalsIgnoreCase(value, '100-continue')) {
+        this.expectContinue = true
+        return true
+      }
       this.code = 'UNSUPPORTED_EXPECTATION'
       return false
     }

@@ -213,6 +213,14 @@ describe('FileDiscovery', () => {
     expect(disabled).toEqual(['10.0.0.2:80'])
   })
 
+  test('reads a line of comments in comments at once', async () => {
+    const begun = performance.now()
+    expect((await read(`10.0.0.1:80 ${' #'.repeat(100_000)}\r`)).backends).toMatchObject([
+      { address: '10.0.0.1:80' },
+    ])
+    expect(performance.now() - begun).toBeLessThan(2_000)
+  })
+
   test('reads JSON with everything a backend has', async () => {
     const metadata = { zone: 'a' }
     const { backends, disabled } = await read(

@@ -133,11 +133,14 @@ function plainAddress(address: string): string {
   return zone < 0 ? address : address.slice(0, zone)
 }
 
-/** What a client that nobody trusts says of earlier hops, in any of the usual fields, is worth nothing. */
+/**
+ * What a client that nobody trusts says of earlier hops, in any of the usual fields, is worth nothing. An underscore
+ * is a hyphen here: CGI, and whatever has its variables, knows no difference.
+ */
 function removeClaims(request: RequestHeader): void {
   const claims = new Set<string>()
   request.forEachField((name) => {
-    const lower = name.toLowerCase()
+    const lower = name.toLowerCase().replaceAll('_', '-')
     if (lower === 'forwarded' || lower === 'x-real-ip' || lower.startsWith('x-forwarded-')) claims.add(name)
   })
   for (const name of claims) request.removeHeader(name)

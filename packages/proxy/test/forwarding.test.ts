@@ -24,6 +24,24 @@ async function forwarded(bytes: string, forwarding?: ForwardingOptions, app: Par
   }
 }
 
+describe('RFC 9110 §10.1.1: Expect', () => {
+  test.each([
+    ['without a body', get('/', 'Expect: 100-continue'), undefined],
+    [
+      'of HTTP/1.0',
+      'PUT / HTTP/1.0\r\nHost: a\r\nExpect: y 100-continue\r\nContent-Length: 1\r\n\r\nx',
+      undefined,
+    ],
+    [
+      'with a body',
+      'PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx',
+      '100-continue',
+    ],
+  ])('%s', async (_name, bytes, expected) => {
+    expect((await forwarded(bytes)).headers.expect).toBe(expected)
+  })
+})
+
 describe('RFC 9110 §7.6.1: fields of one connection', () => {
   test('are removed from requests, those that Connection lists too', async () => {
     const { headers } = await forwarded(
@@ -192,6 +210,15 @@ describe('forwarding fields', () => {
       via: '1.1 earlier, 1.1 cirque',
     })
     expect(id).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  test('of a client that nobody trusts are removed with underscores too, which CGI takes for hyphens', async () => {
+    const { raw } = await forwarded(
+      get('/', 'X_Forwarded_For: 1.1.1.1', 'x-real_ip: 1.1.1.1', 'X_Forwarded-Anything: 1', 'X_Other: 1'),
+      { xForwarded: true },
+    )
+    const names = raw.filter((_, i) => i % 2 === 0)
+    expect(names).toEqual(['Host', 'X_Other', 'X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'])
   })
 
   test('Forwarded alone removes the X- family too', async () => {

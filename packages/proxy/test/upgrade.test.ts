@@ -172,8 +172,9 @@ describe('an upgrade', () => {
     }
   })
 
-  test('to h2c is never passed on: the request is an ordinary one', async () => {
-    for (const value of ['h2c', 'H2C', 'websocket, h2c', 'h2c, websocket']) {
+  test('to HTTP again, such as h2c, is never passed on: the request is an ordinary one', async () => {
+    const values = ['h2c', 'H2C', 'websocket, h2c', 'h2c, websocket', '"h2c"', 'h2c/1', 'h2', 'HTTP/2.0']
+    for (const value of values) {
       let head = ''
       await using upstream = await startRawUpstream((socket) =>
         socket.once('data', (data) => {

@@ -83,7 +83,7 @@ function tableOf(routes: Readonly<Record<string, SniRoute>>): ReadonlyMap<string
   const table: Map<string, SniRoute> = new Map()
   for (const [given, route] of entries) {
     const name = given.toLowerCase()
-    if (!/^(?:\*\.)?[a-z0-9_]+(?:[.-][a-z0-9_-]+)*$/.test(name)) {
+    if (!/^(?:\*\.)?[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*$/.test(name)) {
       throw new TypeError(`Expected a host name or "*." and one, received ${JSON.stringify(given)}`)
     }
     if (table.has(name)) throw new TypeError(`There are two routes for ${JSON.stringify(name)}`)

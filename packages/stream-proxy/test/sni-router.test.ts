@@ -210,6 +210,15 @@ async function router(routes: Record<string, SniRoute>, options?: SniRouterOptio
   return await Running.start(service.addTcp('127.0.0.1:0'))
 }
 
+test.each(['-'.repeat(60), `a${'-'.repeat(60_000)}!`, 'a..b', '*.', '*.*.a', '.a', 'a.', 'a b'])(
+  'refuses the route %.20j at once',
+  (name) => {
+    const begun = performance.now()
+    expect(() => sniRouter({ [name]: new StreamPeer('127.0.0.1:1') })).toThrow(/Expected a host name/)
+    expect(performance.now() - begun).toBeLessThan(1_000)
+  },
+)
+
 test('routes by name, then by wildcard, then to the fallback; TLS is end to end', async () => {
   const [a, b, rest] = [await site('a'), await site('b'), await site('rest')]
   await using proxy = await router(

@@ -66,7 +66,7 @@ export function responseHeadText(
   if (
     lines !== null &&
     (lines.traits & TRAIT_HOP_BY_HOP) === 0 &&
-    (contentLength === lines.contentLength || (bodyless && status !== 204))
+    (status === 204 ? lines.contentLength < 0 : bodyless || contentLength === lines.contentLength)
   ) {
     text += lines.block
     if ((lines.traits & TRAIT_DATE) === 0) text += `Date: ${httpDate()}\r\n`
@@ -92,6 +92,21 @@ export function responseHeadText(
   if (!dated) text += `Date: ${httpDate()}\r\n`
   if (chunked) text += 'Transfer-Encoding: chunked\r\n'
   else if (contentLength >= 0 && !bodyless && !sized) text += `Content-Length: ${contentLength}\r\n`
+  return text
+}
+
+/**
+ * The fields of a head that no body follows whatever it says: an interim response, or a switch of protocols. What
+ * frames a body is left out (RFC 9110 §8.6, RFC 9112 §6.1): somebody behind us might believe it.
+ */
+export function unframedFieldsText(header: ResponseHeader, keepsUpgrade: boolean): string {
+  let text = ''
+  const { fields } = header
+  for (let i = 0; i < fields.length; i += 2) {
+    const kind = connectionField(fields[i] as string)
+    if (kind === CONNECTION || kind === LENGTH || (kind === UPGRADE && !keepsUpgrade)) continue
+    text += `${fields[i]}: ${fields[i + 1]}\r\n`
+  }
   return text
 }
 

@@ -19,15 +19,12 @@ import {
   WRITE_RETAINED,
   type WriteResult,
 } from '../write-result.ts'
-import { responseHeadText, statusLine } from './head-writer.ts'
+import { responseHeadText, statusLine, unframedFieldsText } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered } from './wire.ts'
 
 /** How the response's body is framed (RFC 9112 §6). */
 type ResponseFraming = 'unwritten' | 'none' | 'length' | 'chunked' | 'until-close' | 'tunnel'
-
-/** Fields that a tunnel's answer must not have (RFC 9110 §9.3.6), or that say nothing in it. */
-const NOT_FOR_CONNECT: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding', 'upgrade'])
 
 /** One HTTP/1 request and its response. */
 export class Http1ServerSession extends ServerSession implements ChunkSink {
@@ -216,10 +213,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       if (this.continued) return
       this.continued = true
     }
-    let text = statusLine(header.status, header.reason)
-    const fields = header.fields
-    for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
-    this.connection.socket.write(`${text}\r\n`, 'latin1')
+    const text = `${statusLine(header.status, header.reason)}${unframedFieldsText(header, false)}\r\n`
+    this.connection.socket.write(text, 'latin1')
   }
 
   writeHead(header: ResponseHeader, contentLength: number): void {
@@ -269,13 +264,11 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     this.keepAlive = false
     // RFC 9110 §9.3.6: any 2xx opens the tunnel that CONNECT asks for.
     const { connectWanted } = this
-    let text = `HTTP/1.1 ${connectWanted ? '200 Connection Established' : `101 ${header.reason || 'Switching Protocols'}`}\r\n`
-    const fields = header.fields
-    for (let i = 0; i < fields.length; i += 2) {
-      const name = (fields[i] as string).toLowerCase()
-      if (name !== 'connection' && !(connectWanted && NOT_FOR_CONNECT.has(name)))
-        text += `${fields[i]}: ${fields[i + 1]}\r\n`
-    }
+    const line = connectWanted
+      ? 'HTTP/1.1 200 Connection Established\r\n'
+      : `HTTP/1.1 101 ${header.reason || 'Switching Protocols'}\r\n`
+    // In the answer to CONNECT `Upgrade` would say nothing.
+    const text = line + unframedFieldsText(header, !connectWanted)
     this.text += connectWanted ? `${text}\r\n` : `${text}Connection: upgrade\r\n\r\n`
     if (connectWanted) this.responseStatus = 200
     this.connection.startTunnel()

@@ -65,7 +65,7 @@ export function readRequestHead(
     const name = fields[i] as string
     const value = fields[i + 1] as string
     if (name === 'expect') {
-      if (value.toLowerCase() !== '100-continue') return UNKNOWN_EXPECTATION
+      if (expectContinue || value.toLowerCase() !== '100-continue') return UNKNOWN_EXPECTATION
       expectContinue = true
     }
     all.push(name, value)

@@ -162,9 +162,17 @@ function* parseLines(text: string): Entries & Generator<[string, () => Entry]> {
   let number = 0
   for (const line of text.split('\n')) {
     number++
-    const words = line.replace(/(^|\s)#.*$/, '').trim()
+    const words = withoutComment(line).trim()
     if (words !== '') yield [`line ${number}`, () => parseLine(words.split(/\s+/))]
   }
+}
+
+/** A comment begins the line, or follows white space. */
+function withoutComment(line: string): string {
+  for (let at = line.indexOf('#'); at >= 0; at = line.indexOf('#', at + 1)) {
+    if (at === 0 || line.charCodeAt(at - 1) <= 0x20) return line.slice(0, at)
+  }
+  return line
 }
 
 function parseLine([address = '', ...words]: string[]): Entry {

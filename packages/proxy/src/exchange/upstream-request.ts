@@ -1,14 +1,17 @@
 import type { HttpPeer, ServerSession } from '@cirque/core'
-import { type RequestHeader, removeHopByHop } from '@cirque/http'
+import { type RequestHeader, removeHopByHop, TRAIT_EXPECT } from '@cirque/http'
 
 const KEEP_TE = { keepTrailersTe: true } as const
 const KEEP_TE_AND_UPGRADE = { keepTrailersTe: true, keepUpgrade: true } as const
 
-/** Whether an upgrade is passed on. Never one to h2c: it would tunnel requests past every filter. */
+/** HTTP by its names and by those of its versions, also where a server reads a name out of quotes or before a slash. */
+const HTTP_AGAIN = /^"?(?:h2c?|http)(?:["/]|$)/
+
+/** Whether an upgrade is passed on. Never one to HTTP again, such as h2c: it would tunnel requests past every filter. */
 export function wantsUpgrade(downstream: ServerSession): boolean {
   if (!downstream.isUpgrade) return false
   const protocols = downstream.request.getAll('upgrade').join(',').toLowerCase().split(',')
-  return !protocols.some((protocol) => protocol.trim() === 'h2c')
+  return !protocols.some((protocol) => HTTP_AGAIN.test(protocol.trim()))
 }
 
 /** The request as it goes upstream, before the user's filter: a copy, fit for another connection. */
@@ -19,12 +22,20 @@ export function buildUpstreamRequest(
 ): RequestHeader {
   const request = downstream.request.clone()
   removeHopByHop(request, upgrade ? KEEP_TE_AND_UPGRADE : KEEP_TE)
+  // Where no client holds a body back for it an expectation means nothing (RFC 9110 §10.1.1): on HTTP/1.0, or
+  // without a body. Some servers would wait all the same, and take the next request for the body.
+  if (mayExpect(request) && !(downstream.expectsContinue && downstream.hasRequestBody))
+    request.removeHeader('Expect')
   // An origin is asked in origin form (RFC 9112 §3.2.1); only clients of proxies use the absolute one.
   if (request.target.charCodeAt(0) !== 0x2f && request.target !== '*') originForm(request)
   if (request.version !== 'HTTP/1.1' && request.host === undefined)
     request.insertHeader('Host', defaultHost(peer))
   if (request.version === 'HTTP/2' && !downstream.hasRequestBody && !upgrade) sayEmpty(request)
   return request
+}
+
+function mayExpect({ lines }: RequestHeader): boolean {
+  return lines === null || (lines.traits & TRAIT_EXPECT) !== 0
 }
 
 /** HTTP/2 needs no length to end a request; HTTP/1.1 servers ask for one where a body is usual (RFC 9110 §8.6). */
