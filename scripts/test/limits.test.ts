@@ -14,6 +14,7 @@ const MADE_BY_RULE: readonly string[] = [
   'GcraOptions.keysMax',
   'OutlierOptions.ejectionMsMax',
   'HttpProxyOptions.maxRetries',
+  'HttpProxyOptions.filterTimeoutMs',
   'HealthCheckOptions.timeoutMs',
 ]
 
@@ -44,7 +45,7 @@ describe('docs/user-guide/security.md', () => {
   })
 
   test('has a row for each number in the configuration file, with its default', () => {
-    const rows = rowsOf(/^\| `([a-z_]+)` \| ([\d,]+) \| .+ \|$/gm)
+    const rows = rowsOf(/^\| `([a-z0-9_]+)` \| ([\d,]+) \| .+ \|$/gm)
     const numbers = CONFIGURATION_KEYS.filter(
       ({ fallback, name }) => typeof fallback === 'number' && name !== 'version' && name !== 'threads',
     )

@@ -3,6 +3,8 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { resolve } from 'node:path'
 import { inspect } from 'node:util'
 import type { ServerConfiguration } from './configuration.ts'
+import { isServerName, SERVER_NAME_RULE } from './downstream/http-server-options.ts'
+import { LOG_LEVELS } from './logger.ts'
 import { THREADS_MAX } from './threads/thread-entry.ts'
 
 /** One setting: its two names, its default, and how a value becomes valid. */
@@ -28,6 +30,7 @@ export const CONFIGURATION_KEYS: readonly ConfigurationKey[] = [
   key('daemon', 'daemon', false, boolean),
   key('daemon_ready_timeout_seconds', 'daemonReadyTimeoutSeconds', 600, seconds(1)),
   key('error_log', 'errorLog', undefined, path),
+  key('error_log_level', 'errorLogLevel', 'info', logLevel),
   key('pid_file', 'pidFile', undefined, path),
   key('user', 'user', undefined, accountName),
   key('group', 'group', undefined, accountName),
@@ -38,12 +41,49 @@ export const CONFIGURATION_KEYS: readonly ConfigurationKey[] = [
   key('upgrade_waits_for_signal', 'upgradeWaitsForSignal', true, boolean),
   key('upgrade_ready_timeout_seconds', 'upgradeReadyTimeoutSeconds', 60, seconds(1)),
   key('upgrade_close_timeout_seconds', 'upgradeCloseTimeoutSeconds', 5, seconds(0)),
+  key('connections_max', 'connectionsMax', 20_000, wholeNumber(1, 10_000_000)),
+  key('connections_per_ip_max', 'connectionsPerIpMax', 0, wholeNumber(0, 10_000_000)),
+  key('listener_backlog', 'listenerBacklog', 65_535, wholeNumber(1, 2_147_483_647)),
+  key('listener_reuse_port', 'listenerReusePort', false, boolean),
+  key('listener_keep_alive_seconds', 'listenerKeepAliveSeconds', 0, wholeNumber(0, 32_767)), // tcp(7)
+  key('http2', 'http2', true, boolean),
+  key('h2c', 'h2c', false, boolean),
+  key('http2_streams_max', 'http2StreamsMax', 100, wholeNumber(1, 2_147_483_647)),
+  key('http_head_timeout_seconds', 'httpHeadTimeoutSeconds', 15, seconds(0.001)),
+  key('http_body_timeout_seconds', 'httpBodyTimeoutSeconds', 60, seconds(0.001)),
+  key('http_request_timeout_seconds', 'httpRequestTimeoutSeconds', 3_600, seconds(0.001)),
+  key('http_write_timeout_seconds', 'httpWriteTimeoutSeconds', 60, seconds(0.001)),
+  key('http_idle_timeout_seconds', 'httpIdleTimeoutSeconds', 60, seconds(0.001)),
+  key(
+    'http_requests_per_connection_max',
+    'httpRequestsPerConnectionMax',
+    10_000,
+    wholeNumber(1, 2_147_483_647),
+  ),
+  key('http_head_bytes_max', 'httpHeadBytesMax', 65_536, wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  key('http_request_body_bytes_max', 'httpRequestBodyBytesMax', 0, wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+  key('http_server_name', 'httpServerName', 'Cirque', serverName),
   key('ca_file', 'caFile', undefined, readableFile),
   key('client_bind_to_ipv4', 'clientBindToIpv4', Object.freeze([]), addresses(isIPv4, 'IPv4')),
   key('client_bind_to_ipv6', 'clientBindToIpv6', Object.freeze([]), addresses(isIPv6, 'IPv6')),
   key('upstream_keepalive_pool_size', 'upstreamKeepalivePoolSize', 1_024, wholeNumber(0, 10_000_000)),
+  key(
+    'upstream_keepalive_pool_size_per_peer',
+    'upstreamKeepalivePoolSizePerPeer',
+    undefined,
+    wholeNumber(0, 10_000_000),
+  ),
+  key('upstream_connection_age_max_seconds', 'upstreamConnectionAgeMaxSeconds', 3_600, seconds(0)),
+  key(
+    'upstream_requests_per_connection_max',
+    'upstreamRequestsPerConnectionMax',
+    0,
+    wholeNumber(0, 2_147_483_647),
+  ),
   key('upstream_debug_ssl_keylog', 'upstreamDebugSslKeylog', false, boolean),
   key('max_retries', 'maxRetries', 16, wholeNumber(1, 100)),
+  key('retry_buffer_bytes_max', 'retryBufferBytesMax', 65_536, wholeNumber(0, 1_073_741_824)),
+  key('filter_timeout_seconds', 'filterTimeoutSeconds', 60, seconds(0)),
   key('app', 'app', undefined, (value) => value),
 ]
 
@@ -85,6 +125,16 @@ function threads(value: unknown): unknown {
   if (value === 'auto') return value
   if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= THREADS_MAX) return value
   throw expected(`"auto" or a whole number from 1 to ${THREADS_MAX}`, value)
+}
+
+function logLevel(value: unknown): unknown {
+  if ((LOG_LEVELS as readonly unknown[]).includes(value)) return value
+  throw expected(`one of ${LOG_LEVELS.join(', ')}`, value)
+}
+
+function serverName(value: unknown): unknown {
+  if (isServerName(value)) return value
+  throw expected(SERVER_NAME_RULE, value)
 }
 
 function only(wanted: number, reason: string): (value: unknown) => unknown {

@@ -2,6 +2,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml'
 import { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
 import { CONFIGURATION_KEYS, type ConfigurationKey, REFUSED_KEYS } from './configuration-keys.ts'
+import type { LogLevel } from './logger.ts'
 import { nearestName } from './nearest-name.ts'
 
 /**
@@ -29,6 +30,8 @@ export interface ServerConfiguration {
   readonly daemonReadyTimeoutSeconds: number
   /** File that the server's own log is appended to. Default `undefined`: stderr. */
   readonly errorLog: string | undefined
+  /** What of the server's own log is written. Default `'info'`. */
+  readonly errorLogLevel: LogLevel
   /** File that holds the process id while the server runs. Default `undefined`: none. */
   readonly pidFile: string | undefined
   /** User to become once all services are ready; needs root, and `group`. Default `undefined`: stay. */
@@ -52,6 +55,43 @@ export interface ServerConfiguration {
   readonly upgradeReadyTimeoutSeconds: number
   /** How long idle clients of a server that has handed over may ask once more, in seconds. Default 5. */
   readonly upgradeCloseTimeoutSeconds: number
+  /** Open connections of each listening service whose options do not say. Default 20,000. */
+  readonly connectionsMax: number
+  /** The same per client: an IPv4 address or an IPv6 /64. Default 0, no cap. */
+  readonly connectionsPerIpMax: number
+  /** Connections the kernel queues for each listener whose options do not say. Default 65,535. */
+  readonly listenerBacklog: number
+  /** `SO_REUSEPORT` for each TCP listener whose options do not say. Default false. */
+  readonly listenerReusePort: boolean
+  /**
+   * Idle time before the first TCP keep-alive probe to clients, in seconds, for each TCP listener whose options do not
+   * say. Default 0: no probes.
+   */
+  readonly listenerKeepAliveSeconds: number
+  /** `http2` of each HTTP proxy's `server` options. Default true. */
+  readonly http2: boolean
+  /** `h2c` of those. Default false. */
+  readonly h2c: boolean
+  /** `http2StreamsMax` of those. Default 100. */
+  readonly http2StreamsMax: number
+  /** `headTimeoutMs` of those, in seconds. Default 15. */
+  readonly httpHeadTimeoutSeconds: number
+  /** `bodyTimeoutMs` of those, in seconds. Default 60. */
+  readonly httpBodyTimeoutSeconds: number
+  /** `requestTimeoutMs` of those, in seconds. Default 3,600. */
+  readonly httpRequestTimeoutSeconds: number
+  /** `writeTimeoutMs` of those, in seconds. Default 60. */
+  readonly httpWriteTimeoutSeconds: number
+  /** `idleTimeoutMs` of those, in seconds. Default 60. */
+  readonly httpIdleTimeoutSeconds: number
+  /** `requestsPerConnectionMax` of those. Default 10,000. */
+  readonly httpRequestsPerConnectionMax: number
+  /** `headBytesMax` of those. Default 65,536. */
+  readonly httpHeadBytesMax: number
+  /** `requestBodyBytesMax` of those. Default 0, no limit. */
+  readonly httpRequestBodyBytesMax: number
+  /** `serverName` of those; `''` leaves the field out. Default `'Cirque'`. */
+  readonly httpServerName: string
   /** PEM file with the certificate authorities for upstream TLS. Default `undefined`: the runtime's own. */
   readonly caFile: string | undefined
   /** IPv4 source addresses for upstream connections; one is picked at random. Default none. */
@@ -60,10 +100,20 @@ export interface ServerConfiguration {
   readonly clientBindToIpv6: readonly string[]
   /** Idle upstream connections kept, in total. Default 1,024; 0 keeps none. */
   readonly upstreamKeepalivePoolSize: number
+  /** Idle upstream connections kept per peer. Default: `upstreamKeepalivePoolSize`. */
+  readonly upstreamKeepalivePoolSizePerPeer: number | undefined
+  /** Age after which an upstream connection is not used again, in seconds. Default 3,600; 0 for no limit. */
+  readonly upstreamConnectionAgeMaxSeconds: number
+  /** Requests on one upstream connection. Default 0, no limit. */
+  readonly upstreamRequestsPerConnectionMax: number
   /** Write upstream TLS secrets to the file that `SSLKEYLOGFILE` names. Default false. */
   readonly upstreamDebugSslKeylog: boolean
   /** Most attempts per request, the first included. Default 16. */
   readonly maxRetries: number
+  /** Largest request body that is kept to be sent again, in bytes. Default 65,536; 0 keeps none. */
+  readonly retryBufferBytesMax: number
+  /** How long a filter of a proxy may take, in seconds. Default 60; 0 waits for ever. */
+  readonly filterTimeoutSeconds: number
   /** Your own section of the file, unchecked. Default `undefined`. */
   readonly app: unknown
 }

@@ -36,7 +36,12 @@ export {
   type ServeHttpOptions,
   serveHttp,
 } from './downstream/http-server-app.ts'
-export type { HttpServerOptions, ResolvedHttpServerOptions } from './downstream/http-server-options.ts'
+export {
+  type HttpServerConfiguration,
+  type HttpServerOptions,
+  httpServerOptions,
+  type ResolvedHttpServerOptions,
+} from './downstream/http-server-options.ts'
 export {
   BODY_BYTES_MAX_DEFAULT,
   declaredLength,

@@ -28,7 +28,8 @@ export interface StderrLoggerOptions {
   readonly fd?: number
 }
 
-const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
+/** Every level, from what is written most to what is written least. */
+export const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
 const LINE_CHARACTERS_MAX: number = 8192
 const RETRY_MS: number = 50
 
@@ -47,10 +48,10 @@ export const silentLogger: Logger = Object.freeze({ debug() {}, info() {}, warn(
  */
 export function stderrLogger(options: StderrLoggerOptions = {}): Logger {
   const level = options.level ?? 'info'
-  if (!LEVELS.includes(level)) {
-    throw new TypeError(`Expected a level of ${LEVELS.join(', ')}, received ${inspect(level)}`)
+  if (!LOG_LEVELS.includes(level)) {
+    throw new TypeError(`Expected a level of ${LOG_LEVELS.join(', ')}, received ${inspect(level)}`)
   }
-  return new LineLogger(LEVELS.indexOf(level), options.fd ?? 2, options.bufferBytesMax ?? 1_048_576)
+  return new LineLogger(LOG_LEVELS.indexOf(level), options.fd ?? 2, options.bufferBytesMax ?? 1_048_576)
 }
 
 /** A logger that says of every entry which worker thread wrote it. */
@@ -70,8 +71,8 @@ export interface FileLogger extends Logger {
 }
 
 /** A logger that appends to a file, which is created with mode 0640 if needed. Throws if that fails. */
-export function openFileLogger(path: string): FileLogger {
-  return new LineLogger(LEVELS.indexOf('info'), openSync(path, 'a', 0o640), 1_048_576)
+export function openFileLogger(path: string, level: LogLevel = 'info'): FileLogger {
+  return new LineLogger(LOG_LEVELS.indexOf(level), openSync(path, 'a', 0o640), 1_048_576)
 }
 
 class LineLogger implements FileLogger {

@@ -35,6 +35,7 @@ test('an empty configuration is all defaults, complete and frozen', () => {
     daemon: false,
     daemonReadyTimeoutSeconds: 600,
     errorLog: undefined,
+    errorLogLevel: 'info',
     pidFile: undefined,
     user: undefined,
     group: undefined,
@@ -45,12 +46,34 @@ test('an empty configuration is all defaults, complete and frozen', () => {
     upgradeWaitsForSignal: true,
     upgradeReadyTimeoutSeconds: 60,
     upgradeCloseTimeoutSeconds: 5,
+    connectionsMax: 20_000,
+    connectionsPerIpMax: 0,
+    listenerBacklog: 65_535,
+    listenerReusePort: false,
+    listenerKeepAliveSeconds: 0,
+    http2: true,
+    h2c: false,
+    http2StreamsMax: 100,
+    httpHeadTimeoutSeconds: 15,
+    httpBodyTimeoutSeconds: 60,
+    httpRequestTimeoutSeconds: 3_600,
+    httpWriteTimeoutSeconds: 60,
+    httpIdleTimeoutSeconds: 60,
+    httpRequestsPerConnectionMax: 10_000,
+    httpHeadBytesMax: 65_536,
+    httpRequestBodyBytesMax: 0,
+    httpServerName: 'Cirque',
     caFile: undefined,
     clientBindToIpv4: [],
     clientBindToIpv6: [],
     upstreamKeepalivePoolSize: 1_024,
+    upstreamKeepalivePoolSizePerPeer: undefined,
+    upstreamConnectionAgeMaxSeconds: 3_600,
+    upstreamRequestsPerConnectionMax: 0,
     upstreamDebugSslKeylog: false,
     maxRetries: 16,
+    retryBufferBytesMax: 65_536,
+    filterTimeoutSeconds: 60,
     app: undefined,
   })
   expect(Object.keys(configuration)).toHaveLength(CONFIGURATION_KEYS.length)
@@ -128,6 +151,25 @@ test('names every mistake at once, with line, column and the nearest name', () =
     column: 1,
     suggestion: 'grace_period_seconds',
   })
+})
+
+test('refuses what a listener or an HTTP server would refuse, at its place', () => {
+  const text =
+    'listener_reuseport: true\nlistener_reuse_port: yes\nlistener_keep_alive_seconds: 1.5\nhttp_head_timeout_seconds: 0\n' +
+    'http_server_name: "a\\r\\nX: y"\nerror_log_level: notice\nh2c: 1\nretry_buffer_bytes_max: .inf\n'
+  expect(mistakes(() => parseConfiguration(text, 'f')).message).toMatchInlineSnapshot(`
+    "8 mistakes:
+      f:1:1: "listener_reuseport": unknown key; did you mean "listener_reuse_port"?
+      f:2:22: "listener_reuse_port": expected true or false, received 'yes'
+      f:3:30: "listener_keep_alive_seconds": expected a whole number from 0 to 32767, received 1.5
+      f:4:28: "http_head_timeout_seconds": expected seconds from 0.001 to 2147483, received 0
+      f:5:19: "http_server_name": expected printable ASCII of at most 128 characters, without spaces around it, received 'a\\r\\nX: y'
+      f:6:18: "error_log_level": expected one of debug, info, warn, error, silent, received 'notice'
+      f:7:6: "h2c": expected true or false, received 1
+      f:8:25: "retry_buffer_bytes_max": expected a whole number from 0 to 1073741824, received Infinity"
+  `)
+  // YAML 1.2 has one spelling of true.
+  expect(parseConfiguration('listener_reuse_port: true').listenerReusePort).toBe(true)
 })
 
 test('names every mistake of an object, without a place', () => {
@@ -229,8 +271,13 @@ test('no setting is dead: each is read outside the configuration itself', () => 
     'clientBindToIpv4',
     'clientBindToIpv6',
     'upstreamKeepalivePoolSize',
+    'upstreamKeepalivePoolSizePerPeer',
+    'upstreamConnectionAgeMaxSeconds',
+    'upstreamRequestsPerConnectionMax',
     'upstreamDebugSslKeylog',
     'maxRetries',
+    'retryBufferBytesMax',
+    'filterTimeoutSeconds',
   ])
   const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts') && !name.startsWith('configuration'))

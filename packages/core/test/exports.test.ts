@@ -51,6 +51,7 @@ test('the exported names change on purpose only', () => {
       "doctorReport",
       "grpcWeb",
       "healthService",
+      "httpServerOptions",
       "listsEntityTag",
       "loadConfiguration",
       "notModifiedFilter",

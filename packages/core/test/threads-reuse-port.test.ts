@@ -1,5 +1,8 @@
 import { once } from 'node:events'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createConfiguration } from '../src/configuration.ts'
 import { ListeningService } from '../src/listening/listening-service.ts'
@@ -24,7 +27,9 @@ async function connect(port: number, localAddress: string = '127.0.0.1'): Promis
 
 describe.skipIf(process.platform !== 'linux')('with reusePort', () => {
   test('each worker accepts on a socket of its own, and one that is replaced gets a new one', async () => {
-    await using program = await ThreadedProgram.start({ REUSE: '1', THREADS: '3' })
+    const file = join(mkdtempSync(join(tmpdir(), 'cirque-reuse-')), 'proxy.yaml')
+    writeFileSync(file, 'listener_reuse_port: true\nthreads: 3\n')
+    await using program = await ThreadedProgram.start({}, ['-c', file])
     const clients = await Promise.all(Array.from({ length: 120 }, () => connect(program.port)))
     const threads = clients.map(([thread]) => thread)
     expect([...new Set(threads)].sort()).toEqual([1, 2, 3]) // one is left out once in 10^20

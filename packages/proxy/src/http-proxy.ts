@@ -10,13 +10,13 @@ import {
   ListeningService,
   type ListeningServiceOptions,
   type Logger,
-  type ServerConfiguration,
   type ServerSession,
   type ServiceContext,
   silentLogger,
   type WorkerContext,
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
+import { connectorOptions, type ProxyConfiguration, serverOptions } from './configured.ts'
 import { type ConnectOptions, ConnectTunnels } from './connect-tunnels.ts'
 import { ProxyExchange } from './exchange/exchange.ts'
 import { isBroken } from './exchange/exchange-states.ts'
@@ -32,7 +32,7 @@ import { downstreamModules, upstreamModules } from './upstream-modules.ts'
 export interface HttpProxyOptions {
   /** Attempts per request, the first included, 1 to 100. Default: the configuration's `maxRetries`, 16. */
   readonly maxRetries?: number
-  /** How much of a request's body is kept for a further attempt, in bytes. Default 65,536; 0 keeps none. */
+  /** How much of a request's body is kept for a further attempt, in bytes. Default: the configuration's `retryBufferBytesMax`, 65,536; 0 keeps none. */
   readonly retryBufferBytesMax?: number
   /**
    * Statuses of an upstream that are tried again elsewhere, while nothing was sent to the client and only for
@@ -48,16 +48,16 @@ export interface HttpProxyOptions {
   /**
    * How long a hook may take to answer, in milliseconds; then its request ends with `FILTER_TIMEOUT`, 500. A body filter
    * has it anew for each chunk, and so has a hook whose reading of the body goes on or that answers by itself. 0 for no
-   * limit. Default 60,000.
+   * limit. Default: the configuration's `filterTimeoutSeconds`, 60,000.
    */
   readonly filterTimeoutMs?: number
   /** To whom clients may open tunnels with CONNECT, over HTTP/1 and HTTP/2. Default: to nobody, 405. */
   readonly connect?: ConnectOptions
   /** What to tell upstreams about clients. Default: nothing. */
   readonly forwarding?: ForwardingOptions
-  /** How clients are treated: timeouts, limits, strictness. */
+  /** How clients are treated: timeouts, limits, strictness. What it leaves open the configuration says. */
   readonly server?: HttpServerOptions
-  /** How upstreams are connected to; what the configuration file says comes first. */
+  /** How upstreams are connected to. What it leaves open the configuration says. */
   readonly connector?: ConnectorOptions
   /** Who watches the requests: access logs, metrics, traces. Called in this order. Default none, which costs nothing. */
   readonly observers?: readonly ProxyObserver[]
@@ -91,17 +91,6 @@ export interface HttpProxyStats {
   /** Requests that were ended because an invariant was broken. More than 0 is a defect of ours: report it. */
   readonly broken: number
 }
-
-/** What of a server's configuration a proxy reads. */
-export type ProxyConfiguration = Pick<
-  ServerConfiguration,
-  | 'maxRetries'
-  | 'caFile'
-  | 'clientBindToIpv4'
-  | 'clientBindToIpv6'
-  | 'upstreamKeepalivePoolSize'
-  | 'upstreamDebugSslKeylog'
->
 
 /** A proxy: a {@link ProxyHttp} and what its exchanges share. An HTTP application, to be put behind listeners. */
 export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
@@ -156,7 +145,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.maxRetries = integer('maxRetries', options.maxRetries ?? configuration.maxRetries, 1, 100)
     this.retryBufferBytesMax = integer(
       'retryBufferBytesMax',
-      options.retryBufferBytesMax ?? 65_536,
+      options.retryBufferBytesMax ?? configuration.retryBufferBytesMax ?? 65_536,
       0,
       1 << 30,
     )
@@ -170,7 +159,9 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.retryStatuses = new Set(
       options.retryStatuses?.map((status) => integer('retryStatuses', status, 200, 599)),
     )
-    this.filterTimeoutMs = integer('filterTimeoutMs', options.filterTimeoutMs ?? 60_000, 0, 2 ** 31 - 1)
+    const filterTimeoutMs =
+      options.filterTimeoutMs ?? Math.round((configuration.filterTimeoutSeconds ?? 60) * 1_000)
+    this.filterTimeoutMs = integer('filterTimeoutMs', filterTimeoutMs, 0, 2 ** 31 - 1)
     this.budget =
       options.retryBudget === false ? undefined : checkBudget(options.retryBudget ?? new TokenRetryBudget())
     this.forwarding = options.forwarding === undefined ? undefined : new Forwarding(options.forwarding)
@@ -181,8 +172,8 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.timedIfWatched = options.recordTimes ?? true
     this.watching = new Watching(options.observers ?? [], this)
     this.#logger = new GuardedLogger(options.logger ?? silentLogger)
-    this.connector = new Connector({ ...connectorOptions(configuration), ...options.connector })
-    this.serverApp = new HttpServerApp(this, options.server)
+    this.connector = new Connector(connectorOptions(configuration, options.connector))
+    this.serverApp = new HttpServerApp(this, serverOptions(configuration, options.server))
   }
 
   /** Where failures are told; what it throws itself is dropped. */
@@ -289,16 +280,6 @@ function refuse(downstream: ServerSession, status: number, serverName: string): 
   // What follows may be meant for the tunnel already: it must not be read as requests.
   downstream.disableKeepAlive()
   new HttpSession(downstream, serverName).respondError(status)
-}
-
-function connectorOptions(configuration: ProxyConfiguration): ConnectorOptions {
-  return {
-    keepalivePoolSize: configuration.upstreamKeepalivePoolSize,
-    bindToIpv4: configuration.clientBindToIpv4,
-    bindToIpv6: configuration.clientBindToIpv6,
-    debugSslKeylog: configuration.upstreamDebugSslKeylog,
-    ...(configuration.caFile === undefined ? {} : { caFile: configuration.caFile }),
-  }
 }
 
 function integer(name: string, value: number, least: number, most: number): number {

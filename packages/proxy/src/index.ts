@@ -1,3 +1,4 @@
+export type { ProxyConfiguration } from './configured.ts'
 export { CONNECT_ALLOW_MAX, type ConnectOptions } from './connect-tunnels.ts'
 export type { ForwardingOptions } from './forwarding.ts'
 export {
@@ -7,7 +8,6 @@ export {
   type HttpProxyServiceOptions,
   type HttpProxyStats,
   httpProxyService,
-  type ProxyConfiguration,
 } from './http-proxy.ts'
 export type { AttemptMessage, RequestMessage } from './observing/channels.ts'
 export type { ProxyObserver } from './observing/observers.ts'

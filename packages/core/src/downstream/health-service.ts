@@ -94,6 +94,9 @@ export class HealthService extends ListeningService<HttpServerApp> {
     this.#endpoints.isDraining = true
   }
 
+  /** Probes must get through whatever the caps and sockets of the server's clients are: its options are its own. */
+  override configure(): void {}
+
   override start(context: ServiceContext): Promise<void> {
     this.#endpoints.logger = context.logger
     return super.start(context)

@@ -1,4 +1,6 @@
+import { inspect } from 'node:util'
 import type { HttpProfile } from '@cirque/http'
+import type { ServerConfiguration } from '../configuration.ts'
 import { nameHint } from '../nearest-name.ts'
 
 /** How an HTTP service treats its clients. Every bound has a default; 0 means "none" only where it says so. */
@@ -142,6 +144,11 @@ export function resolveHttpServerOptions(options: HttpServerOptions = {}): Resol
       `HTTP server option "profile" must be "strict" or "lenient", not "${options.profile}"`,
     )
   }
+  if (options.serverName !== undefined && !isServerName(options.serverName)) {
+    throw new TypeError(
+      `HTTP server option "serverName" must be ${SERVER_NAME_RULE}, not ${inspect(options.serverName)}`,
+    )
+  }
   if (options.hostCheck !== undefined && !HOST_CHECKS.has(options.hostCheck)) {
     throw new TypeError(
       `HTTP server option "hostCheck" must be "http2", "always" or "never", not "${options.hostCheck}"`,
@@ -149,6 +156,64 @@ export function resolveHttpServerOptions(options: HttpServerOptions = {}): Resol
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   return Object.freeze({ ...DEFAULTS, ...given })
+}
+
+/** What {@link httpServerOptions} reads. */
+export type HttpServerConfiguration = Partial<
+  Pick<
+    ServerConfiguration,
+    | 'h2c'
+    | 'http2'
+    | 'http2StreamsMax'
+    | 'httpBodyTimeoutSeconds'
+    | 'httpHeadBytesMax'
+    | 'httpHeadTimeoutSeconds'
+    | 'httpIdleTimeoutSeconds'
+    | 'httpRequestBodyBytesMax'
+    | 'httpRequestsPerConnectionMax'
+    | 'httpRequestTimeoutSeconds'
+    | 'httpServerName'
+    | 'httpWriteTimeoutSeconds'
+  >
+>
+
+/**
+ * The options that a configuration gives HTTP servers. Proxies read them by themselves; `serveHttp` takes them like any
+ * others, and those of your own go over them.
+ *
+ * @example
+ * serveHttp(serve, { ...httpServerOptions(server.configuration), h2c: true })
+ */
+export function httpServerOptions(configuration: HttpServerConfiguration): HttpServerOptions {
+  return {
+    ...given('http2', configuration.http2),
+    ...given('h2c', configuration.h2c),
+    ...given('http2StreamsMax', configuration.http2StreamsMax),
+    ...given('headTimeoutMs', milliseconds(configuration.httpHeadTimeoutSeconds)),
+    ...given('bodyTimeoutMs', milliseconds(configuration.httpBodyTimeoutSeconds)),
+    ...given('requestTimeoutMs', milliseconds(configuration.httpRequestTimeoutSeconds)),
+    ...given('writeTimeoutMs', milliseconds(configuration.httpWriteTimeoutSeconds)),
+    ...given('idleTimeoutMs', milliseconds(configuration.httpIdleTimeoutSeconds)),
+    ...given('requestsPerConnectionMax', configuration.httpRequestsPerConnectionMax),
+    ...given('headBytesMax', configuration.httpHeadBytesMax),
+    ...given('requestBodyBytesMax', configuration.httpRequestBodyBytesMax),
+    ...given('serverName', configuration.httpServerName),
+  }
+}
+
+function given<K extends string, V>(name: K, value: V | undefined): { [key in K]?: V } {
+  return (value === undefined ? {} : { [name]: value }) as { [key in K]?: V }
+}
+
+function milliseconds(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : Math.round(seconds * 1_000)
+}
+
+/** What the field can carry as it is. */
+export const SERVER_NAME_RULE: string = 'printable ASCII of at most 128 characters, without spaces around it'
+
+export function isServerName(value: unknown): value is string {
+  return typeof value === 'string' && /^(?:[!-~](?:[ -~]{0,126}[!-~])?)?$/.test(value)
 }
 
 function checkNumber(name: string, value: number): void {

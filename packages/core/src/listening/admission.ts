@@ -5,9 +5,9 @@ import { ClientCounts } from './listener-limits.ts'
 
 /** The connections of a service and its caps: all listeners, and all threads, count here. */
 export class Admission implements ConnectionCounts {
-  readonly connectionsMax: number
+  connectionsMax: number
   /** Undefined: clients have no cap. */
-  readonly clients: ClientCounts | undefined
+  clients: ClientCounts | undefined
   /** Other threads accept, too: the cap of the service is for all together. */
   shared: SharedCounts | undefined
   acceptedCount = 0
@@ -21,7 +21,13 @@ export class Admission implements ConnectionCounts {
 
   constructor(connectionsMax: number, connectionsPerIpMax: number) {
     this.connectionsMax = connectionsMax
-    this.clients = connectionsPerIpMax === 0 ? undefined : new ClientCounts(connectionsPerIpMax)
+    this.clients = clientCounts(connectionsPerIpMax)
+  }
+
+  /** Sets other caps, before the first connection. */
+  setCaps(connectionsMax: number, connectionsPerIpMax: number): void {
+    this.connectionsMax = connectionsMax
+    this.clients = clientCounts(connectionsPerIpMax)
   }
 
   /** Open connections of all threads. */
@@ -74,4 +80,8 @@ export class Admission implements ConnectionCounts {
   proxyHeaderFailed(): void {
     this.proxyHeaderFailedCount += 1
   }
+}
+
+function clientCounts(connectionsPerIpMax: number): ClientCounts | undefined {
+  return connectionsPerIpMax === 0 ? undefined : new ClientCounts(connectionsPerIpMax)
 }

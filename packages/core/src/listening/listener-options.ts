@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { type Address, parseAddress } from '../address.ts'
+import type { ServerConfiguration } from '../configuration.ts'
 import { nameHint } from '../nearest-name.ts'
 import {
   type ProxyProtocolOptions,
@@ -10,7 +11,7 @@ import type { TlsListenerOptions } from '../tls/listener-options.ts'
 
 /** Socket options of a listener. Those that need TCP are refused on a Unix socket. */
 export interface ListenerSocketOptions {
-  /** Connections the kernel queues until they are accepted; it applies its own cap (`somaxconn`). Default 65535. */
+  /** Connections the kernel queues until they are accepted; it applies its own cap (`somaxconn`). Default: the configuration's `listenerBacklog`, 65535. */
   readonly backlog?: number
   /** Bytes read ahead of the app per connection before reading stops. Default: Node's own, 64 KiB. */
   readonly readAheadBytes?: number
@@ -29,10 +30,13 @@ export interface TcpListenerOptions extends ListenerSocketOptions {
   /**
    * `SO_REUSEPORT`: several sockets may have the address, also of other processes of the same user, and the kernel
    * spreads connections over them. With worker threads each gets a socket of its own and accepts by itself. Where the
-   * platform has no such option (macOS, Windows) the start fails. Default false.
+   * platform has no such option (macOS, Windows) the start fails. Default: the configuration's `listenerReusePort`, false.
    */
   readonly reusePort?: boolean
-  /** TCP keep-alive probes. Default false: idle deadlines end dead connections sooner. */
+  /**
+   * TCP keep-alive probes. Default: if the configuration's `listenerKeepAliveSeconds` is above 0, which it is not: idle
+   * deadlines end dead connections sooner.
+   */
   readonly keepAlive?: boolean
   /** Idle time before the first probe, in ms. Default 60000. Needs `keepAlive`. */
   readonly keepAliveInitialDelayMs?: number
@@ -61,6 +65,8 @@ export interface ListenerConfig {
 /** A checked {@link ListenerConfig} with every default filled in. */
 export interface ListenerPlan {
   readonly address: Address
+  /** What was given, without any default. */
+  readonly given: TcpListenerOptions & UnixListenerOptions
   readonly backlog: number
   readonly readAheadBytes: number | undefined
   readonly connectionsMax: number | undefined
@@ -112,6 +118,7 @@ export function planListener(config: ListenerConfig): ListenerPlan {
   }
   return {
     address,
+    given: options,
     backlog: integer('backlog', options.backlog ?? 65_535, 1, 2_147_483_647),
     readAheadBytes:
       options.readAheadBytes === undefined
@@ -138,6 +145,21 @@ export function planListener(config: ListenerConfig): ListenerPlan {
         ? undefined
         : planProxyProtocol(options.proxyProtocol, address.kind === 'unix'),
     tls: config.tls,
+  }
+}
+
+/** The plan with what a configuration says where the listener's own options say nothing. */
+export function completePlan(plan: ListenerPlan, configuration: ServerConfiguration): ListenerPlan {
+  const { backlog, keepAlive, reusePort } = plan.given
+  const isTcp = plan.address.kind === 'tcp'
+  const probes = isTcp && keepAlive === undefined && configuration.listenerKeepAliveSeconds > 0
+  return {
+    ...plan,
+    backlog: backlog ?? configuration.listenerBacklog,
+    reusePort: isTcp && (reusePort ?? configuration.listenerReusePort),
+    ...(probes
+      ? { keepAlive: true, keepAliveInitialDelayMs: configuration.listenerKeepAliveSeconds * 1_000 }
+      : {}),
   }
 }
 

@@ -14,7 +14,8 @@ let temporaryNameCount = 0
 
 /** One bound, accepting socket. The owner is a listening service. */
 export class Listener {
-  readonly plan: ListenerPlan
+  /** It may change until the listener opens. */
+  plan: ListenerPlan
   /** Called for each connection beyond the listener's own cap. */
   onDropped: (() => void) | undefined
   /** Connections go to other threads, which count them: they come paused, and without the listener's own cap. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import type { Address } from '../address.ts'
+import type { ServerConfiguration } from '../configuration.ts'
 import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineConnectionsMax, examineProxyProtocol } from '../doctor/listening.ts'
 import { silentLogger } from '../logger.ts'
@@ -30,6 +31,7 @@ import type { ConnectionFilter } from './connection-filter.ts'
 import { ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
 import { Listener } from './listener.ts'
 import {
+  completePlan,
   integer,
   type ListenerConfig,
   planListener,
@@ -68,8 +70,8 @@ interface Endpoint {
 export class ListeningService<A extends ServerApp = ServerApp> implements Service {
   readonly name: string
   readonly app: A
-  readonly connectionsMax: number
   readonly threads: ThreadCount | undefined
+  readonly #options: ListeningServiceOptions
   readonly #endpoints: Endpoint[] = []
   readonly #log: SeldomLog
   readonly #admission: Admission
@@ -79,6 +81,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   #tickets: SharedValue<TicketState> | undefined
   /** In a worker. */
   #workerListeners: WorkerListeners | undefined
+  #configuration: ServerConfiguration | undefined
   #isStarted = false
   #drained: Promise<void> | undefined
 
@@ -94,14 +97,32 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     rejectUnknown(options, LISTENING_SERVICE_KEYS, `service "${name}"`)
     this.name = name
     this.app = app
-    this.connectionsMax = integer('connectionsMax', options.connectionsMax ?? 20_000, 1, 10_000_000)
+    const connectionsMax = integer('connectionsMax', options.connectionsMax ?? 20_000, 1, 10_000_000)
     const perClient = integer('connectionsPerIpMax', options.connectionsPerIpMax ?? 0, 0, 10_000_000)
     const filterTimeoutMs = options.connectionFilterTimeoutMs ?? 5000
     integer('connectionFilterTimeoutMs', filterTimeoutMs, 1, 3_600_000)
     this.threads = options.threads === undefined ? undefined : checkThreads(options.threads)
+    this.#options = options
     this.#log = new SeldomLog(name, silentLogger)
-    this.#admission = new Admission(this.connectionsMax, perClient)
+    this.#admission = new Admission(connectionsMax, perClient)
     this.#intake = new ConnectionIntake(app, this.#log, this.#admission, filterTimeoutMs)
+  }
+
+  /** Open connections over all listeners of the service, at most. */
+  get connectionsMax(): number {
+    return this.#admission.connectionsMax
+  }
+
+  /** Takes over what a configuration says where the options of the service and its listeners say nothing. */
+  configure(configuration: ServerConfiguration): void {
+    if (this.#isStarted) throw new Error(`Service "${this.name}" has started and takes no configuration`)
+    this.#configuration = configuration
+    const { connectionsMax, connectionsPerIpMax } = this.#options
+    this.#admission.setCaps(
+      connectionsMax ?? configuration.connectionsMax,
+      connectionsPerIpMax ?? configuration.connectionsPerIpMax,
+    )
+    for (const { listener } of this.#endpoints) listener.plan = completePlan(listener.plan, configuration)
   }
 
   /** Adds a TCP listener: `host:port` or `[ipv6]:port`; port 0 takes any free one, see {@link endpoints}. */
@@ -132,7 +153,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   addListener(config: ListenerConfig): this {
     if (this.#isStarted) throw new Error(`Service "${this.name}" has started and takes no more listeners`)
     rejectUnknown(config, ['address', 'tcp', 'unix', 'tls'], 'the listener')
-    const plan = planListener(config)
+    const own = planListener(config)
+    const plan = this.#configuration === undefined ? own : completePlan(own, this.#configuration)
     const acceptor =
       plan.tls === undefined
         ? undefined

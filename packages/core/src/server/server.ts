@@ -94,7 +94,7 @@ export class Server {
       this.configuration = conf === undefined ? this.#base : loadConfiguration(conf, this.#base)
     }
     this.#hasOwnLogger = options.logger !== undefined
-    this.#logger = options.logger ?? stderrLogger()
+    this.#logger = options.logger ?? stderrLogger({ level: this.configuration.errorLogLevel })
   }
 
   /** The logger that services get. */
@@ -153,12 +153,14 @@ export class Server {
    * @throws {Error} If the server has started or has this service already.
    */
   addService(service: Service): ServiceHandle {
-    return this.#graph.add(service)
+    const handle = this.#graph.add(service)
+    service.configure?.(this.configuration)
+    return handle
   }
 
   /** Adds several services. */
   addServices(services: Iterable<Service>): ServiceHandle[] {
-    return Array.from(services, (service) => this.#graph.add(service))
+    return Array.from(services, (service) => this.addService(service))
   }
 
   /**
@@ -300,7 +302,8 @@ export class Server {
     try {
       this.#setPhase('bootstrap')
       if (this.arguments.test) {
-        this.#logger.info('Configuration is valid', { file: this.arguments.conf ?? 'built in' })
+        const logger = this.#hasOwnLogger ? this.#logger : stderrLogger() // an answer, whatever level is logged
+        logger.info('Configuration is valid', { file: this.arguments.conf ?? 'built in' })
         return
       }
       this.#bootstrap(onLogFile)
@@ -404,9 +407,9 @@ export class Server {
   }
 
   #openErrorLog(): FileLogger | undefined {
-    const { errorLog } = this.configuration
+    const { errorLog, errorLogLevel } = this.configuration
     if (errorLog === undefined || this.#hasOwnLogger) return undefined
-    const file = openFileLogger(errorLog)
+    const file = openFileLogger(errorLog, errorLogLevel)
     this.#logger = file
     return file
   }

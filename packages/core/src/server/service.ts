@@ -102,6 +102,8 @@ export interface Service {
   readonly name: string
   /** Threads that serve its connections: 1 is the main thread, more are workers. Default: the server's `threads`. */
   readonly threads?: ThreadCount | undefined
+  /** The server has it, and these are the server's settings. Called once, by `addService`, in every thread. */
+  configure?(configuration: ServerConfiguration): void
   /**
    * Brings the service up. Settles when it is ready: services that depend on this one start after that.
    * A throw or rejection makes the server's `run()` reject with it.

@@ -46,7 +46,7 @@ const web = new ListeningService('web', app, {
   connectionsPerIpMax: Number(env['PER_IP_MAX'] ?? 0),
 })
 web.addTcp(env['ADDRESS'] ?? '127.0.0.1:0', {
-  reusePort: env['REUSE'] !== undefined,
+  ...(env['REUSE'] === undefined ? {} : { reusePort: true }),
   ...(env['LISTENER_MAX'] === undefined ? {} : { connectionsMax: Number(env['LISTENER_MAX']) }),
 })
 if (env['UNIX'] !== undefined) web.addUnix(env['UNIX'])

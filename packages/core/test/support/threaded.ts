@@ -26,8 +26,8 @@ export class ThreadedProgram extends Program {
   /** The last one is of the service that the main thread serves. */
   ports: readonly number[] = []
 
-  static async start(env: NodeJS.ProcessEnv = {}): Promise<ThreadedProgram> {
-    const program = new ThreadedProgram('threaded-server.ts', [], { env })
+  static async start(env: NodeJS.ProcessEnv = {}, argv: readonly string[] = []): Promise<ThreadedProgram> {
+    const program = new ThreadedProgram('threaded-server.ts', argv, { env })
     const ports = await program.line(/^running \d+ generation \d+ at ([\d .a-z/-]+)$/m)
     program.ports = ports.split(' ').map(Number)
     return program
