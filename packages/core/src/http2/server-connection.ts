@@ -55,9 +55,6 @@ const LINGER_TIMER = 1
 const WRITE_TIMER = 2
 const DRAIN_TIMER = 3
 
-/** A read above this size is copied as a whole, so that bodies in it are not copied piece by piece. */
-const LONG_READ_BYTES = 8_192
-
 /** One client's HTTP/2 connection: opens a session per stream, ends floods, closes without losing requests. */
 export class Http2ServerConnection
   implements TimerOwner, Http2ConnectionHandler, FrameInputOwner, TurnWriter
@@ -104,10 +101,9 @@ export class Http2ServerConnection
     this.idleTimer.arm(owner.options.idleTimeoutMs)
   }
 
-  /** A read into memory that the next read overwrites. */
+  /** A read into memory that the next read overwrites: what is kept of it is copied. */
   onSharedRead(count: number, buffer: Buffer): boolean {
-    if (count <= LONG_READ_BYTES) return this.input.receive(buffer, count)
-    return this.input.receive(Buffer.from(buffer.subarray(0, count)), count)
+    return this.input.receive(buffer, count)
   }
 
   onInputTurn(): void {
