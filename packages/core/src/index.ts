@@ -166,15 +166,10 @@ export type { LoadCertificate, RuntimeCertificateOptions } from './tls/runtime-c
 export { TicketKeys, type TicketKeysOptions } from './tls/ticket-keys.ts'
 export { datagramDescriptor, stopReceiving } from './upgrade/datagrams.ts'
 export { ClientSession, type ClientSessionHandler } from './upstream/client-session.ts'
-export {
-  type ConnectHandler,
-  Connector,
-  type ConnectorOptions,
-  type ConnectorStats,
-  type PendingConnect,
-  type PoolMessage,
-  type SessionOptions,
-} from './upstream/connector.ts'
+export type { ConnectHandler, PendingConnect } from './upstream/connect-handler.ts'
+export { Connector, type SessionOptions } from './upstream/connector.ts'
+export type { ConnectorStats, PoolMessage } from './upstream/connector-counts.ts'
+export type { ConnectorOptions } from './upstream/connector-options.ts'
 export {
   DnsCache,
   type DnsCacheOptions,

@@ -1,11 +1,8 @@
-import { type Channel, channel } from 'node:diagnostics_channel'
-import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { createSecureContext, type SecureContext } from 'node:tls'
+import type { SecureContext } from 'node:tls'
 import type { ProxyError } from '@cirque/error'
 import { ResponseHeadParser } from '@cirque/http'
-import { ConnectionPool, type EvictReason, type PoolEntry } from '@cirque/pool'
+import { ConnectionPool, type PoolEntry } from '@cirque/pool'
 import { Http1ClientConnection } from '../http1/client-connection.ts'
 import type { Http1ClientOwner, ResponseLimits } from '../http1/client-life.ts'
 import {
@@ -15,115 +12,22 @@ import {
   type ReadSource,
 } from '../http2/client-pool.ts'
 import { type Logger, silentLogger } from '../logger.ts'
-import { nameHint } from '../nearest-name.ts'
 import { TlsSessionCache } from '../tls/session-cache.ts'
 import type { ClientSession } from './client-session.ts'
+import type { ConnectHandler, PendingConnect } from './connect-handler.ts'
+import { ConnectorCounts, type ConnectorStats } from './connector-counts.ts'
+import { type ConnectorOptions, planConnector } from './connector-options.ts'
 import { Dial, type DialContext, type DialHandler, type DialTarget } from './dial.ts'
 import { DispatcherSession } from './dispatcher-session.ts'
-import { DnsCache, type DnsCacheOptions } from './dns-cache.ts'
+import { DnsCache } from './dns-cache.ts'
 import type { HttpPeer } from './peer.ts'
-
-/** How a connector connects, and what it keeps. */
-export interface ConnectorOptions {
-  /**
-   * Idle connections kept in all. Default 1,024: with fewer than there are requests at once, most of them
-   * would dial anew.
-   */
-  readonly keepalivePoolSize?: number
-  /** Idle connections kept per peer. Default: `keepalivePoolSize`. */
-  readonly keepalivePoolSizePerPeer?: number
-  /** A connection older than this is not used again, in milliseconds. Default 3,600,000; 0 for no limit. */
-  readonly connectionAgeMaxMs?: number
-  /** Requests on one connection. Default 0, no limit. */
-  readonly requestsPerConnectionMax?: number
-  /** A PEM file of certificate authorities that replaces Node's own list. */
-  readonly caFile?: string
-  /** Source addresses for IPv4 peers; one is picked at random per connection. */
-  readonly bindToIpv4?: readonly string[]
-  /** Source addresses for IPv6 peers; one is picked at random per connection. */
-  readonly bindToIpv6?: readonly string[]
-  /**
-   * TLS sessions kept for resumption, one per peer, each for an hour at most. Default 1,024; 0 resumes none. A
-   * resumed session's certificate is not verified again.
-   */
-  readonly tlsSessionsMax?: number
-  /** Append TLS secrets to the file that `SSLKEYLOGFILE` names. For debugging only. Default false. */
-  readonly debugSslKeylog?: boolean
-  readonly dns?: DnsCacheOptions
-  /** Largest response head in bytes. Default 65,536. */
-  readonly headBytesMax?: number
-  /** Most fields in a response head. Default 256. */
-  readonly fieldsMax?: number
-  /** Most 1xx responses before a final one. Default 16. */
-  readonly informationalMax?: number
-  /** How strictly responses are read. Default `'strict'`. */
-  readonly profile?: 'strict' | 'lenient'
-}
+import { SecureContexts } from './secure-contexts.ts'
 
 /** Options of {@link Connector.session}. */
 export interface SessionOptions {
   /** Gives up the wait; a session that was handed out already is not affected. */
   readonly signal?: AbortSignal
 }
-
-const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectorOptions>([
-  'keepalivePoolSize',
-  'keepalivePoolSizePerPeer',
-  'connectionAgeMaxMs',
-  'requestsPerConnectionMax',
-  'caFile',
-  'bindToIpv4',
-  'bindToIpv6',
-  'debugSslKeylog',
-  'tlsSessionsMax',
-  'dns',
-  'headBytesMax',
-  'fieldsMax',
-  'informationalMax',
-  'profile',
-])
-
-/** Who waits for a session. Exactly one of the two is called, once, unless the wait is cancelled. */
-export interface ConnectHandler {
-  onConnected(session: ClientSession): void
-  onConnectError(error: ProxyError): void
-}
-
-/** A connection being opened. */
-export interface PendingConnect {
-  /** Gives up; the handler hears nothing more. */
-  cancel(): void
-}
-
-/** What a connector has done so far. */
-export interface ConnectorStats {
-  readonly idle: number
-  readonly open: number
-  readonly opened: number
-  readonly reused: number
-  readonly failed: number
-  /** Idle connections that were closed because bytes arrived which nobody had asked for. */
-  readonly unexpectedData: number
-  /** Idle connections of HTTP/1 that the pool has closed, by the reason. */
-  readonly evictions: Readonly<Record<EvictReason, number>>
-}
-
-/** What is published on the channel `cirque:pool`. */
-export interface PoolMessage {
-  /** A connection was opened, taken from the pool, or closed by the pool while idle; or none could be opened. */
-  readonly event: 'opened' | 'reused' | 'evicted' | 'failed'
-  readonly peer: HttpPeer
-  /** Why it was evicted; undefined for other events. */
-  readonly reason: EvictReason | undefined
-}
-
-const poolChannel: Channel = channel('cirque:pool')
-
-/** As the pool of HTTP/1 connections has it. */
-const CONNECTION_AGE_MAX_MS = 3_600_000
-
-/** Secure contexts kept; each holds parsed certificates. */
-const SECURE_CONTEXTS_MAX = 64
 
 /** Opens connections to peers, keeps the idle ones, and never hands out one that is not fit for a request. */
 export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext {
@@ -139,13 +43,8 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
 
   readonly #pool: ConnectionPool<Http1ClientConnection>
   readonly #http2: Http2ClientPool
-  readonly #ca: string | undefined
-  readonly #secureContexts: Map<string, SecureContext> = new Map()
-  #open = 0
-  #opened = 0
-  #reused = 0
-  #failed = 0
-  #unexpectedData = 0
+  readonly #secureContexts: SecureContexts
+  readonly #counts: ConnectorCounts = new ConnectorCounts()
 
   /**
    * @throws {Error} If `caFile` cannot be read.
@@ -153,44 +52,29 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
    * @throws {RangeError} If a number is out of bounds.
    */
   constructor(options: ConnectorOptions = {}) {
-    for (const name of Object.keys(options)) {
-      if (!OPTION_NAMES.has(name)) {
-        throw new TypeError(`Unknown connector option "${name}"${nameHint(name, OPTION_NAMES)}`)
-      }
-    }
-    const {
-      keepalivePoolSize = 1_024,
-      keepalivePoolSizePerPeer,
-      connectionAgeMaxMs,
-      requestsPerConnectionMax,
-    } = options
+    const plan = planConnector(options)
     this.#pool = new ConnectionPool<Http1ClientConnection>({
-      idleMax: keepalivePoolSize,
-      idlePerKeyMax: keepalivePoolSizePerPeer ?? keepalivePoolSize,
-      ...(connectionAgeMaxMs === undefined ? {} : { ageMaxMs: connectionAgeMaxMs }),
-      ...(requestsPerConnectionMax === undefined ? {} : { usesMax: requestsPerConnectionMax }),
+      idleMax: plan.keepalivePoolSize,
+      idlePerKeyMax: plan.keepalivePoolSizePerPeer,
+      ageMaxMs: plan.connectionAgeMaxMs,
+      usesMax: plan.requestsPerConnectionMax,
       onEvict: (connection, reason) => {
-        publish('evicted', connection.peer, reason)
+        this.#counts.connectionEvicted(connection.peer, reason)
         connection.destroy()
       },
     })
-    this.#ca = options.caFile === undefined ? undefined : readFileSync(options.caFile, 'utf8')
-    this.bindToIpv4 = addressesOf('bindToIpv4', options.bindToIpv4 ?? [], 4)
-    this.bindToIpv6 = addressesOf('bindToIpv6', options.bindToIpv6 ?? [], 6)
-    this.keylogFile = options.debugSslKeylog === true ? process.env['SSLKEYLOGFILE'] : undefined
-    this.tlsSessions = new TlsSessionCache(notNegative('tlsSessionsMax', options.tlsSessionsMax ?? 1_024))
-    this.dns = new DnsCache(options.dns)
-    this.limits = {
-      headBytesMax: positive('headBytesMax', options.headBytesMax ?? 65_536),
-      fieldsMax: positive('fieldsMax', options.fieldsMax ?? 256),
-      informationalMax: positive('informationalMax', options.informationalMax ?? 16),
-      profile: options.profile ?? 'strict',
-    }
+    this.#secureContexts = new SecureContexts(plan.ca)
+    this.bindToIpv4 = plan.bindToIpv4
+    this.bindToIpv6 = plan.bindToIpv6
+    this.keylogFile = plan.keylogFile
+    this.tlsSessions = new TlsSessionCache(plan.tlsSessionsMax)
+    this.dns = new DnsCache(plan.dns)
+    this.limits = plan.limits
     this.spareParser = new ResponseHeadParser(this.limits) // which checks the rest of the limits
     this.#http2 = new Http2ClientPool(this, {
-      idleMax: keepalivePoolSize,
-      requestsPerConnectionMax: requestsPerConnectionMax ?? 0,
-      connectionAgeMaxMs: connectionAgeMaxMs ?? CONNECTION_AGE_MAX_MS,
+      idleMax: plan.keepalivePoolSize,
+      requestsPerConnectionMax: plan.requestsPerConnectionMax,
+      connectionAgeMaxMs: plan.connectionAgeMaxMs,
     })
   }
 
@@ -203,8 +87,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
     if (peer.options.httpVersion !== 1 && this.#http2.wants(peer, upgrade)) {
       const session = this.#http2.acquire(peer)
       if (session !== null) {
-        this.#reused++
-        publish('reused', peer)
+        this.#counts.connectionReused(peer)
         return session
       }
       if (peer.options.httpVersion === 2) return null
@@ -214,8 +97,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       if (entry === undefined) return null
       const connection = entry.connection
       if (connection.usable) {
-        this.#reused++
-        publish('reused', peer)
+        this.#counts.connectionReused(peer)
         connection.begin(peer)
         return connection
       }
@@ -233,10 +115,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
     if (peer.options.httpVersion !== 1 && this.#http2.wants(peer, upgrade)) {
       return this.#http2.connect(peer, handler)
     }
-    const connection = new Http1ClientConnection(this, peer)
-    const dial = new Dial(peer, this, connection, new Waiter(this, connection, handler))
-    dial.start()
-    return dial
+    return this.#dialHttp1(peer, handler, false)
   }
 
   /**
@@ -244,10 +123,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
    * answers any request with a 101 at once. The handler is called later, never within this call.
    */
   connectTunnel(peer: HttpPeer, handler: ConnectHandler): PendingConnect {
-    const connection = new Http1ClientConnection(this, peer, true)
-    const dial = new Dial(peer, this, connection, new Waiter(this, connection, handler))
-    dial.start()
-    return dial
+    return this.#dialHttp1(peer, handler, true)
   }
 
   /**
@@ -296,13 +172,14 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   }
 
   stats(): ConnectorStats {
+    const { open, opened, reused, failed, unexpectedData } = this.#counts
     return {
       idle: this.#pool.idleCount + this.#http2.idleCount,
-      open: this.#open,
-      opened: this.#opened,
-      reused: this.#reused,
-      failed: this.#failed,
-      unexpectedData: this.#unexpectedData,
+      open,
+      opened,
+      reused,
+      failed,
+      unexpectedData,
       evictions: this.#pool.stats().evictions,
     }
   }
@@ -317,17 +194,14 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
 
   /** @internal */
   connected(peer: HttpPeer, connection: Http1ClientConnection): void {
-    this.#opened++
-    this.#open++
     connection.poolEntry = this.#pool.add(peer.reuseKey, connection)
     connection.begin(peer)
-    publish('opened', peer)
+    this.#counts.connectionOpened(peer)
   }
 
   /** @internal */
   connectFailed(peer: HttpPeer): void {
-    this.#failed++
-    publish('failed', peer)
+    this.#counts.connectFailed(peer)
   }
 
   /** @internal */
@@ -353,52 +227,33 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
 
   /** @internal */
   onHttp2Opened(peer: HttpPeer): void {
-    this.#opened++
-    this.#open++
-    publish('opened', peer)
+    this.#counts.connectionOpened(peer)
   }
 
   /** @internal */
   onHttp2Ended(): void {
-    this.#open--
+    this.#counts.connectionEnded()
   }
 
   onConnectionClosed(connection: Http1ClientConnection): void {
     const entry = connection.poolEntry as PoolEntry<Http1ClientConnection> | null
     if (entry === null) return
     connection.poolEntry = null
-    this.#open--
+    this.#counts.connectionEnded()
     this.#pool.remove(entry)
   }
 
   onUnexpectedData(): void {
-    this.#unexpectedData++
+    this.#counts.unexpectedData++
   }
 
   secureContext(peer: HttpPeer): SecureContext {
-    const known = this.#secureContexts.get(peer.optionsKey)
-    if (known !== undefined) return known
-    const { ca, cert, key, curves, verifyCertificate, verifyHostname } = peer.options
-    if (!verifyCertificate || !verifyHostname) {
-      this.logger.warn(
-        `The ${verifyCertificate ? 'name in the ' : ''}certificate of a peer is not verified`,
-        {
-          peer: String(peer),
-        },
-      )
-    }
-    const authorities = ca ?? this.#ca
-    const context = createSecureContext({
-      ...(authorities === undefined ? {} : { ca: authorities as string | Buffer | (string | Buffer)[] }),
-      ...(cert === undefined ? {} : { cert, key }),
-      ...(curves === undefined ? {} : { ecdhCurve: curves }),
-    })
-    if (this.#secureContexts.size >= SECURE_CONTEXTS_MAX) {
-      const [oldest] = this.#secureContexts.keys()
-      if (oldest !== undefined) this.#secureContexts.delete(oldest)
-    }
-    this.#secureContexts.set(peer.optionsKey, context)
-    return context
+    return this.#secureContexts.get(peer, this.logger)
+  }
+
+  #dialHttp1(peer: HttpPeer, handler: ConnectHandler, raw: boolean): PendingConnect {
+    const connection = new Http1ClientConnection(this, peer, raw)
+    return this.dial(peer, connection, new Waiter(this, connection, handler))
   }
 
   #dispatch(peer: HttpPeer, handler: ConnectHandler): PendingConnect {
@@ -412,10 +267,6 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       },
     }
   }
-}
-
-function publish(event: PoolMessage['event'], peer: HttpPeer, reason?: EvictReason): void {
-  if (poolChannel.hasSubscribers) poolChannel.publish({ event, peer, reason } satisfies PoolMessage)
 }
 
 /** Stands between a dial and who waits for it, so that the pool knows the connection first. */
@@ -448,24 +299,4 @@ function idleTimeout(connection: Http1ClientConnection): number {
   const own = connection.peer.options.idleTimeoutMs
   const promised = connection.keepAliveTimeoutMs
   return promised < 0 ? own : Math.min(own, promised - KEEP_ALIVE_MARGIN_MS)
-}
-
-function addressesOf(name: string, addresses: readonly string[], family: 4 | 6): readonly string[] {
-  for (const address of addresses) {
-    if (isIP(address) !== family) {
-      throw new TypeError(`Connector option "${name}" must hold IPv${family} addresses, not "${address}"`)
-    }
-  }
-  return addresses
-}
-
-function positive(name: string, value: number): number {
-  if (!Number.isInteger(value) || value < 1) {
-    throw new RangeError(`Connector option "${name}" must be a positive integer, not ${value}`)
-  }
-  return value
-}
-
-function notNegative(name: string, value: number): number {
-  return value === 0 ? 0 : positive(name, value)
 }
