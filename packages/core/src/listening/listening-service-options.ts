@@ -2,11 +2,15 @@ import type { ThreadCount } from '../threads/thread-entry.ts'
 
 /** Options of a {@link ListeningService}. */
 export interface ListeningServiceOptions {
-  /** Open connections over all listeners of the service, handshakes included; more are reset. Default: the configuration's `connectionsMax`, 20000. */
+  /**
+   * Open connections over all listeners of the service, handshakes included; more are reset. Default: the
+   * configuration's `connectionsMax`, 20000.
+   */
   readonly connectionsMax?: number
   /**
    * Open connections per client (an IPv4 address or an IPv6 /64); more are reset. Default: the configuration's
-   * `connectionsPerIpMax`, 0: no cap, since many clients can share one address. Unix sockets are exempt. Behind a PROXY header the client in it counts.
+   * `connectionsPerIpMax`, 0: no cap, since many clients can share one address. Unix sockets are exempt. Behind a
+   * PROXY header the client in it counts.
    */
   readonly connectionsPerIpMax?: number
   /** How long an asynchronous connection filter may take, in ms. Default 5000. */
