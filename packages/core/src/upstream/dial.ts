@@ -1,27 +1,27 @@
 import { appendFile } from 'node:fs'
-import net, { isIP, type NetConnectOpts, type OnReadOpts } from 'node:net'
+import net, { type NetConnectOpts, type OnReadOpts } from 'node:net'
 import { Duplex } from 'node:stream'
-import tls, { type ConnectionOptions, type SecureContext } from 'node:tls'
-import { fromSystemError, isProxyError, ProxyError, peerError } from '@cirque/error'
-import { NEED_MORE, ResponseHeadParser } from '@cirque/http'
+import tls, { type ConnectionOptions } from 'node:tls'
+import { isProxyError, ProxyError, peerError } from '@cirque/error'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { type Address, parseAddress } from '../address.ts'
 import { writeProxyHeader } from '../proxy-protocol/write-header.ts'
 import { completeHandshake } from '../tls/handshake-complete.ts'
-import type { TlsSessionCache } from '../tls/session-cache.ts'
-import { verifyName } from '../tls/verify-name.ts'
-import type { DnsCache } from './dns-cache.ts'
+import { connectError } from './connect-error.ts'
+import { requestTunnel } from './next-hop.ts'
 import type { HttpPeer } from './peer.ts'
+import {
+  dependsOnFamily,
+  hopSocketOptions,
+  socketOptions,
+  type TransportContext,
+  tlsOptions,
+} from './transport-options.ts'
 
 /** What dialling needs from the connector. */
-export interface DialContext {
-  readonly dns: DnsCache
-  readonly bindToIpv4: readonly string[]
-  readonly bindToIpv6: readonly string[]
+export interface DialContext extends TransportContext {
   /** Where TLS secrets are appended for debugging, or undefined. */
   readonly keylogFile: string | undefined
-  readonly tlsSessions: TlsSessionCache
-  secureContext(peer: HttpPeer): SecureContext
 }
 
 /** What takes the transport over once it stands. */
@@ -45,9 +45,6 @@ export interface DialHandler {
 
 const CONNECT_TIMER = 0
 const TOTAL_TIMER = 1
-
-/** Longest answer of a next-hop proxy to CONNECT, in bytes. */
-const PROXY_HEAD_BYTES_MAX = 16_384
 
 /** One attempt to open a connection to a peer, from name to TLS. */
 export class Dial implements TimerOwner {
@@ -102,7 +99,7 @@ export class Dial implements TimerOwner {
   // --- the transport ---------------------------------------------------------------------------
 
   private connectTo(address: Address): void {
-    if (address.kind === 'tcp' && this.bindLists(address.host)) {
+    if (address.kind === 'tcp' && dependsOnFamily(this.peer, address.host, this.context)) {
       this.context.dns.resolve(address.host).then(
         (addresses) => {
           const first = addresses[0]
@@ -115,37 +112,13 @@ export class Dial implements TimerOwner {
     this.open(address, undefined)
   }
 
-  /** True when the source address depends on the family of a name that is not resolved yet. */
-  private bindLists(host: string): boolean {
-    const { bindToIpv4, bindToIpv6 } = this.context
-    return (
-      this.peer.options.localAddress === undefined &&
-      bindToIpv4.length + bindToIpv6.length > 0 &&
-      isIP(host) === 0
-    )
-  }
-
   private open(address: Address, resolved: string | undefined): void {
-    const secure = this.peer.options.tls
+    const { tls: secure, sendProxyProtocol } = this.peer.options
     try {
-      const options = this.socketOptions(address, resolved)
-      if (secure && this.peer.options.sendProxyProtocol !== undefined) {
-        this.openBeforeTls(options)
-        return
-      }
-      const socket = secure
-        ? tls.connect({ ...options, ...this.tlsOptions() } as ConnectionOptions)
-        : net.connect(options)
-      this.watch(socket)
-      if (!secure) {
-        socket.once('connect', () => {
-          this.sendProxyHeader(socket)
-          this.succeed(true)
-        })
-        return
-      }
-      socket.once('connect', () => this.connectTimer.arm(this.peer.options.connectTimeoutMs))
-      socket.once('secureConnect', () => this.succeedSecure(socket as tls.TLSSocket, true))
+      const options = socketOptions(this.peer, address, resolved, this.context)
+      if (secure && sendProxyProtocol !== undefined) this.openBeforeTls(options)
+      else if (secure) this.openTls(options)
+      else this.openPlain(options)
     } catch (error) {
       // A refused option (an unknown curve, a bad key): ours or the user's, never the peer's.
       this.failSoon(
@@ -154,10 +127,25 @@ export class Dial implements TimerOwner {
     }
   }
 
+  private openPlain(options: NetConnectOpts): void {
+    const socket = net.connect(this.readingInto(options))
+    this.watch(socket)
+    socket.once('connect', () => {
+      this.sendProxyHeader(socket)
+      this.succeed(true)
+    })
+  }
+
+  private openTls(options: NetConnectOpts): void {
+    const socket = tls.connect({ ...this.readingInto(options), ...this.tlsOptions() } as ConnectionOptions)
+    this.watch(socket)
+    socket.once('connect', () => this.connectTimer.arm(this.peer.options.connectTimeoutMs))
+    socket.once('secureConnect', () => this.succeedSecure(socket, true))
+  }
+
   /** TCP first, for something goes before TLS. */
   private openBeforeTls(options: NetConnectOpts): void {
-    const { onread: _onread, ...plain } = options
-    const socket = net.connect(plain as NetConnectOpts)
+    const socket = net.connect(options)
     this.watch(socket)
     socket.once('connect', () => {
       this.connectTimer.arm(this.peer.options.connectTimeoutMs)
@@ -165,54 +153,20 @@ export class Dial implements TimerOwner {
     })
   }
 
+  /** With reads that go into the target's memory, if it has any. */
+  private readingInto(options: NetConnectOpts): NetConnectOpts {
+    const onread = this.target.onReadOptions()
+    return onread === undefined ? options : { ...options, onread }
+  }
+
+  private tlsOptions(): ConnectionOptions {
+    return tlsOptions(this.peer, this.target.alpnProtocols, this.context)
+  }
+
   /** The PROXY protocol header, if the peer wants one: the first bytes that it sees. */
   private sendProxyHeader(transport: Duplex): void {
     const { sendProxyProtocol } = this.peer.options
     if (sendProxyProtocol !== undefined) transport.write(writeProxyHeader(sendProxyProtocol))
-  }
-
-  private socketOptions(address: Address, resolved: string | undefined): NetConnectOpts {
-    const { tcpKeepAliveMs, localAddress } = this.peer.options
-    const onread = this.target.onReadOptions()
-    const reading = onread === undefined ? {} : { onread }
-    if (address.kind === 'unix') return { path: address.path, allowHalfOpen: true, ...reading }
-    const host = resolved ?? address.host
-    const from = localAddress ?? this.pickLocalAddress(host)
-    return {
-      host,
-      port: address.port,
-      lookup: this.context.dns.lookupFunction,
-      allowHalfOpen: true,
-      noDelay: true,
-      ...reading,
-      ...(from === undefined ? {} : { localAddress: from }),
-      ...(tcpKeepAliveMs > 0 ? { keepAlive: true, keepAliveInitialDelay: tcpKeepAliveMs } : {}),
-    }
-  }
-
-  private pickLocalAddress(host: string): string | undefined {
-    const list = isIP(host) === 6 ? this.context.bindToIpv6 : this.context.bindToIpv4
-    return list.length === 0 || isIP(host) === 0 ? undefined : list[Math.floor(Math.random() * list.length)]
-  }
-
-  private tlsOptions(): ConnectionOptions {
-    const { peer } = this
-    const { verifyCertificate, verifyHostname, alternativeName } = peer.options
-    const name = peer.serverName
-    const session = this.context.tlsSessions.get(peer.reuseKey)
-    return {
-      secureContext: this.context.secureContext(peer),
-      servername: isIP(name) === 0 ? name : '',
-      ALPNProtocols: [...this.target.alpnProtocols],
-      rejectUnauthorized: verifyCertificate,
-      checkServerIdentity: (host, certificate) => {
-        if (!verifyHostname) return undefined
-        const expected =
-          alternativeName ?? (name === '' && peer.address?.kind === 'tcp' ? peer.address.host : name)
-        return verifyName(expected === '' ? host : expected, certificate)
-      },
-      ...(session === undefined ? {} : { session }),
-    }
   }
 
   private connectCustom(connect: NonNullable<HttpPeer['options']['connect']>): void {
@@ -279,62 +233,30 @@ export class Dial implements TimerOwner {
       )
       return
     }
-    const options: NetConnectOpts =
-      address.kind === 'unix'
-        ? { path: address.path, allowHalfOpen: true }
-        : {
-            host: address.host,
-            port: address.port,
-            lookup: this.context.dns.lookupFunction,
-            allowHalfOpen: true,
-            noDelay: true,
-          }
-    const socket = net.connect(options)
+    const socket = net.connect(hopSocketOptions(address, this.context))
     this.watch(socket)
     socket.once('connect', () => {
-      let text = `CONNECT ${target.text} HTTP/1.1\r\nHost: ${target.text}\r\n`
-      for (const [name, value] of Object.entries(this.peer.options.proxy?.headers ?? {}))
-        text += `${name}: ${value}\r\n`
-      socket.write(`${text}\r\n`, 'latin1')
-      this.readProxyAnswer(socket)
+      const headers = this.peer.options.proxy?.headers ?? {}
+      requestTunnel(socket, target.text, headers, (refusal, early) => {
+        if (refusal === undefined) this.useTunnel(socket, early)
+        else this.failAtProxy(`gave ${refusal}`)
+      })
     })
   }
 
-  private readProxyAnswer(socket: net.Socket): void {
-    const parser = new ResponseHeadParser({ headBytesMax: PROXY_HEAD_BYTES_MAX })
-    const onData = (chunk: Buffer) => {
-      let at = 0
-      let after = parser.execute(chunk, at, chunk.length)
-      // Informational answers may come first (RFC 9110 §15.2).
-      while (after >= 0 && (parser.header?.status ?? 200) < 200) {
-        parser.takeHeader()
-        at = after
-        after = at < chunk.length ? parser.execute(chunk, at, chunk.length) : NEED_MORE
-      }
-      if (after === NEED_MORE) return
-      socket.off('data', onData)
-      socket.pause()
-      const status = after >= 0 ? (parser.header?.status ?? 0) : 0
-      if (status < 200 || status > 299 || parser.chunked) {
-        const why =
-          after < 0 ? 'a malformed answer' : parser.chunked ? 'a body in its answer' : `status ${status}`
-        this.fail(peerError('CONNECT_PROXY_FAILED', 'upstream', `The proxy of ${this.peer} gave ${why}`))
-      } else if (after < chunk.length && this.target.hearsEarlyBytes !== true) {
-        this.fail(
-          peerError(
-            'CONNECT_PROXY_FAILED',
-            'upstream',
-            `The proxy of ${this.peer} sent bytes before any were asked for`,
-          ),
-        )
-      } else if (this.peer.options.tls) this.startTls(socket)
-      else {
-        if (after < chunk.length) socket.unshift(chunk.subarray(after))
-        this.sendProxyHeader(socket)
-        this.succeed(false)
-      }
+  private useTunnel(socket: net.Socket, early: Buffer): void {
+    if (early.length > 0 && this.target.hearsEarlyBytes !== true) {
+      this.failAtProxy('sent bytes before any were asked for')
+    } else if (this.peer.options.tls) this.startTls(socket)
+    else {
+      if (early.length > 0) socket.unshift(early)
+      this.sendProxyHeader(socket)
+      this.succeed(false)
     }
-    socket.on('data', onData)
+  }
+
+  private failAtProxy(what: string): void {
+    this.fail(peerError('CONNECT_PROXY_FAILED', 'upstream', `The proxy of ${this.peer} ${what}`))
   }
 
   // --- the end ---------------------------------------------------------------------------------
@@ -414,25 +336,4 @@ export class Dial implements TimerOwner {
     this.abort?.abort()
     this.abort = null
   }
-}
-
-/** How OpenSSL names an answer that is no TLS record: mostly a peer that speaks cleartext. */
-const ANSWERS_OF_NO_TLS: ReadonlySet<string> = new Set([
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
-  'ERR_SSL_HTTP_REQUEST',
-])
-
-function connectError(cause: Error, peer: HttpPeer): ProxyError {
-  const error = fromSystemError(cause, 'upstream', `Cannot connect to ${peer}`)
-  if (ANSWERS_OF_NO_TLS.has((cause as NodeJS.ErrnoException).code ?? '')) {
-    const act = `Cannot connect to ${peer}: the peer does not seem to speak TLS`
-    return peerError('TLS_HANDSHAKE_FAILED', 'upstream', act, { cause, retry: 'allowed' })
-  }
-  // A reset before the connection stood is a failed connect, not a lost exchange: nothing was sent.
-  if (error.code === 'CONNECTION_CLOSED' || error.code === 'UNKNOWN_ERROR') {
-    return peerError('CONNECT_ERROR', 'upstream', `Cannot connect to ${peer}`, { cause, retry: 'allowed' })
-  }
-  if (error.source === 'upstream') error.retry = 'allowed'
-  return error
 }
