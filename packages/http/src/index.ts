@@ -21,7 +21,7 @@ export { type HttpVersion, RequestHeader } from './request-header.ts'
 export { ResponseHeadParser } from './response-head-parser.ts'
 export { ResponseHeader } from './response-header.ts'
 export { bodylessStatus, canonicalReason } from './status.ts'
-export { isForbiddenTrailer } from './trailers.ts'
+export { checkTrailers, isForbiddenTrailer } from './trailers.ts'
 export {
   TRAIT_DATE,
   TRAIT_EXPECT,

@@ -1,3 +1,5 @@
+import { isFieldValue, isToken } from './characters.ts'
+
 /**
  * Fields that must not be sent as trailers (RFC 9110 §6.5.1): those for framing, routing, request
  * modifiers, authentication, response control, and the handling of content. All of them would have to be
@@ -51,4 +53,27 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
 export function isForbiddenTrailer(name: string): boolean {
   const lower = name.toLowerCase()
   return FORBIDDEN.has(lower) || lower.startsWith('x-forwarded-')
+}
+
+/**
+ * Checks a trailer section that was made or edited in code, flat as `[name, value, …]`. Called before one is written
+ * that did not come off a connection as it is.
+ *
+ * @throws {TypeError} If it is no such list, or a field is malformed or forbidden. The message never has a value.
+ */
+export function checkTrailers(trailers: readonly string[]): void {
+  if (!Array.isArray(trailers) || trailers.length % 2 !== 0) {
+    throw new TypeError('Trailers must be a flat list of names and values')
+  }
+  for (let index = 0; index < trailers.length; index += 2) {
+    const [name, value] = [trailers[index], trailers[index + 1]]
+    if (typeof name !== 'string' || !isToken(name))
+      throw new TypeError('The name of a trailer must be a token')
+    if (isForbiddenTrailer(name)) throw new TypeError(`"${name}" must not be a trailer`)
+    if (typeof value !== 'string' || !isFieldValue(value)) {
+      throw new TypeError(
+        `Value of trailer "${name}" must be a string without control characters and code units above 255`,
+      )
+    }
+  }
 }

@@ -23,6 +23,7 @@ test('the names this package promises', () => {
       "TRAIT_UPGRADE",
       "bodylessStatus",
       "canonicalReason",
+      "checkTrailers",
       "encodeChunkHead",
       "httpDate",
       "isFieldValue",

@@ -574,6 +574,26 @@ describe('trailers', () => {
     expect((await ask(proxy.port, get())).trailers).toBe('')
   })
 
+  test.each<[string, string[]]>([
+    ['would split the response', ['X', '1\r\n\r\nHTTP/1.1 200 OK']],
+    ['frame', ['Content-Length', '5']],
+    ['are half of a pair', ['X']],
+  ])('of a filter or a module that %s cut the response', async (_name, added) => {
+    await using upstream = await startScript(ORIGIN)
+    const upstreamPeer = () => new HttpPeer(upstream.address)
+    const edit = (trailers: string[]) => void trailers.push(...added)
+    const byHook: ProxyHttp = { upstreamPeer, responseTrailerFilter: (_session, trailers) => edit(trailers) }
+    const byModule: ProxyHttp = {
+      upstreamPeer,
+      initDownstreamModules: (modules) =>
+        modules.add({ module: Object, init: () => ({ responseTrailerFilter: edit }) }),
+    }
+    for (const app of [byHook, byModule]) {
+      await using proxy = await startProxy(app)
+      await expect(ask(proxy.port, get('/', 'TE: trailers', 'Connection: TE'))).rejects.toThrow(/cut|ended/)
+    }
+  })
+
   test('become the last bytes of the body when the filter says so', async () => {
     await using upstream = await startScript(ORIGIN)
     await using proxy = await startProxy({

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import { isProxyError, ProxyError, statusForError } from '@cirque/error'
-import type { RequestHeadParser } from '@cirque/http'
+import { type RequestHeadParser, ResponseHeader } from '@cirque/http'
 import { Http1ServerConnection } from '../http1/server-connection.ts'
 import type { Http1ConnectionOwner } from '../http1/server-life.ts'
 import { type Http2Counts, noHttp2Counts } from '../http2/counts.ts'
@@ -24,7 +24,10 @@ import type { ServerSession } from './server-session.ts'
 
 /** What an HTTP application does with each request. */
 export interface HttpServerHandler {
-  /** A request has arrived; answer it through the session, now or later. Must not throw. */
+  /**
+   * A request has arrived; answer it through the session, now or later. Must not throw: the request fails with 500
+   * then, or its response is cut.
+   */
   onSession(session: ServerSession): void
 }
 
@@ -101,7 +104,12 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   onSession(session: ServerSession): void {
     this.#requests++
     if (session.request.version === 'HTTP/2') this.http2Counts.requests++
-    this.#handler.onSession(session)
+    try {
+      const answer: unknown = this.#handler.onSession(session)
+      if (isPromise(answer)) Promise.resolve(answer).catch((error: unknown) => handlerFailed(session, error))
+    } catch (error) {
+      handlerFailed(session, error)
+    }
   }
 
   onHeadRefused(_status: number, code: string): void {
@@ -134,10 +142,29 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   }
 }
 
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  )
+}
+
+/** A handler has thrown in spite of all: its request fails, and nothing else. */
+function handlerFailed(session: ServerSession, cause: unknown): void {
+  if (session.closed) return
+  const error = new ProxyError('INTERNAL_ERROR', 'internal', 'The handler failed', { cause })
+  if (session.responseStatus !== 0) {
+    session.destroy(error)
+    return
+  }
+  session.disableKeepAlive()
+  session.writeHead(ResponseHeader.build(500), 0)
+  session.endResponse(null)
+}
+
 /** Answers one request. A throw or rejection becomes an error response, or cuts a response that has begun. */
 export type ServeHttp = (session: HttpSession) => void | Promise<void>
 
-/** Where {@link serveHttp} reports what a handler threw that was no `ProxyError`. */
+/** Where {@link serveHttp} reports what a handler threw that was no `ProxyError`. What it throws itself is dropped. */
 export type ServeHttpErrorListener = (error: unknown, session: HttpSession) => void
 
 /** Options of {@link serveHttp}. */
@@ -161,11 +188,19 @@ export function serveHttp(
     throw new TypeError(`Expected a handler function, received ${inspect(serve)}`)
   const { modules: builders, ...serverOptions } = options
   const modules = new HttpModules(builders)
+  const report = (thrown: unknown, session: HttpSession) => {
+    try {
+      const answer: unknown = onError?.(thrown, session)
+      if (isPromise(answer)) Promise.resolve(answer).catch(() => undefined)
+    } catch {
+      // The request fails already.
+    }
+  }
   const fail = (session: HttpSession, thrown: unknown) => {
     const error = isProxyError(thrown)
       ? thrown
       : new ProxyError('INTERNAL_ERROR', 'internal', 'The handler failed', { cause: thrown })
-    if (!isProxyError(thrown)) onError?.(thrown, session)
+    if (!isProxyError(thrown)) report(thrown, session)
     if (session.downstream.closed) return
     const status = statusForError(error)
     if (session.responseWritten || status === 0) session.downstream.destroy(error)
@@ -177,7 +212,7 @@ export function serveHttp(
   const call = (session: HttpSession) => {
     try {
       const serving = serve(session)
-      if (serving instanceof Promise) serving.catch((error: unknown) => fail(session, error))
+      if (isPromise(serving)) Promise.resolve(serving).catch((error: unknown) => fail(session, error))
     } catch (error) {
       fail(session, error)
     }

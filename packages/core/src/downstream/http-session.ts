@@ -1,7 +1,14 @@
-import { open } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { ProxyError, peerError } from '@cirque/error'
-import { canonicalReason, type FieldsInit, type RequestHeader, ResponseHeader } from '@cirque/http'
+import {
+  canonicalReason,
+  checkTrailers,
+  type FieldsInit,
+  type RequestHeader,
+  ResponseHeader,
+} from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
 import { GrpcWeb } from '../modules/grpc-web.ts'
 import type { HttpModuleContext } from '../modules/http-modules.ts'
@@ -109,9 +116,13 @@ export class HttpSession implements ServerSessionHandler {
    * The whole body in one Buffer.
    *
    * @throws {ProxyError} `BODY_TOO_LARGE` over the limit; any downstream failure.
+   * @throws {RangeError} If `maxBytes` is no integer from 0.
    */
   async readRequestBody(options: ReadBodyOptions = {}): Promise<Buffer> {
     const maxBytes = options.maxBytes ?? BODY_BYTES_MAX_DEFAULT
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) {
+      throw new RangeError(`maxBytes must be an integer from 0, not ${String(maxBytes)}`)
+    }
     await this.body.fill(maxBytes, true)
     return this.body.take()
   }
@@ -133,10 +144,11 @@ export class HttpSession implements ServerSessionHandler {
    * Writes a whole response.
    *
    * @throws {RangeError} If `status` is no final status (200 to 599).
-   * @throws {TypeError} If a field is malformed.
+   * @throws {TypeError} If a field is malformed, or the body is neither text nor a Buffer.
    */
   respond(status: number, response: ResponseInit = {}): void {
     const body = typeof response.body === 'string' ? Buffer.from(response.body) : response.body
+    if (body !== undefined) checkBuffer(body)
     const header = ResponseHeader.build(finalStatus(status), response.headers)
     const size = body?.length ?? 0
     this.downstream.writeHead(header, size)
@@ -170,16 +182,11 @@ export class HttpSession implements ServerSessionHandler {
   /**
    * Answers with a file.
    *
-   * @throws {ProxyError} `FILE_OPEN_ERROR` when it cannot be read; nothing was written then.
+   * @throws {ProxyError} `FILE_OPEN_ERROR` when it cannot be read or is no regular file; nothing was written then.
    */
   async respondFile(path: string, status: number = 200, headers?: FieldsInit): Promise<void> {
-    const file = await open(path).catch((error: unknown) => {
-      throw new ProxyError('FILE_OPEN_ERROR', 'internal', 'Cannot open the file to answer with', {
-        cause: error,
-      })
-    })
+    const { file, size } = await openFile(path)
     try {
-      const { size } = await file.stat()
       await this.writeResponseHeader(ResponseHeader.build(finalStatus(status), headers), size)
       if (this.request.method !== 'HEAD') {
         for (let at = 0; at < size; ) {
@@ -207,6 +214,9 @@ export class HttpSession implements ServerSessionHandler {
     headers?: FieldsInit,
     contentLength: number = -1,
   ): Promise<void> {
+    if (typeof stream?.[Symbol.asyncIterator] !== 'function') {
+      throw new TypeError(`Expected a stream to answer with, not ${stream === null ? 'null' : typeof stream}`)
+    }
     try {
       await this.writeResponseHeader(ResponseHeader.build(finalStatus(status), headers), contentLength)
       for await (const chunk of stream)
@@ -226,25 +236,47 @@ export class HttpSession implements ServerSessionHandler {
    * Writes the head of a response whose body follows.
    *
    * @param contentLength - Default: what the header's Content-Length says, else -1 (chunked, or until the connection closes).
+   * @throws {TypeError} If `header` is no `ResponseHeader`.
+   * @throws {RangeError} If its status is no final one, but for the 101 that an upgrade asks for, or if the length is
+   * no integer from -1.
    */
-  writeResponseHeader(
-    header: ResponseHeader,
-    contentLength: number = declaredLength(header),
-  ): void | Promise<void> {
+  writeResponseHeader(header: ResponseHeader, contentLength?: number): void | Promise<void> {
     this.#checkAlive()
-    this.downstream.writeHead(header, contentLength)
+    // Not `instanceof`, which another installed copy of the package would not pass.
+    if (typeof header?.forEachField !== 'function') {
+      throw new TypeError(`Expected a ResponseHeader, not ${header === null ? 'null' : typeof header}`)
+    }
+    if (header.status !== 101 || !this.downstream.isUpgrade) finalStatus(header.status)
+    const length = contentLength ?? declaredLength(header)
+    if (!Number.isSafeInteger(length) || length < -1) {
+      throw new RangeError(`A content length must be an integer from -1, not ${String(length)}`)
+    }
+    this.downstream.writeHead(header, length)
   }
 
-  /** Writes a part of the body; resolves when the client is ready for more. */
+  /**
+   * Writes a part of the body; resolves when the client is ready for more.
+   *
+   * @throws {TypeError} If `chunk` is no Buffer.
+   * @throws {Error} Before the head was written.
+   */
   writeResponseBody(chunk: Buffer): void | Promise<void> {
     this.#checkAlive()
+    checkBuffer(chunk)
+    if (!this.responseWritten) throw new Error('The response head must be written before the body')
     const result = this.downstream.writeBody(chunk, 0, chunk.length)
     this.downstream.flush()
     if (result >= WRITE_PAUSE && !this.downstream.closed) return this.#drain()
   }
 
-  /** Completes the response. */
+  /**
+   * Completes the response.
+   *
+   * @param trailers - Flat, `[name, value, …]`. None by default.
+   * @throws {TypeError} If one of them is malformed or forbidden; the response is still to be completed then.
+   */
   endResponse(trailers: string[] | null = null): void {
+    if (trailers !== null) checkTrailers(trailers)
     this.downstream.endResponse(trailers)
   }
 
@@ -291,6 +323,26 @@ function finalStatus(status: number): number {
     throw new RangeError(`A response's status must be an integer from 200 to 599, not ${status}`)
   }
   return status
+}
+
+function checkBuffer(bytes: unknown): void {
+  if (!Buffer.isBuffer(bytes)) {
+    throw new TypeError(`A body must be a Buffer, not ${bytes === null ? 'null' : typeof bytes}`)
+  }
+}
+
+/** Opens a regular file; one of another kind might block, or have no end. */
+async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
+  let file: FileHandle | undefined
+  try {
+    file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+    const stat = await file.stat()
+    if (!stat.isFile()) throw new TypeError('It is no regular file')
+    return { file, size: stat.size }
+  } catch (cause) {
+    await file?.close()
+    throw new ProxyError('FILE_OPEN_ERROR', 'internal', 'Cannot open the file to answer with', { cause })
+  }
 }
 
 /** What a header says of its body's length; -1 when it says nothing. */

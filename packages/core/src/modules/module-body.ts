@@ -1,3 +1,4 @@
+import { checkTrailers } from '@cirque/http'
 import type { HttpModule, ModuleBodyResult, ModuleBytes } from './http-module.ts'
 import { inTime } from './module-deadline.ts'
 
@@ -165,7 +166,7 @@ export class ModuleBody {
         if (Buffer.isBuffer(bytes)) {
           trailers = null
           await this.#pass(bytes, i + 1)
-        }
+        } else checkTrailers(trailers)
       }
       this.#step = 'done'
       const bytes = await this.#last(stage.done?.())

@@ -10,7 +10,7 @@ import {
   type WriteResult,
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
-import { type ResponseHeader, removeHopByHop } from '@cirque/http'
+import { checkTrailers, type ResponseHeader, removeHopByHop } from '@cirque/http'
 import { answerAtOnce, hookError, isPromise } from '../hooks/hook-answers.ts'
 import { HookDeadline, type HookWaiter } from '../hooks/hook-deadline.ts'
 import type { ProxyHttp } from '../proxy-http.ts'
@@ -324,10 +324,22 @@ export class ResponseFlow<Ctx> implements FilteredBodySink, ModuleResponseSink, 
               return
             }
             if (Buffer.isBuffer(bytes)) this.#owner.downstream.writeBody(bytes, 0, bytes.length)
+            else if (!this.#areSound(trailers)) return
             this.#owner.responseComplete(Buffer.isBuffer(bytes) ? null : trailers)
           },
         ),
     )
+  }
+
+  /** Whether hooks have left trailers that can be written. */
+  #areSound(trailers: string[]): boolean {
+    try {
+      checkTrailers(trailers)
+      return true
+    } catch (error) {
+      this.#hookFailed(error, 'responseTrailerFilter')
+      return false
+    }
   }
 
   // --- waiting -----------------------------------------------------------------------------------
