@@ -338,11 +338,14 @@ test('a module that throws when it is closed harms nobody', async () => {
 })
 
 test.each([
-  ['short', 6],
-  ['long', 4],
+  ['short', 6, 'at once'],
+  ['long', 4, 'at once'],
+  ['short', 6, 'later'],
+  ['long', 4, 'later'],
 ])(
-  'a filtered body that is too %s for its announced length is cut, as an unfiltered one is',
-  async (_how, bytes) => {
+  'a filtered body that is too %s for its announced length (%i) is cut, as an unfiltered one is; its head passes %s',
+  async (_how, bytes, pace) => {
+    const later = () => new Promise<void>((resolve) => setImmediate(resolve))
     await using running = await start(
       async (session) => {
         await session.writeResponseHeader(ResponseHeader.build(200), bytes)
@@ -350,7 +353,10 @@ test.each([
         await session.writeResponseBody(Buffer.from('hello'))
         session.endResponse()
       },
-      { responseBodyFilter: () => undefined },
+      {
+        responseHeaderFilter: pace === 'later' ? later : () => undefined,
+        responseBodyFilter: () => undefined,
+      },
     )
     const answer = await exchange(running.server.port, GET)
     expect(answer).not.toMatch(/\r\n0\r\n/)

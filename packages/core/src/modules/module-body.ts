@@ -1,6 +1,6 @@
 import { checkTrailers } from '@cirque/http'
 import type { HttpModule, ModuleBodyResult, ModuleBytes } from './http-module.ts'
-import { inTime } from './module-deadline.ts'
+import { inTime, isPending } from './module-deadline.ts'
 
 /** What one module does to one body; bound to its request. */
 export interface ModuleBodyStage {
@@ -175,10 +175,6 @@ export class ModuleBody {
     }
     if (!this.#stopped) this.#sink.endBody(trailers)
   }
-}
-
-function isPending<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
-  return typeof (result as PromiseLike<T> | null | undefined)?.then === 'function'
 }
 
 /** Nobody wants more of it. One that hangs is not waited for, and what it throws nobody wants to know. */

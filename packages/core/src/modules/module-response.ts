@@ -1,10 +1,11 @@
-import { isProxyError, ProxyError } from '@cirque/error'
+import type { ProxyError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
 import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../write-result.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, type HttpModuleContext } from './http-modules.ts'
 import { ModuleBody } from './module-body.ts'
-import { inTime } from './module-deadline.ts'
+import { inTime, isPending } from './module-deadline.ts'
+import { moduleFailure } from './module-failure.ts'
 import { declaresLength, RESPONSE_FILTERS, responseStages } from './module-stages.ts'
 
 /** Where a response goes that has passed modules, and what feeds it. */
@@ -32,7 +33,8 @@ export class ModuleResponse {
   readonly #sink: ModuleResponseSink
   #headPending = false
   #body: ModuleBody | null = null
-  #early: Buffer[] = []
+  /** What came while a filter of the head was waited for. */
+  #early: Buffer[] | null = null
   #earlyEnd: { readonly trailers: string[] | null } | null = null
   /** The sink takes more again. */
   #resumed: (() => void) | null = null
@@ -41,6 +43,11 @@ export class ModuleResponse {
   constructor(context: HttpModuleContext, sink: ModuleResponseSink) {
     this.#context = context
     this.#sink = sink
+  }
+
+  /** True while modules filter the body: it has no length any more. Known from the head on. @internal */
+  get filtersBody(): boolean {
+    return this.#body !== null
   }
 
   /** The final head. */
@@ -53,8 +60,10 @@ export class ModuleResponse {
     if (!this.#headPending && this.#body === null) return this.#sink.onModuleData(buffer, start, end)
     // The memory is read into again.
     const chunk = Buffer.from(buffer.subarray(start, end))
-    if (this.#headPending) this.#early.push(chunk)
-    else this.#body?.push(chunk)
+    if (this.#headPending) {
+      this.#early ??= []
+      this.#early.push(chunk)
+    } else this.#body?.push(chunk)
     return WRITE_PAUSE
   }
 
@@ -78,7 +87,7 @@ export class ModuleResponse {
   stop(): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.#early = []
+    this.#early = null
     this.#body?.stop()
     // What waits for the sink goes on, finds that all is over, and ends.
     this.#resumed?.()
@@ -97,9 +106,9 @@ export class ModuleResponse {
         this.#fail(error, 'responseHeaderFilter')
         return
       }
-      if (typeof (pending as Promise<void> | undefined)?.then !== 'function') continue
+      if (!isPending(pending)) continue
       this.#headPending = true
-      Promise.resolve(inTime(pending as Promise<void>, context.filterTimeoutMs, 'responseHeaderFilter'))
+      Promise.resolve(inTime(pending, context.filterTimeoutMs, 'responseHeaderFilter'))
         .then(() => {
           if (!this.#stopped) this.#filterHead(header, contentLength, declared, i + 1)
         })
@@ -129,10 +138,9 @@ export class ModuleResponse {
     this.#sink.onModuleHead(header, unknown && !bodyless ? -1 : contentLength)
   }
 
-  /** What came while the head was waited for. */
   #sendEarly(): void {
-    const early = this.#early
-    this.#early = []
+    const early = this.#early ?? []
+    this.#early = null
     let result: WriteResult = WRITE_DONE
     for (const chunk of early) {
       if (this.#body !== null) this.#body.push(chunk)
@@ -161,9 +169,6 @@ export class ModuleResponse {
   #fail(thrown: unknown, filter: keyof HttpModule): void {
     if (this.#stopped) return
     this.stop()
-    const error = isProxyError(thrown)
-      ? thrown
-      : new ProxyError('FILTER_FAILED', 'internal', `The ${filter} of a module failed`, { cause: thrown })
-    this.#sink.onModuleFailed(error, filter)
+    this.#sink.onModuleFailed(moduleFailure(thrown, filter), filter)
   }
 }

@@ -17,6 +17,15 @@ export const RESPONSE_FILTERS: Readonly<Record<ModuleBodyStep, keyof HttpModule>
   done: 'responseDoneFilter',
 })
 
+/** What the modules of a request do to its body; empty if none of them wants it. */
+export function requestStages(context: HttpModuleContext): ModuleBodyStage[] {
+  return context.modules.filter(filtersRequestBody).map((module) => ({
+    body: (chunk, end) => module.requestBodyFilter?.(chunk, end, context),
+    trailers: null,
+    done: null,
+  }))
+}
+
 /** What the modules of a request do to its response's body; empty if none of them wants it. */
 export function responseStages(context: HttpModuleContext): ModuleBodyStage[] {
   return context.modules.filter(filtersResponseBody).map((module) => ({
@@ -36,6 +45,10 @@ export function responseStages(context: HttpModuleContext): ModuleBodyStage[] {
 export function declaresLength(header: ResponseHeader): boolean {
   const { lines } = header
   return lines === null ? header.has('content-length') : lines.contentLength >= 0
+}
+
+function filtersRequestBody(module: HttpModule): boolean {
+  return module.requestBodyFilter !== undefined && module.filtersRequestBody !== false
 }
 
 function filtersResponseBody(module: HttpModule): boolean {
