@@ -116,6 +116,21 @@ test('entriesMax: the least recently used name goes first', async () => {
   expect(asked).toEqual(['a', 'b', 'c', 'b'])
 })
 
+test('entriesMax holds while more names than that are asked for, and afterwards', async () => {
+  const answers: (() => void)[] = []
+  const cache = new DnsCache({
+    entriesMax: 2,
+    resolve: () => new Promise((resolve) => answers.push(() => resolve(V4('10.0.0.1')))),
+  })
+  const names = ['a', 'b', 'c', 'd', 'c']
+  const found = Promise.all(names.map((name) => cache.resolve(name)))
+  expect(cache.size).toBe(2)
+  expect(answers.length).toBe(5)
+  for (const answer of answers) answer()
+  expect(await found).toEqual(names.map(() => [{ address: '10.0.0.1', family: 4 }]))
+  expect(cache.size).toBe(2)
+})
+
 test('lookupFunction answers in each form that net.connect asks for', async () => {
   const both: ResolveAnswer = {
     addresses: [

@@ -1,3 +1,5 @@
+import { TIMER_MS_MAX } from './check.ts'
+
 /** A wait that ends by time, by `ring()`, or by abort. */
 export class Alarm {
   #rung = false
@@ -9,11 +11,14 @@ export class Alarm {
     this.#wake?.()
   }
 
-  /** Waits `delayMs` (without end if infinite). Resolves in every case. One wait at a time. */
+  /** Waits `delayMs`: without end if infinite, else 24 days at most. Resolves in every case. One wait at a time. */
   async wait(delayMs: number, signal: AbortSignal): Promise<void> {
     if (!this.#rung && !signal.aborted) {
       const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = delayMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(resolve, delayMs)
+      const timer =
+        delayMs === Number.POSITIVE_INFINITY
+          ? undefined
+          : setTimeout(resolve, Math.min(delayMs, TIMER_MS_MAX))
       const wake = () => resolve()
       this.#wake = wake
       signal.addEventListener('abort', wake, { once: true })

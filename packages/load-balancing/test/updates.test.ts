@@ -11,6 +11,7 @@ import {
   StaticDiscovery,
 } from '@cirque/load-balancing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { Alarm } from '../src/alarm.ts'
 import { addresses, weighted } from './helpers.ts'
 
 const textOf = (balancer: LoadBalancer) => balancer.backends.map(({ address }) => address)
@@ -480,4 +481,16 @@ test('one address in place of a list is refused for what it is', () => {
       'Expected a list of backends',
     )
   }
+})
+
+test('a wait that no timer can take is not over at once', async () => {
+  const alarm = new Alarm()
+  let over = false
+  const waiting = alarm.wait(2_147_483_647 * 1.5, new AbortController().signal).then(() => {
+    over = true
+  })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(over).toBe(false)
+  alarm.ring()
+  await waiting
 })

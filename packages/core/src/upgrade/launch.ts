@@ -11,6 +11,7 @@ import {
   pingUpgrade,
   RENDEZVOUS_TIMEOUT_MS,
   readLine,
+  TIMER_MS_MAX,
   UPGRADE_PROTOCOL_VERSION,
   type UpgradeAnswer,
 } from './protocol.ts'
@@ -59,7 +60,7 @@ export async function launchSuccessor(options: LaunchOptions): Promise<ChildProc
     connection.destroy() // the successor has its own copy
   }
   // The old server's deadline ends a successor that hangs; this one is for when both hang.
-  const timeoutMs = options.configuration.upgradeReadyTimeoutSeconds * 1000 + 30_000
+  const timeoutMs = Math.min(options.configuration.upgradeReadyTimeoutSeconds * 1000 + 30_000, TIMER_MS_MAX)
   await report(child, timeoutMs)
   return child
 }

@@ -13,6 +13,8 @@ export const UPGRADE_PROTOCOL_VERSION: number = 1
 export const HELLO_BYTES_MAX: number = 4096
 /** Longest answer that a launcher reads, in bytes: it names every listener. */
 export const ANSWER_BYTES_MAX: number = 16_777_216
+/** The longest delay of a timer of Node.js; a longer one would be over at once. */
+export const TIMER_MS_MAX: number = 2_147_483_647
 /** How long a peer may take for a line it owes, in ms. */
 export const LINE_TIMEOUT_MS: number = 3000
 /** How long the old server and the launcher wait for each other, in ms: SIGQUIT and `--upgrade` in either order. */

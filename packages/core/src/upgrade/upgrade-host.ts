@@ -13,6 +13,7 @@ import {
   line,
   RENDEZVOUS_TIMEOUT_MS,
   readLine,
+  TIMER_MS_MAX,
   UPGRADE_PROTOCOL_VERSION,
   type UpgradeRequest,
   type UpgradeState,
@@ -235,7 +236,7 @@ export class UpgradeHost {
           : { datagrams: server.address().family === 'IPv6' ? 'udp6' : 'udp4' }),
       })),
       state,
-      timeoutMs: readyTimeoutMs + 10_000, // only for a helper whose old server is dead; else that one kills it
+      timeoutMs: Math.min(readyTimeoutMs + 10_000, TIMER_MS_MAX), // only for a helper whose old server is dead; else that one kills it
     }
     const env: NodeJS.ProcessEnv = { ...process.env, NODE_CHANNEL_FD: '3' }
     delete env['NODE_CHANNEL_SERIALIZATION_MODE']

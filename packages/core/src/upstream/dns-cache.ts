@@ -127,15 +127,13 @@ export class DnsCache {
   }
 
   #add(host: string): Entry {
-    if (this.#entries.size >= this.#options.entriesMax) {
-      for (const [name, entry] of this.#entries) {
-        if (entry.pending !== null) continue
-        this.#entries.delete(name)
-        break
-      }
+    for (const [name, entry] of this.#entries) {
+      if (this.#entries.size < this.#options.entriesMax) break
+      if (entry.pending === null) this.#entries.delete(name)
     }
     const entry: Entry = { addresses: [], expiresAt: 0, staleUntil: 0, error: null, pending: null }
-    this.#entries.set(host, entry)
+    // All others are being asked for: this one is not kept, nor shared with who wants it meanwhile.
+    if (this.#entries.size < this.#options.entriesMax) this.#entries.set(host, entry)
     return entry
   }
 
