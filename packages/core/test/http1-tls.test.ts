@@ -4,7 +4,14 @@ import type { AddressInfo, Socket } from 'node:net'
 import tls from 'node:tls'
 import { ResponseHeader } from '@cirque/http'
 import { expect, test } from 'vitest'
-import { type HttpServerApp, type HttpServerOptions, type ServeHttp, serveHttp } from '../src/index.ts'
+import {
+  HttpServerApp,
+  type HttpServerOptions,
+  type ServeHttp,
+  type ServerSession,
+  serveHttp,
+  WRITE_DONE,
+} from '../src/index.ts'
 import { turn } from './support/raw-client.ts'
 
 const data = (name: string): Buffer => readFileSync(new URL(`./data/${name}`, import.meta.url))
@@ -16,8 +23,8 @@ interface TlsServer extends AsyncDisposable {
   connect(): Promise<tls.TLSSocket>
 }
 
-async function startTls(serve: ServeHttp, options?: HttpServerOptions): Promise<TlsServer> {
-  const app = serveHttp(serve, options)
+async function startTls(serve: ServeHttp | HttpServerApp, options?: HttpServerOptions): Promise<TlsServer> {
+  const app = serve instanceof HttpServerApp ? serve : serveHttp(serve, options)
   const sockets = new Set<Socket>()
   const server = tls.createServer(
     { cert: CERT, key: data('localhost-key.pem'), allowHalfOpen: true },
@@ -162,4 +169,36 @@ test('over TLS: a stalled client stops the producer until it reads on', async ()
     client.destroy()
     while (!cut) await turn()
   }
+})
+
+test('over TLS: what a tunnel brings together with its end comes before it, whole and in order', async () => {
+  const sent = Buffer.from(Array.from({ length: 300_000 }, (_, index) => index % 251))
+  const received: Buffer[] = []
+  let end: () => void = () => undefined
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  const onSession = (session: ServerSession): void => {
+    session.handler = {
+      onRequestData(buffer, from, to) {
+        received.push(Buffer.from(buffer.subarray(from, to)))
+        return WRITE_DONE
+      },
+      onRequestEnd: () => end(),
+      onDownstreamDrain: () => undefined,
+      onDownstreamAbort: () => undefined,
+    }
+    session.writeHead(ResponseHeader.build(101, { Upgrade: 'echo', Connection: 'Upgrade' }), 0)
+    session.flush()
+    session.resumeRequestBody()
+  }
+  await using server = await startTls(new HttpServerApp({ onSession }))
+  const client = await server.connect()
+  const reading = readAll(client)
+  client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
+  client.end(sent)
+  await ended
+  expect(Buffer.concat(received).equals(sent)).toBe(true)
+  for (const socket of server.sockets) socket.destroy()
+  await reading
 })

@@ -100,7 +100,7 @@ export class Http1ServerConnection extends ServerLife {
             at = end
             break
           }
-          if (this.borrowed) {
+          if (this.borrowed && !session.gathers(end - at)) {
             chunk = this.lend(chunk, at, end)
             end = chunk.length
             at = 0

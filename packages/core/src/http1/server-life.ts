@@ -45,6 +45,8 @@ export abstract class ServerLife implements TimerOwner {
   readonly socket: Socket | TLSSocket
   readonly owner: Http1ConnectionOwner
   readonly establishedAt: number = Date.now()
+  /** Reads come in TLS records. */
+  readonly encrypted: boolean
   /** Writes need no memory after they return, if none was queued before. */
   readonly encryptsAtOnce: boolean
   state: ServerConnectionState = IDLE
@@ -67,6 +69,7 @@ export abstract class ServerLife implements TimerOwner {
   constructor(socket: Socket | TLSSocket, owner: Http1ConnectionOwner) {
     this.socket = socket
     this.owner = owner
+    this.encrypted = socket instanceof TLSSocket
     this.encryptsAtOnce = encryptsAtOnce(socket)
     this.readTimer = new CoarseTimer(this, READ_TIMER)
     this.idleMs = Math.min(2 ** 31 - 1, Math.ceil(owner.options.idleTimeoutMs * (1 + Math.random() / 10)))

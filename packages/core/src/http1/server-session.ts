@@ -10,6 +10,7 @@ import {
   type ResponseHeader,
 } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
+import { RequestRuns, type RequestRunsOwner } from '../downstream/request-runs.ts'
 import { ServerSession } from '../downstream/server-session.ts'
 import {
   isMemoryFree,
@@ -26,10 +27,17 @@ import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX, trailersToWire, writeGathered }
 /** How the response's body is framed (RFC 9112 §6). */
 type ResponseFraming = 'unwritten' | 'none' | 'length' | 'chunked' | 'until-close' | 'tunnel'
 
+/** What TLS brings without a length is gathered from this size on: a message alone does not wait. */
+const GATHERED_BYTES_MIN = 8_192
+
 /** One HTTP/1 request and its response. */
-export class Http1ServerSession extends ServerSession implements ChunkSink {
+export class Http1ServerSession extends ServerSession implements ChunkSink, RequestRunsOwner {
   /** True while the handler wants body bytes. */
   flowing = false
+  /** What the turn has brought of the body over TLS; null until there is any. */
+  private runs: RequestRuns | null = null
+  /** The present read is gathered with others of its turn. */
+  private gathering = false
   /** Runs of body bytes that the present read brought. */
   runCount = 0
 
@@ -128,6 +136,8 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   resumeRequestBody(): void {
     if (this.closed || this.flowing) return
     this.flowing = true
+    if (this.wantsRuns) this.runs?.pass()
+    if (this.closed || !this.flowing) return
     if (!this.hasRequestBody && !this.requestEnded && this.framing !== 'tunnel') {
       this.endRequest(null)
       return
@@ -141,6 +151,33 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
     if (!this.flowing || this.closed) return
     this.flowing = false
     this.connection.pauseBodyTimer()
+  }
+
+  /**
+   * True if the `size` bytes of a read that come next are copied together with others of their turn. TLS hands over 16
+   * KiB at a time, too little to write each upstream by itself.
+   */
+  gathers(size: number): boolean {
+    if (!this.connection.encrypted) return false
+    const goesOn = this.bodyRemaining > size || (size >= GATHERED_BYTES_MIN && this.contentLength <= 0)
+    this.gathering = goesOn || this.runs?.isEmpty === false
+    return this.gathering
+  }
+
+  get wantsRuns(): boolean {
+    return this.flowing && !this.closed && !this.failed && !this.discarding
+  }
+
+  passRun(buffer: Buffer, start: number, end: number): WriteResult | undefined {
+    return this.handler?.onRequestData(buffer, start, end)
+  }
+
+  /** Hands on body bytes, now or at the end of the turn. */
+  private handOn(chunk: Buffer, start: number, end: number): void {
+    if (this.gathering) {
+      this.runs ??= new RequestRuns(this)
+      this.runs.add(chunk, start, end)
+    } else if (!isMemoryFree(this.handler?.onRequestData(chunk, start, end))) this.connection.keepChunk()
   }
 
   /** Takes body bytes from `[at, end)`; returns the offset after those that belong to this request. */
@@ -184,11 +221,11 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
       this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
       return
     }
-    if (this.discarding) return
-    if (!isMemoryFree(this.handler?.onRequestData(chunk, start, end))) this.connection.keepChunk()
+    if (!this.discarding) this.handOn(chunk, start, end)
   }
 
   private endRequest(trailers: string[] | null): void {
+    if (!this.closed && !this.failed && !this.discarding) this.runs?.pass()
     if (this.requestEnded || this.failed || (this.closed && !this.discarding)) return
     this.requestEnded = true
     this.connection.cancelBodyTimer()
@@ -395,12 +432,13 @@ export class Http1ServerSession extends ServerSession implements ChunkSink {
   /** Hands all of `[at, end)` on. */
   feedTunnel(chunk: Buffer, at: number, end: number): number {
     this.requestBodyBytes += end - at
-    if (!isMemoryFree(this.handler?.onRequestData(chunk, at, end))) this.connection.keepChunk()
+    this.handOn(chunk, at, end)
     return end
   }
 
   /** The client has ended its side of the tunnel. */
   tunnelEnded(): void {
+    if (!this.closed) this.runs?.pass()
     if (this.closed || this.requestEnded) return
     this.requestEnded = true
     this.handler?.onRequestEnd(null)

@@ -102,16 +102,21 @@ export interface Ask {
   readonly trailers?: Record<string, string>
 }
 
-/** A client of one version; one connection in HTTP/2. Cut at the end of its scope. */
+/** A client of one version, over TLS or not; one connection in HTTP/2. Cut at the end of its scope. */
 export class AnyClient implements AsyncDisposable {
   readonly #port: number
   readonly #agent: http.Agent | null
+  readonly #protocol: 'http:' | 'https:'
   readonly session: ClientHttp2Session | null
 
-  constructor(version: 1 | 2, port: number) {
+  constructor(version: 1 | 2, port: number, tls: boolean = false) {
     this.#port = port
-    this.#agent = version === 1 ? new http.Agent({ keepAlive: true }) : null
-    this.session = version === 2 ? http2.connect(`http://127.0.0.1:${port}`) : null
+    this.#protocol = tls ? 'https:' : 'http:'
+    const trust = { rejectUnauthorized: false }
+    const agent = { keepAlive: true }
+    if (version === 1) this.#agent = tls ? new https.Agent({ ...agent, ...trust }) : new http.Agent(agent)
+    else this.#agent = null
+    this.session = version === 2 ? http2.connect(`${this.#protocol}//127.0.0.1:${port}`, trust) : null
     this.session?.on('error', () => undefined)
   }
 
@@ -124,7 +129,8 @@ export class AnyClient implements AsyncDisposable {
     const te =
       trailers === undefined ? {} : { 'transfer-encoding': 'chunked', trailer: Object.keys(trailers).join() }
     const all = { te: 'trailers', ...te, ...headers }
-    const request = http.request({ port: this.#port, host: '127.0.0.1', agent, method, path, headers: all })
+    const to = { protocol: this.#protocol, port: this.#port, host: '127.0.0.1' }
+    const request = http.request({ ...to, agent, method, path, headers: all })
     const informational: number[] = []
     request.on('information', ({ statusCode }) => informational.push(statusCode))
     if (trailers !== undefined) request.addTrailers(trailers)

@@ -1,0 +1,106 @@
+import { LENT_BYTES_MIN, READ_BYTES, returnReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
+import { atTurnEnd, type TurnWriter } from '../http2/turn-end.ts'
+import { isMemoryFree, type WriteResult } from '../write-result.ts'
+
+/** Requests of a thread that gather at once, 64 KiB each: the next one lets the first of them go on. */
+const GATHERING_MAX = 32
+
+/** Who takes what was gathered. */
+export interface RequestRunsOwner {
+  /** True while the body may be handed on. */
+  readonly wantsRuns: boolean
+  /** Hands a run on; see `ServerSessionHandler.onRequestData`. */
+  passRun(buffer: Buffer, start: number, end: number): WriteResult | undefined
+}
+
+/** Those that hold memory of `READ_BYTES`, the first one longest. */
+const gathering: Set<RequestRuns> = new Set()
+let isScheduled = false
+
+const turnEnd: TurnWriter = {
+  writeTurn(): void {
+    isScheduled = false
+    for (const runs of gathering) runs.settle()
+  },
+}
+
+/**
+ * Puts the runs of a request's body together that one turn of the event loop brings: TLS hands over 16 KiB at a time,
+ * and a DATA frame may come in two of those, so that to pass each by itself takes eight writes where one does.
+ */
+export class RequestRuns {
+  readonly #owner: RequestRunsOwner
+  #memory: Buffer | null = null
+  #bytes = 0
+
+  constructor(owner: RequestRunsOwner) {
+    this.#owner = owner
+  }
+
+  /** True when there is nothing to pass. */
+  get isEmpty(): boolean {
+    return this.#memory === null
+  }
+
+  /** Copies a run. What fills the memory is passed on at once, the rest at the end of the turn. */
+  add(buffer: Buffer, start: number, end: number): void {
+    for (let at = start; at < end; ) {
+      const memory = this.#memory ?? this.#take()
+      const taken = buffer.copy(memory, this.#bytes, at, end)
+      this.#bytes += taken
+      at += taken
+      if (this.#bytes === memory.length) this.pass()
+    }
+  }
+
+  #take(): Buffer {
+    if (gathering.size >= GATHERING_MAX) gathering.values().next().value?.settle()
+    const memory = takeReadBuffer()
+    this.#memory = memory
+    gathering.add(this)
+    if (!isScheduled) {
+      isScheduled = true
+      atTurnEnd(turnEnd)
+    }
+    return memory
+  }
+
+  /** Hands on what there is, or keeps it in no more memory than it needs while nobody wants it. */
+  settle(): void {
+    const memory = this.#memory
+    if (memory === null) return
+    if (this.#owner.wantsRuns) this.pass()
+    else {
+      gathering.delete(this)
+      this.#memory = Buffer.from(memory.subarray(0, this.#bytes))
+      returnReadBuffer(memory)
+    }
+  }
+
+  /** Hands on what there is. */
+  pass(): void {
+    const memory = this.#release()
+    if (memory === null) return
+    const bytes = this.#bytes
+    this.#bytes = 0
+    if (memory.length === READ_BYTES && bytes < LENT_BYTES_MIN) {
+      // Somebody may keep many of these.
+      this.#owner.passRun(Buffer.from(memory.subarray(0, bytes)), 0, bytes)
+      returnReadBuffer(memory)
+    } else if (isMemoryFree(this.#owner.passRun(memory, 0, bytes))) returnReadBuffer(memory)
+  }
+
+  /** Nobody wants it any more. */
+  drop(): void {
+    const memory = this.#release()
+    this.#bytes = 0
+    if (memory !== null) returnReadBuffer(memory)
+  }
+
+  #release(): Buffer | null {
+    const memory = this.#memory
+    this.#memory = null
+    gathering.delete(this)
+    return memory
+  }
+}
