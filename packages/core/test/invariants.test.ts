@@ -1,9 +1,8 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
-import type { InvariantMessage } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { listening } from '../../../scripts/test-support/invariants.ts'
 import { BODY, CLIENT_STATES, CLOSED, IDLE } from '../src/http1/client-states.ts'
 import * as server from '../src/http1/server-states.ts'
 import { HttpServerApp, type ServerSession, WRITE_DONE, WRITE_FULL } from '../src/index.ts'
@@ -13,13 +12,6 @@ import { answering, Recorder, requestOf, send, startConnector, startUpstream } f
 
 interface Machine {
   become(next: number): boolean
-}
-
-function listening(): { readonly messages: InvariantMessage[]; [Symbol.dispose](): void } {
-  const messages: InvariantMessage[] = []
-  const listen = (message: unknown) => void messages.push(message as InvariantMessage)
-  subscribe('cirque:invariant', listen)
-  return { messages, [Symbol.dispose]: () => unsubscribe('cirque:invariant', listen) }
 }
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'

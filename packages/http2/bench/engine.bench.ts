@@ -78,6 +78,7 @@ class End implements Http2ConnectionHandler, Http2StreamHandler {
   onPong(): void {}
   onDrained(): void {}
   onStreamClosed(): void {}
+  onBroken(): void {}
   onConnectionError(_code: number, reason: string): void {
     throw new Error(reason)
   }

@@ -5,6 +5,7 @@ import type { RequestProblem } from './connection-handler.ts'
 import { ErrorCode, FLAG_END_STREAM } from './constants.ts'
 import type { BlockSink } from './frame-reader.ts'
 import { checkTrailers, readRequest, readResponse } from './message-fields.ts'
+import { HALF_CLOSED_REMOTE, OPEN } from './states.ts'
 import { Http2Stream } from './stream.ts'
 
 /** The field blocks that come: requests, responses and trailers (RFC 9113 §8). */
@@ -80,7 +81,7 @@ export class BlockReceiver implements BlockSink {
     }
     const stream = new Http2Stream(connection, id)
     stream.headReceived = true
-    stream.receiveEnded = endOfStream
+    if (!stream.become(OPEN) || (endOfStream && !stream.become(HALF_CLOSED_REMOTE))) return
     const request =
       fields === null ? 'HTTP2_HEAD_BYTES' : readRequest(fields, options.connectProtocol, this.decoder)
     streams.open.set(id, stream)
@@ -99,7 +100,7 @@ export class BlockReceiver implements BlockSink {
     // Some clients say only then that there is no body; it is one request all the same.
     const mayBeEmpty = request.contentLength <= 0 && request.method !== 'CONNECT'
     const isEmpty = endOfStream || (mayBeEmpty && connection.takeEmptyEnd(id))
-    stream.receiveEnded = isEmpty
+    if (isEmpty && !endOfStream && !stream.become(HALF_CLOSED_REMOTE)) return
     connection.handler.onRequest(stream, request, isEmpty)
   }
 
@@ -107,7 +108,7 @@ export class BlockReceiver implements BlockSink {
     const { connection } = this
     const { streams } = connection
     connection.handler.onRequestRefused(stream, problem)
-    if (connection.state === 'closed') return
+    if (connection.ended) return
     if (problem === 'HTTP2_HEAD_BYTES') {
       // What is only too large is no violation: the answer stands by itself.
       if (!stream.closed) streams.discard(stream)

@@ -1,3 +1,4 @@
+import type { ProxyError } from '@cirque/error'
 import type { FieldsProblem, Http2Request } from './message-fields.ts'
 import type { Http2Stream, ResetOrigin, WriteResult } from './stream.ts'
 
@@ -39,6 +40,14 @@ export interface Http2ConnectionHandler {
    * @param reason - For people; a limit's has the form `HTTP2_RESET_FLOOD`.
    */
   onConnectionError(code: number, reason: string): void
+  /**
+   * A state of ours changed as it never may (`INVARIANT_BROKEN`): a defect, which no peer has a part in. Best take no
+   * more streams on this connection.
+   *
+   * @param stream - May be answered before this returns, if nothing was; then it is reset without a call of its
+   *   handler. Null for the connection as a whole: its streams are reset already, as after `onConnectionError`.
+   */
+  onBroken(stream: Http2Stream | null, error: ProxyError): void
 }
 
 /**

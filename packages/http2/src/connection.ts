@@ -1,3 +1,4 @@
+import type { ProxyError } from '@cirque/error'
 import { HpackEncoder } from '@cirque/hpack'
 import { BlockReceiver } from './block-receiver.ts'
 import type { Http2ConnectionHandler, Http2State } from './connection-handler.ts'
@@ -17,6 +18,7 @@ import { type Http2Options, type ResolvedHttp2Options, resolveHttp2Options } fro
 import { PeerAllowance } from './peer-allowance.ts'
 import { Http2Sender } from './sender.ts'
 import { PeerSettings, writeSettings } from './settings.ts'
+import { CLOSING, CONNECTION_STATES, type ConnectionState, DRAINING, ENDED, SERVING } from './states.ts'
 import { Http2Stream, type Http2StreamHandler } from './stream.ts'
 import { StreamTable } from './stream-table.ts'
 
@@ -31,12 +33,16 @@ export class Http2Connection {
   readonly handler: Http2ConnectionHandler
   readonly options: ResolvedHttp2Options
   readonly isServer: boolean
-  state: Http2State = 'open'
   /** Why the connection was ended for what the peer did; null while it was not. Known before its streams hear of it. */
   failure: string | null = null
   /** The last stream that the peer will serve. */
   peerLastStreamId: number = INTEGER_31_MAX
 
+  /** Why the connection was ended for a defect of ours; null while it was not. Known before its streams hear of it. */
+  broken: ProxyError | null = null
+
+  /** @internal */
+  life: ConnectionState = SERVING
   /** @internal */
   readonly streams: StreamTable
   /** Calls of `ping()` that `onPong` has not followed yet. @internal */
@@ -89,6 +95,15 @@ export class Http2Connection {
 
   // --- what the owner may know -----------------------------------------------------------------
 
+  get state(): Http2State {
+    return CONNECTION_STATES.names[this.life] as Http2State
+  }
+
+  /** True when nothing has a meaning any more. @internal */
+  get ended(): boolean {
+    return this.life === ENDED
+  }
+
   /** Streams that are open now. */
   get openStreams(): number {
     return this.streams.open.size
@@ -98,7 +113,7 @@ export class Http2Connection {
   get available(): boolean {
     const { streams } = this
     return (
-      this.state === 'open' &&
+      this.life === SERVING &&
       this.peerLastStreamId === INTEGER_31_MAX &&
       streams.open.size < this.peer.streamsMax &&
       streams.nextId <= INTEGER_31_MAX
@@ -198,7 +213,7 @@ export class Http2Connection {
 
   /** Asks the peer for a sign of life; `onPong` tells of it. */
   ping(): void {
-    if (this.state === 'closed') return
+    if (this.ended) return
     this.pingsUnanswered++
     this.sender.output.small(FRAME_PING, 0, 0, 8, PING_MARK, LIVE_PING)
     this.wantsOutput()
@@ -209,16 +224,14 @@ export class Http2Connection {
    * seen it (RFC 9113 §6.8). `finishDrain` does not wait for that.
    */
   drain(): void {
-    if (this.state !== 'open') return
-    this.state = 'draining'
+    if (this.life !== SERVING || !this.become(DRAINING)) return
     this.sendGoaway(INTEGER_31_MAX, ErrorCode.NO_ERROR)
     this.sender.output.small(FRAME_PING, 0, 0, 8, PING_MARK, DRAIN_PING)
   }
 
   /** Names the last stream now. */
   finishDrain(): void {
-    if (this.state !== 'open' && this.state !== 'draining') return
-    this.state = 'closing'
+    if (this.life >= CLOSING || !this.become(CLOSING)) return
     const { streams } = this
     streams.lastServedId = streams.lastPeerId
     this.sendGoaway(streams.lastPeerId, ErrorCode.NO_ERROR)
@@ -227,8 +240,9 @@ export class Http2Connection {
 
   /** The transport is gone: all streams end. */
   close(): void {
-    if (this.state === 'closed') return
-    this.state = 'closed'
+    if (this.ended) return
+    // Whatever it was: a question here could only keep it open.
+    this.life = ENDED
     this.reader.stop()
     this.sender.clear()
     this.streams.closeAll(ErrorCode.NO_ERROR)
@@ -236,13 +250,43 @@ export class Http2Connection {
 
   /** Ends the connection for what the peer did (RFC 9113 §5.4.1). */
   fail(code: number, reason: string): void {
-    if (this.state === 'closed') return
-    this.state = 'closed'
+    if (this.ended) return
     this.failure = reason
+    this.cut(code)
+    this.handler.onConnectionError(code, reason)
+  }
+
+  private cut(code: number): void {
+    this.life = ENDED
     this.reader.stop()
     this.sendGoaway(this.streams.lastPeerId, code)
     this.streams.closeAll(code)
-    this.handler.onConnectionError(code, reason)
+  }
+
+  // --- defects of ours -------------------------------------------------------------------------
+
+  private become(next: ConnectionState): boolean {
+    if (CONNECTION_STATES.allows(this.life, next)) {
+      this.life = next
+      return true
+    }
+    this.breakOff(CONNECTION_STATES.broken(this.life, next))
+    return false
+  }
+
+  /** A state of the connection, or of what its owner keeps of it, is broken: its streams end with it. */
+  breakOff(error: ProxyError): void {
+    this.broken ??= error
+    if (!this.ended) this.cut(ErrorCode.INTERNAL_ERROR)
+    this.handler.onBroken(null, error)
+  }
+
+  /** A state of one stream is broken. Others go on: what they share has no part in it. @internal */
+  breakStream(stream: Http2Stream, error: ProxyError): void {
+    const unanswered = !stream.sendEnded
+    this.handler.onBroken(stream, error)
+    const answered = unanswered && stream.sendEnded
+    this.streams.reset(stream, answered ? ErrorCode.NO_ERROR : ErrorCode.INTERNAL_ERROR)
   }
 
   private sendGoaway(lastStreamId: number, code: number): void {

@@ -14,6 +14,7 @@ import {
 } from './constants.ts'
 import type { ControlSink } from './frame-reader.ts'
 import { SETTING_BYTES } from './settings.ts'
+import { DRAINING } from './states.ts'
 
 /** What our own pings carry: a mark, and what they are for. */
 export const PING_MARK = 0x63_69_72_71
@@ -99,7 +100,7 @@ export class ControlFrames implements ControlSink {
       connection.fail(ErrorCode.ENHANCE_YOUR_CALM, 'HTTP2_SETTINGS')
     } else {
       if (connection.settingsReceived) connection.allowance.countControl()
-      if (connection.state === 'closed' || !connection.peer.take(buffer, start, end)) return
+      if (connection.ended || !connection.peer.take(buffer, start, end)) return
       connection.sender.reply(FRAME_SETTINGS, FLAG_ACK, 0, 0, 0, 0)
       connection.handler.onSettings()
     }
@@ -109,7 +110,7 @@ export class ControlFrames implements ControlSink {
     const { connection } = this
     const { sender, streams } = connection
     connection.allowance.countUpdate()
-    if (connection.state === 'closed') return
+    if (connection.ended) return
     if (id === 0) {
       sender.window += increment
       if (increment === 0) connection.fail(ErrorCode.PROTOCOL_ERROR, 'WINDOW_UPDATE of 0')
@@ -149,11 +150,11 @@ export class ControlFrames implements ControlSink {
     const { allowance } = connection
     if ((flags & FLAG_ACK) === 0) {
       allowance.countControl()
-      if (connection.state !== 'closed') connection.sender.reply(FRAME_PING, FLAG_ACK, 0, 8, first, second)
+      if (!connection.ended) connection.sender.reply(FRAME_PING, FLAG_ACK, 0, 8, first, second)
     } else if (first === PING_MARK && second === LIVE_PING && connection.pingsUnanswered > 0) {
       connection.pingsUnanswered--
       connection.handler.onPong()
-    } else if (first === PING_MARK && second === DRAIN_PING && connection.state === 'draining') {
+    } else if (first === PING_MARK && second === DRAIN_PING && connection.life === DRAINING) {
       connection.finishDrain()
     } else allowance.countControl()
   }
@@ -162,7 +163,7 @@ export class ControlFrames implements ControlSink {
     const { connection } = this
     const { streams } = connection
     connection.allowance.countControl()
-    if (connection.state === 'closed') return
+    if (connection.ended) return
     if (!connection.isServer) {
       // The same frame twice names ever smaller ids, so that a peer can drain without losing requests.
       const last = Math.min(connection.peerLastStreamId, lastStreamId)
@@ -178,7 +179,7 @@ export class ControlFrames implements ControlSink {
     const { connection } = this
     const { streams, allowance } = connection
     allowance.countControl()
-    if (connection.state === 'closed') return
+    if (connection.ended) return
     if (id === 0) this.wrongStream(FRAME_PRIORITY)
     else if (size === 5 && dependsOn !== id) return
     else {

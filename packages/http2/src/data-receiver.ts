@@ -123,7 +123,7 @@ export class DataReceiver implements DataSink {
   onDataEnd(flags: number, paddingBytes: number): void {
     const { connection, stream } = this
     this.stream = null
-    if (connection.state === 'closed') return
+    if (connection.ended) return
     // What nobody read is given back at once: padding, and data of a stream that has ended.
     const rest = this.frameBytes - this.readBytes
     const live = stream !== null && !stream.closed
@@ -219,7 +219,7 @@ export class DataReceiver implements DataSink {
   /** Bytes were used: the peer may send as many more, of this stream too if it is given. */
   private giveBack(stream: Http2Stream | null, bytes: number): void {
     const { connection } = this
-    if (connection.state === 'closed') return
+    if (connection.ended) return
     const { options, sender } = connection
     this.unannounced += bytes
     if (this.unannounced * 2 >= options.connectionWindowBytes) {

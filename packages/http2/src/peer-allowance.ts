@@ -31,7 +31,7 @@ export class PeerAllowance {
   /** A stream ended by a reset, the peer's or one that it made us send. */
   countReset(): void {
     const { connection } = this
-    if (connection.state !== 'closed' && !this.resets.take()) {
+    if (!connection.ended && !this.resets.take()) {
       connection.fail(ErrorCode.ENHANCE_YOUR_CALM, 'HTTP2_RESET_FLOOD')
     }
   }
@@ -39,7 +39,7 @@ export class PeerAllowance {
   /** A frame that costs us and carries nothing. */
   countControl(): void {
     const { connection } = this
-    if (connection.state !== 'closed' && !this.controls.take()) {
+    if (!connection.ended && !this.controls.take()) {
       connection.fail(ErrorCode.ENHANCE_YOUR_CALM, 'HTTP2_CONTROL_FLOOD')
     }
   }

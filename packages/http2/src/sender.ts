@@ -14,6 +14,7 @@ import {
 import { gather } from './gather.ts'
 import { MEMORY_BYTES, takeMemory } from './memory.ts'
 import { OutputQueue } from './output-queue.ts'
+import { IDLE, OPEN } from './states.ts'
 import {
   type Http2Stream,
   WRITE_DONE,
@@ -72,9 +73,9 @@ export class Http2Sender {
     endOfStream: boolean,
     neverIndexed: ReadonlySet<string> | null,
   ): void {
-    if (stream.sendEnded || stream.endQueued) return
+    if (stream.sendEnded || stream.endQueued || (stream.state === IDLE && !stream.become(OPEN))) return
     this.block(stream, fields, endOfStream, neverIndexed)
-    if (endOfStream) this.ended(stream)
+    if (endOfStream) this.connection.streams.sendEnded(stream)
   }
 
   private block(
@@ -229,17 +230,11 @@ export class Http2Sender {
       this.output.small(FRAME_DATA, FLAG_END_STREAM, stream.id, 0, 0, 0)
     }
     this.connection.wantsOutput()
-    this.ended(stream)
-  }
-
-  private ended(stream: Http2Stream): void {
-    stream.sendEnded = true
     this.connection.streams.sendEnded(stream)
   }
 
-  /** Nothing of the stream goes out any more. */
+  /** What waits of the stream does not go out any more. */
   drop(stream: Http2Stream): void {
-    stream.sendEnded = true
     stream.sendQueue = null
     stream.sendCopies = null
     stream.queuedBytes = 0

@@ -85,7 +85,7 @@ export class PeerSettings {
     const { connection } = this
     for (let at = start; at < end; at += SETTING_BYTES) {
       this.set(buffer.readUInt16BE(at), buffer.readUInt32BE(at + 2))
-      if (connection.state === 'closed') return false
+      if (connection.ended) return false
     }
     this.received = true
     return true

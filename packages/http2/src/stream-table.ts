@@ -1,6 +1,7 @@
 import { ClosedStreams, ENDED, FORGOTTEN, RESET_BY_PEER, RESET_BY_US } from './closed-streams.ts'
 import type { Http2Connection } from './connection.ts'
 import { ErrorCode, FRAME_RST_STREAM, INTEGER_31_MAX } from './constants.ts'
+import { CLOSED, HALF_CLOSED_LOCAL, HALF_CLOSED_REMOTE } from './states.ts'
 import type { Http2Stream, ResetOrigin } from './stream.ts'
 
 /** The streams of a connection: those that are open, what is remembered of the others, and how each ends. */
@@ -45,7 +46,8 @@ export class StreamTable {
   /** The stream is over: its place is free, and only its number is remembered for a while. */
   private forget(stream: Http2Stream, how: number, origin: ResetOrigin | null): void {
     const { connection } = this
-    stream.closed = true
+    // Whatever it was: a question here could only keep it open.
+    stream.state = CLOSED
     this.open.delete(stream.id)
     this.closed.add(stream.id, how)
     if (connection.sender.output.bytes > 0) this.endedUnsent++
@@ -55,28 +57,30 @@ export class StreamTable {
   /** Our message is complete. */
   sendEnded(stream: Http2Stream): void {
     if (stream.closed) return
-    if (stream.receiveEnded) this.forget(stream, ENDED, null)
+    const next = stream.receiveEnded ? CLOSED : HALF_CLOSED_LOCAL
+    if (!stream.become(next)) return
+    if (next === CLOSED) this.forget(stream, ENDED, null)
     else if (stream.discarding) this.reset(stream, ErrorCode.NO_ERROR)
   }
 
   /** The peer's message is complete. */
   receiveEnded(stream: Http2Stream): void {
-    stream.receiveEnded = true
-    if (stream.sendEnded) this.forget(stream, ENDED, null)
+    const next = stream.sendEnded ? CLOSED : HALF_CLOSED_REMOTE
+    if (stream.become(next) && next === CLOSED) this.forget(stream, ENDED, null)
   }
 
   /** We end the stream, both ways and at once. */
   reset(stream: Http2Stream, code: number): void {
     const { connection } = this
-    const { closed } = stream
     stream.handler = null
-    stream.receiveEnded = true
-    connection.data.drop(stream)
     connection.sender.drop(stream)
-    if (closed) return
-    connection.sender.output.small(FRAME_RST_STREAM, 0, stream.id, 4, code, 0)
-    connection.wantsOutput()
-    this.forget(stream, RESET_BY_US, null)
+    if (!stream.closed) {
+      connection.sender.output.small(FRAME_RST_STREAM, 0, stream.id, 4, code, 0)
+      this.forget(stream, RESET_BY_US, null)
+      connection.wantsOutput()
+    }
+    // Last: the window that it gives back may be one reply too many, which ends the connection.
+    connection.data.drop(stream)
   }
 
   /** The rest of the peer's message is of no interest. */
@@ -85,7 +89,7 @@ export class StreamTable {
     stream.discarding = true
     stream.endDelivered = true
     this.connection.data.drop(stream)
-    if (stream.sendEnded && !stream.receiveEnded && !stream.closed) this.reset(stream, ErrorCode.NO_ERROR)
+    if (stream.state === HALF_CLOSED_LOCAL) this.reset(stream, ErrorCode.NO_ERROR)
   }
 
   /** The peer has ended the stream, or has never begun with it. */
@@ -118,18 +122,18 @@ export class StreamTable {
     const { connection } = this
     // What came before is not to depend on where a read ends.
     if (stream.flowing && stream.received !== null) connection.data.deliver(stream)
-    const { handler, receiveEnded } = stream
+    if (stream.closed) return
+    const { handler } = stream
     connection.sender.drop(stream)
     // A client that has the whole response loses nothing (RFC 9113 §8.1): it is still delivered.
-    const whole = receiveEnded && !connection.isServer && origin === 'peer'
-    if (!whole) {
-      stream.receiveEnded = true
-      stream.endDelivered = true
-      connection.data.drop(stream)
-      stream.handler = null
+    if (stream.receiveEnded && !connection.isServer && origin === 'peer') {
+      this.forget(stream, how, origin)
+      return
     }
-    if (stream.closed) return
+    stream.handler = null
+    stream.endDelivered = true
     this.forget(stream, how, origin)
-    if (!whole) handler?.onReset(code, origin)
+    connection.data.drop(stream)
+    handler?.onReset(code, origin)
   }
 }

@@ -1,5 +1,6 @@
 import type { Http2Connection } from './connection.ts'
 import type { Http2Response } from './message-fields.ts'
+import { CLOSED, IDLE, LOCAL_ENDED, REMOTE_ENDED, STREAM_STATES, type StreamState } from './states.ts'
 
 /** The bytes were copied or handed over: their memory may be reused. */
 export const WRITE_DONE = 0
@@ -41,12 +42,6 @@ export class Http2Stream {
   /** 1 to 2^31-1; odd ones are the client's. */
   readonly id: number
   handler: Http2StreamHandler | null = null
-  /** True when nothing more goes out: END_STREAM was sent, or the stream was reset. */
-  sendEnded = false
-  /** True when nothing more comes: END_STREAM was received, or the stream was reset. */
-  receiveEnded = false
-  /** True once the connection has forgotten it. What was received before may still be delivered. */
-  closed = false
   /** Bytes of data that wait to be sent. */
   queuedBytes = 0
   /** Bytes of data that were taken from the queue, or never had to wait. */
@@ -54,6 +49,8 @@ export class Http2Stream {
 
   /** @internal */
   readonly connection: Http2Connection
+  /** @internal */
+  state: StreamState = IDLE
   /** @internal */
   sendWindow: number
   /** @internal */
@@ -107,6 +104,31 @@ export class Http2Stream {
     this.id = id
     this.sendWindow = connection.peer.windowBytes
     this.receiveWindow = connection.data.windowOfStream
+  }
+
+  /** True when nothing more goes out: END_STREAM was sent, or the stream was reset. */
+  get sendEnded(): boolean {
+    return (this.state & LOCAL_ENDED) !== 0
+  }
+
+  /** True when nothing more comes: END_STREAM was received, or the stream was reset. */
+  get receiveEnded(): boolean {
+    return (this.state & REMOTE_ENDED) !== 0
+  }
+
+  /** True once the connection has forgotten it. What was received before may still be delivered. */
+  get closed(): boolean {
+    return this.state === CLOSED
+  }
+
+  /** Takes the state `next`; false when that cannot be, and the stream is over. @internal */
+  become(next: StreamState): boolean {
+    if (STREAM_STATES.allows(this.state, next)) {
+      this.state = next
+      return true
+    }
+    this.connection.breakStream(this, STREAM_STATES.broken(this.state, next))
+    return false
   }
 
   // --- sending ---------------------------------------------------------------------------------

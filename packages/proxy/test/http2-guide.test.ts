@@ -12,7 +12,7 @@ test('the example of http2-and-grpc.md prints what it says', async () => {
 
 test('every HTTP/2 option of a server and of a peer is on the page', async () => {
   const text = await readFile(page, 'utf8')
-  for (const file of ['http-server-options.ts', 'peer-options.ts']) {
+  for (const file of ['downstream/http-server-options.ts', 'upstream/peer-options.ts']) {
     const source = await readFile(new URL(`../../core/src/${file}`, import.meta.url), 'utf8')
     const names = new Set(
       [...source.matchAll(/readonly (h2c|http2\w*|httpVersion)\?:/g)].map(([, name]) => name),

@@ -1,9 +1,9 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { HttpPeer } from '@cirque/core'
-import { brokenInvariants, type InvariantMessage, peerError } from '@cirque/error'
+import { brokenInvariants, peerError } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { listening } from '../../../scripts/test-support/invariants.ts'
 import {
   CHOOSING,
   ENDED,
@@ -31,13 +31,6 @@ function force(session: Session, state: ExchangeState): void {
 function breakResponse({ downstream }: Session): void {
   if (downstream.responseStatus === 0) downstream.writeHead(ResponseHeader.build(200), 1)
   downstream.writeBody(Buffer.from('too long'), 0, 8)
-}
-
-function listening(): { readonly messages: InvariantMessage[]; [Symbol.dispose](): void } {
-  const messages: InvariantMessage[] = []
-  const listen = (message: unknown) => void messages.push(message as InvariantMessage)
-  subscribe('cirque:invariant', listen)
-  return { messages, [Symbol.dispose]: () => unsubscribe('cirque:invariant', listen) }
 }
 
 const HELLO = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello'

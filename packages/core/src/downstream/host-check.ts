@@ -74,6 +74,10 @@ export class HostCheckingOwner implements Http1ConnectionOwner, Http2ConnectionO
     this.#app.onHeadRefused(status, code)
   }
 
+  onBroken(): void {
+    this.#app.onBroken()
+  }
+
   onConnectionClosed(connection: Http1ServerConnection & Http2ServerConnection): void {
     this.#app.onConnectionClosed(connection)
   }

@@ -37,6 +37,8 @@ export interface HttpServerStats {
   readonly requests: number
   /** Heads that were refused, by the code of the refusal. */
   readonly refusedHeads: Readonly<Record<string, number>>
+  /** Invariants of clients' connections that were broken. More than 0 is a defect of ours: report it. */
+  readonly broken: number
   readonly http2: Readonly<Http2Counts>
 }
 
@@ -55,6 +57,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   readonly #connections: Set<HttpConnection> = new Set()
   readonly #refused: Map<string, number> = new Map()
   #requests = 0
+  #broken = 0
 
   /** @throws {TypeError | RangeError} If an option is unknown or out of bounds. */
   constructor(handler: HttpServerHandler, options?: HttpServerOptions) {
@@ -116,6 +119,10 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
     this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1)
   }
 
+  onBroken(): void {
+    this.#broken++
+  }
+
   onConnectionClosed(connection: Http1ServerConnection | Http2ServerConnection): void {
     this.#connections.delete(connection)
   }
@@ -136,6 +143,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
     return {
       connections: this.#connections.size,
       requests: this.#requests,
+      broken: this.#broken,
       refusedHeads: Object.fromEntries(this.#refused),
       http2: { ...this.http2Counts },
     }

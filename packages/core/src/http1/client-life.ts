@@ -36,6 +36,8 @@ export interface Http1ClientOwner {
   onConnectionClosed(connection: ClientLife): void
   /** An idle connection received bytes that no request asked for. */
   onUnexpectedData(connection: ClientLife): void
+  /** An invariant of a connection is broken. */
+  onBroken(): void
 }
 
 export const READ_TIMER = 0
@@ -94,6 +96,7 @@ export abstract class ClientLife extends ClientSession implements TimerOwner {
       this.state = next
       return true
     }
+    this.owner.onBroken()
     this.fail(CLIENT_STATES.broken(this.state, next))
     return false
   }

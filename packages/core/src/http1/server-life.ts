@@ -33,6 +33,8 @@ export interface Http1ConnectionOwner {
   onSession(session: Http1ServerSession): void
   /** A head was refused and answered with `status`. */
   onHeadRefused(status: number, code: string): void
+  /** An invariant of a connection is broken. */
+  onBroken(): void
   /** The connection is closed and holds nothing any more. */
   onConnectionClosed(connection: Http1ServerConnection): void
 }
@@ -109,6 +111,7 @@ export abstract class ServerLife implements TimerOwner {
 
   /** An invariant is broken: whoever owns the exchange answers if that can still be, and nothing follows. */
   private breakOff(error: ProxyError): void {
+    this.owner.onBroken()
     const { session } = this
     if (session === null || session.closed) this.destroy(error)
     else {

@@ -17,6 +17,14 @@ import { encryptsAtOnce } from '../http1/wire.ts'
 import { guardWrites } from '../http1/write-guard.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 import type { WriteResult } from '../write-result.ts'
+import {
+  CLOSED,
+  CLOSING,
+  HTTP2_CLIENT_STATES,
+  type Http2ClientConnectionState,
+  OPEN,
+  RETIRED,
+} from './client-connection-states.ts'
 import { Http2ClientSession } from './client-session.ts'
 import { clientEngineOptions } from './engine-options.ts'
 import { FrameInput, type FrameInputOwner } from './frame-input.ts'
@@ -37,6 +45,8 @@ export interface Http2ClientOwner {
   onHttp2Closed(connection: Http2ClientConnection): void
   /** The peer wants HTTP/1.1, or cannot speak HTTP/2. */
   onDowngrade(peer: HttpPeer): void
+  /** An invariant of a connection or of an exchange on it is broken. */
+  onBroken(): void
   /** The peer takes no extended CONNECT: its upgrades go over HTTP/1.1, where it has that. */
   onNoConnectProtocol(peer: HttpPeer): void
 }
@@ -70,8 +80,7 @@ export class Http2ClientConnection
   private ended = false
   private readonly encrypts: boolean
   private streamsMax: number
-  private retired = false
-  private closed = false
+  private state: Http2ClientConnectionState = OPEN
   private failure: Error | null = null
   private readonly memory: ReadMemory = new ReadMemory()
   /** Sessions that were told of data in this turn. */
@@ -113,6 +122,15 @@ export class Http2ClientConnection
     socket.resume()
   }
 
+  private become(next: Http2ClientConnectionState): boolean {
+    if (HTTP2_CLIENT_STATES.allows(this.state, next)) {
+      this.state = next
+      return true
+    }
+    this.engine.breakOff(HTTP2_CLIENT_STATES.broken(this.state, next))
+    return false
+  }
+
   digest(): ConnectionDigest {
     return connectionDigest(this.socket as Socket, this.establishedAt, this.requestCount)
   }
@@ -128,7 +146,7 @@ export class Http2ClientConnection
   read(count: number, buffer: Buffer): boolean {
     this.memory.begin()
     const readOn = this.receive(buffer, count)
-    if (this.closed) return false
+    if (this.state === CLOSED) return false
     this.memory.end(count, buffer, this.openStreams === 0)
     return readOn
   }
@@ -164,7 +182,7 @@ export class Http2ClientConnection
 
   /** True when a request may start now. */
   get available(): boolean {
-    if (this.retired || this.closed || !this.engine.available || this.socket.destroyed) return false
+    if (this.state !== OPEN || !this.engine.available || this.socket.destroyed) return false
     return (
       this.openStreams < this.streamsMax && this.openStreams < this.engine.peerStreamsMax && !this.exhausted
     )
@@ -217,7 +235,7 @@ export class Http2ClientConnection
   /** A session is over, or its stream is gone: another may take its place. */
   sessionEnded(): void {
     this.openStreams--
-    if (this.closed) return
+    if (this.state === CLOSED) return
     if (this.openStreams === 0) {
       this.pingTimer?.cancel()
       this.pongTimer?.cancel()
@@ -230,10 +248,14 @@ export class Http2ClientConnection
 
   /** Takes no further requests and closes after those under way. */
   retire(): void {
-    if (this.retired) return
-    this.retired = true
+    if (!this.takeNoMore()) return
     this.owner.onConnectionChanged(this)
     if (this.openStreams === 0) this.close()
+  }
+
+  /** Retires; false when it was retired before. */
+  private takeNoMore(): boolean {
+    return this.state === OPEN && this.become(RETIRED)
   }
 
   destroy(): void {
@@ -242,13 +264,19 @@ export class Http2ClientConnection
   }
 
   private close(): void {
-    this.retired = true
-    this.idleTimer.cancel()
-    if (this.closed || this.closeTimer.armed) return
+    if (!this.closeSoon()) return
     this.engine.finishDrain()
     this.engine.flush()
     this.socket.end()
+  }
+
+  /** The end is near, and comes by force if it does not come by itself; false when it was so before. */
+  private closeSoon(): boolean {
+    this.takeNoMore()
+    this.idleTimer.cancel()
+    if (this.state !== RETIRED || !this.become(CLOSING)) return false
     this.closeTimer.arm(CLOSE_TIMEOUT_MS)
+    return true
   }
 
   // --- what the peer says of its streams -----------------------------------------------------------
@@ -289,11 +317,11 @@ export class Http2ClientConnection
   }
 
   onGoaway(_lastStreamId: number, code: number): void {
-    this.retired = true
+    this.takeNoMore()
     if (code !== ErrorCode.NO_ERROR) {
       // The peer is about to close (RFC 9113 §5.4.1); should it not, nobody waits for it.
       this.failure ??= new Error(`Upstream ended the connection with ${errorName(code)}`)
-      this.closeTimer.arm(CLOSE_TIMEOUT_MS)
+      this.closeSoon()
     }
     this.owner.onConnectionChanged(this)
     if (this.openStreams === 0) this.close()
@@ -305,11 +333,25 @@ export class Http2ClientConnection
   }
 
   onConnectionError(): void {
-    this.retired = true
+    this.closeSoon()
     this.engine.flush()
     this.socket.end()
-    this.closeTimer.arm(CLOSE_TIMEOUT_MS)
     this.owner.onConnectionChanged(this)
+  }
+
+  onBroken(stream: Http2Stream | null, error: ProxyError): void {
+    if (stream?.handler instanceof Http2ClientSession) {
+      stream.handler.breakOff(error)
+      return
+    }
+    this.owner.onBroken()
+    if (stream === null) this.destroy()
+    else this.retire()
+  }
+
+  /** What is broken that never may be, so that the connection had to end; null when nothing is. */
+  get broken(): ProxyError | null {
+    return this.engine.broken
   }
 
   onRequest(): void {}
@@ -345,7 +387,7 @@ export class Http2ClientConnection
   // --- timers, the end -----------------------------------------------------------------------------
 
   onTimer(tag: number): void {
-    if (this.closed) return
+    if (this.state === CLOSED) return
     switch (tag) {
       case IDLE_TIMER:
         if (this.openStreams === 0) this.close()
@@ -371,22 +413,21 @@ export class Http2ClientConnection
   /** The peer takes nothing any more. What it has answered before may still be on its way. */
   private onWriteError(error: Error): void {
     this.failure ??= error
-    this.retired = true
-    if (!this.closed) this.closeTimer.arm(CLOSE_TIMEOUT_MS)
+    this.closeSoon()
     this.owner.onConnectionChanged(this)
   }
 
   /** The peer has closed its side: nothing can be answered any more. */
   private onEnd(): void {
-    this.retired = true
+    this.takeNoMore()
     this.ended = this.input.waiting
     if (!this.ended) this.socket.destroy()
   }
 
   private onClose(): void {
-    if (this.closed) return
-    this.closed = true
-    this.retired = true
+    if (this.state === CLOSED) return
+    // Whatever it was: a question here could only keep it open.
+    this.state = CLOSED
     for (const timer of [this.idleTimer, this.closeTimer, this.pingTimer, this.pongTimer]) timer?.cancel()
     if (!this.socket.destroyed) this.socket.destroy()
     const { awaiting } = this

@@ -73,6 +73,7 @@ export function connectionError(session: ClientSession, connection: Http2ClientC
     : session.requestSent
       ? 'if-reused'
       : 'allowed'
+  if (connection.broken !== null) return connection.broken
   const own = connection.ownFailure
   if (own !== null) return peerError(own.code, 'upstream', own.message, { cause: own, retry })
   const { cause } = connection

@@ -33,6 +33,8 @@ export interface Http2PoolOwner {
   connect(peer: HttpPeer, handler: ConnectHandler): PendingConnect
   onHttp2Opened(peer: HttpPeer): void
   onHttp2Ended(): void
+  /** An invariant of a connection or of an exchange on it is broken. */
+  onBroken(): void
   onDialFailed(peer: HttpPeer): void
 }
 
@@ -180,6 +182,10 @@ export class Http2ClientPool implements Http2ClientOwner {
     if (this.#idle.size <= this.#idleMax) return
     const [oldest] = this.#idle
     oldest?.retire()
+  }
+
+  onBroken(): void {
+    this.#owner.onBroken()
   }
 
   onHttp2Closed(connection: Http2ClientConnection): void {

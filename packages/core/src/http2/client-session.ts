@@ -16,6 +16,19 @@ import type { HttpPeer } from '../upstream/peer.ts'
 import { WRITE_DONE, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
 import type { Http2ClientConnection } from './client-connection.ts'
 import { connectionError, resetError, upgradeRefusal } from './client-failures.ts'
+import {
+  BODY,
+  CLOSED,
+  COMPLETE,
+  DONE,
+  HEAD,
+  HTTP2_SESSION_STATES,
+  type Http2ClientSessionState,
+  LINGER,
+  NEW,
+  TUNNEL,
+  WHOLE,
+} from './client-session-states.ts'
 import { requestFields, trailerFields } from './fields.ts'
 import { passedTrailers } from './request-head.ts'
 import { acceptOf, asSwitching, toExtendedConnect } from './websocket.ts'
@@ -33,21 +46,15 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   private readonly connection: Http2ClientConnection
   private readonly peer: HttpPeer
   private stream: Http2Stream | null = null
-  private closed = false
-  /** The connection knows that this session's place is free again. */
-  private placeFree = false
+  private state: Http2ClientSessionState = NEW
   private method = ''
   private informationalCount = 0
-  private headSeen = false
-  /** The upgrade that is asked for; null when there is none. */
+  /** The upgrade that is asked for; null when there is none, or it is answered. */
   private upgrade: RequestHeader | null = null
-  private tunnel = false
   /** Bytes of the announced request body still to come; -1 when its length is not known. */
   private requestRemaining = 0
   /** Bytes of the response's body still to come; -1 when its length is not known, or trailers are to follow. */
   private responseRemaining = -1
-  /** The response was whole without the stream's end, which is waited for without its handler. */
-  private lingering = false
   private paused = false
   private touched = false
   private readonly readTimer: CoarseTimer
@@ -64,6 +71,28 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
 
   digest(): ConnectionDigest {
     return this.connection.digest()
+  }
+
+  /** True once its owner has let go of it. */
+  private get closed(): boolean {
+    return this.state >= LINGER
+  }
+
+  /** Takes the state `next`; false when that cannot be, and the exchange is over. */
+  private become(next: Http2ClientSessionState): boolean {
+    if (HTTP2_SESSION_STATES.allows(this.state, next)) {
+      this.state = next
+      return true
+    }
+    this.breakOff(HTTP2_SESSION_STATES.broken(this.state, next))
+    return false
+  }
+
+  /** An invariant of this exchange is broken: it ends, and its connection takes no others. */
+  breakOff(error: ProxyError): void {
+    this.connection.owner.onBroken()
+    this.connection.retire()
+    this.fail(error)
   }
 
   // --- the request -----------------------------------------------------------------------------
@@ -116,13 +145,13 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       queueMicrotask(() => this.fail(error))
       return
     }
-    this.requestSent = true
     this.stream = stream
+    if (this.become(HEAD)) this.requestSent = true
   }
 
   /** The peer's settings have come, or the connection has ended without them. */
   onSettings(): void {
-    if (this.closed || this.upgrade === null || this.stream !== null) return
+    if (this.state !== NEW || this.upgrade === null) return
     if (this.connection.connectProtocol === undefined) {
       this.fail(connectionError(this, this.connection))
     } else this.askForTunnel(this.upgrade)
@@ -142,8 +171,8 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
     const size = end - start
     const { stream } = this
     if (this.closed || stream === null || size === 0) return WRITE_DONE
-    if (!this.headSeen) this.readTimer.cancel()
-    if (this.requestRemaining >= 0 && !this.tunnel) {
+    if (this.state === HEAD) this.readTimer.cancel()
+    if (this.requestRemaining >= 0) {
       this.requestRemaining -= size
       if (this.requestRemaining < 0) {
         this.fail(new ProxyError('INTERNAL_ERROR', 'internal', 'Request body exceeds its Content-Length'))
@@ -158,10 +187,6 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   endRequest(trailers: string[] | null): void {
     if (this.requestEnded || this.closed) return
     this.requestEnded = true
-    if (this.tunnel) {
-      this.stream?.end()
-      return
-    }
     // What asks for a tunnel is not ended: the tunnel's bytes follow.
     if (this.upgrade !== null) return
     if (this.requestRemaining > 0) {
@@ -171,7 +196,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       return
     }
     this.stream?.end(trailerFields(trailers))
-    if (!this.paused && !this.responseEnded) this.armReadTimer()
+    if (!this.paused && (this.state === HEAD || this.state === BODY)) this.armReadTimer()
   }
 
   /** Nothing is coalesced here: the connection writes once per turn. */
@@ -197,11 +222,15 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
       this.onInformational(header)
       return
     }
-    this.headSeen = true
-    if (this.upgrade !== null && status < 300) {
-      this.openTunnel(this.upgrade, header)
+    const { upgrade } = this
+    this.upgrade = null
+    if (upgrade !== null && status < 300) {
+      this.openTunnel(upgrade, header)
       return
     }
+    if (!this.become(BODY)) return
+    // No tunnel's bytes follow what asked for one.
+    if (upgrade !== null && this.requestEnded) this.stream?.end()
     const bodyless = this.method === 'HEAD' || bodylessStatus(status)
     if (!header.has('trailer')) this.responseRemaining = bodyless ? 0 : contentLength
     this.armReadTimer()
@@ -224,8 +253,9 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   }
 
   private openTunnel(upgrade: RequestHeader, header: ResponseHeader): void {
-    this.tunnel = true
+    if (!this.become(TUNNEL)) return
     this.requestEnded = false
+    this.requestRemaining = -1
     this.readTimer.cancel()
     this.touch()
     this.handler?.onResponseHead(asSwitching(header, acceptOf(upgrade)), -1)
@@ -237,7 +267,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
     const size = end - start
     this.responseBodyBytes += size
     if (this.responseRemaining > 0) this.responseRemaining -= size
-    if (!this.tunnel) this.armReadTimer()
+    if (this.state === BODY) this.armReadTimer()
     this.touch()
     const result = handOnRun(handler, buffer, start, end)
     if ((result & WRITE_RETAINED) !== 0 && size > TEXT_BODY_BYTES_MAX && buffer !== sharedReadBuffer)
@@ -250,12 +280,14 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   }
 
   onEnd(trailers: string[] | null): void {
-    if (this.closed || this.responseEnded) return
+    if (this.state >= COMPLETE) return
+    const isTunnel = this.state === TUNNEL
+    if (!this.become(COMPLETE)) return
     this.responseEnded = true
     this.connection.learnSuccess()
     this.readTimer.cancel()
-    this.handler?.onResponseEnd(this.tunnel ? null : passedTrailers(trailers))
-    if (this.stream?.closed === true) this.freePlace()
+    this.handler?.onResponseEnd(isTunnel ? null : passedTrailers(trailers))
+    if (this.stream?.closed === true) this.streamClosed()
   }
 
   /** What one read brings leaves together: the connection tells when it is dealt with. */
@@ -273,7 +305,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   resumeResponse(): void {
     if (!this.paused || this.closed) return
     this.paused = false
-    if (!this.responseEnded && this.headSeen && !this.tunnel) this.armReadTimer()
+    if (this.state === BODY) this.armReadTimer()
     this.stream?.resume()
   }
 
@@ -286,14 +318,14 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
 
   private armReadTimer(): void {
     const { readTimeoutMs } = this.peer.options
-    const isWhole = this.responseRemaining === 0 && !this.tunnel
+    const isWhole = this.responseRemaining === 0
     this.readTimer.arm(isWhole ? Math.min(END_WAIT_MS, readTimeoutMs) : readTimeoutMs)
   }
 
   /** All that was announced has come, and the end of the stream has not: nobody shall wait for that. */
   private endWithoutStream(): void {
+    if (!this.become(this.requestEnded ? WHOLE : COMPLETE)) return
     this.responseEnded = true
-    this.lingering = this.requestEnded
     this.connection.learnSuccess()
     this.handler?.onResponseEnd(null)
   }
@@ -306,12 +338,10 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   }
 
   onTimer(tag: number): void {
-    if (this.closed) {
-      if (!this.lingering) return
-      this.stream?.reset(ErrorCode.CANCEL)
-      this.freePlace()
-      return
+    if (this.state === LINGER) {
+      this.close(ErrorCode.CANCEL)
     }
+    if (this.closed) return
     const { readTimeoutMs, writeTimeoutMs } = this.peer.options
     if (tag === READ_TIMER) {
       if (this.responseRemaining === 0) {
@@ -346,36 +376,40 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
 
   private end(): void {
     if (this.closed) return
-    this.closed = true
     this.readTimer.cancel()
     this.writeTimer?.cancel()
     const { stream } = this
-    if (this.lingering && stream !== null && !stream.closed) {
-      this.readTimer.arm(END_LINGER_MS)
+    if (this.state === WHOLE && stream !== null && !stream.closed) {
+      if (this.become(LINGER)) this.readTimer.arm(END_LINGER_MS)
       return
     }
     // What both sides have ended goes out by itself, a tunnel's last bytes too; what is not whole ends here.
-    if (stream !== null && !stream.closed && !(this.responseEnded && this.requestEnded)) {
-      stream.reset(this.responseEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL)
-    }
-    this.freePlace()
+    if (stream === null || (this.responseEnded && this.requestEnded)) this.close(null)
+    else this.close(this.responseEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL)
+  }
+
+  /** Another exchange may take its place. With `code`, its stream is reset. */
+  private close(code: number | null): void {
+    const { state, stream } = this
+    // Whatever it was: a question here could only keep it open.
+    this.state = CLOSED
+    this.readTimer.cancel()
+    if (code !== null && stream?.closed === false) stream.reset(code)
+    if (state !== DONE) this.connection.sessionEnded()
   }
 
   /** Both sides have ended; what came may still have to be delivered. */
   streamClosed(): void {
-    if (this.responseEnded) this.freePlace()
-  }
-
-  private freePlace(): void {
-    if (this.placeFree) return
-    this.placeFree = true
-    this.readTimer.cancel()
-    this.connection.sessionEnded()
+    if (this.state === LINGER) this.close(null)
+    else if ((this.state === COMPLETE || this.state === WHOLE) && this.become(DONE)) {
+      this.readTimer.cancel()
+      this.connection.sessionEnded()
+    }
   }
 
   onReset(code: number, origin: ResetOrigin): void {
     if (this.responseEnded) {
-      this.freePlace()
+      this.streamClosed()
       return
     }
     if (this.closed) return

@@ -23,6 +23,14 @@ import type { Http2Counts } from './counts.ts'
 import { serverEngineOptions } from './engine-options.ts'
 import { FrameInput, type FrameInputOwner } from './frame-input.ts'
 import { isRefusal, readRequestHead } from './request-head.ts'
+import {
+  CLOSED,
+  CLOSING,
+  HTTP2_SERVER_STATES,
+  type Http2ServerConnectionState,
+  LINGER,
+  OPEN,
+} from './server-connection-states.ts'
 import { Http2ServerSession } from './server-session.ts'
 import { writeChunks } from './transport.ts'
 import { atTurnEnd, type TurnWriter } from './turn-end.ts'
@@ -37,18 +45,11 @@ export interface Http2ConnectionOwner {
   onSession(session: ServerSession): void
   /** A head was refused and answered with `status`; 0 where the connection ended for it. */
   onHeadRefused(status: number, code: string): void
+  /** An invariant of a connection or of an exchange on it is broken. */
+  onBroken(): void
   /** The connection is closed and holds nothing any more. */
   onConnectionClosed(connection: Http2ServerConnection): void
 }
-
-/**
- * The connection's life; moves go down the list only.
- * - `open`: takes requests; also while a drain still waits for those that the client has sent before it knew.
- * - `closing`: GOAWAY has named the last request that is served; open ones finish.
- * - `linger`: the last frames are on their way, and our side is closed.
- * - `closed`: nothing moves any more.
- */
-export type Http2ConnectionState = 'open' | 'closing' | 'linger' | 'closed'
 
 const IDLE_TIMER = 0
 const LINGER_TIMER = 1
@@ -62,7 +63,7 @@ export class Http2ServerConnection
   readonly socket: Socket | TLSSocket
   readonly owner: Http2ConnectionOwner
   readonly establishedAt: number = Date.now()
-  state: Http2ConnectionState = 'open'
+  state: Http2ServerConnectionState = OPEN
   requestCount = 0
 
   private readonly engine: Http2Connection
@@ -107,7 +108,16 @@ export class Http2ServerConnection
   }
 
   onInputTurn(): void {
-    if (this.ended && !this.input.waiting && this.state !== 'closed') this.onEnd()
+    if (this.ended && !this.input.waiting && this.state !== CLOSED) this.onEnd()
+  }
+
+  private become(next: Http2ServerConnectionState): boolean {
+    if (HTTP2_SERVER_STATES.allows(this.state, next)) {
+      this.state = next
+      return true
+    }
+    this.engine.breakOff(HTTP2_SERVER_STATES.broken(this.state, next))
+    return false
   }
 
   digest(): ConnectionDigest {
@@ -172,8 +182,8 @@ export class Http2ServerConnection
   onStreamClosed(_stream: Http2Stream, origin: ResetOrigin | null): void {
     if (origin === 'peer' || origin === 'rules') this.owner.http2Counts.resets++
     if (this.engine.openStreams > 0) return
-    if (this.state === 'closing') this.linger()
-    else if (this.state === 'open') this.idleTimer.arm(this.owner.options.idleTimeoutMs)
+    if (this.state === CLOSING) this.linger()
+    else if (this.state === OPEN) this.idleTimer.arm(this.owner.options.idleTimeoutMs)
   }
 
   onConnectionError(_code: number, reason: string): void {
@@ -186,10 +196,22 @@ export class Http2ServerConnection
   }
 
   onDrained(): void {
-    if (this.state !== 'open') return
+    if (this.state !== OPEN || !this.become(CLOSING)) return
     if (this.drainTimer === null) this.owner.http2Counts.goAways++ // else it was warned before
-    this.state = 'closing'
     if (this.engine.openStreams === 0) this.linger()
+  }
+
+  onBroken(stream: Http2Stream | null, error: ProxyError): void {
+    const session = stream?.handler
+    if (session instanceof Http2ServerSession) {
+      session.breakOff(error)
+      // What was not answered at once cannot be any more.
+      session.destroy(error)
+      return
+    }
+    this.owner.onBroken()
+    if (stream === null) this.destroy()
+    else this.drain()
   }
 
   onSettings(): void {}
@@ -208,7 +230,7 @@ export class Http2ServerConnection
 
   writeOutput(chunks: readonly Buffer[]): WriteResult {
     const result = writeChunks(this.socket, chunks, this.encrypts)
-    if (this.socket.writableLength > 0 && this.state !== 'closed') this.watchWrites()
+    if (this.socket.writableLength > 0 && this.state !== CLOSED) this.watchWrites()
     return result
   }
 
@@ -248,7 +270,7 @@ export class Http2ServerConnection
   }
 
   private onWriteTimer(): void {
-    if (this.socket.writableLength === 0 || this.state === 'closed') return
+    if (this.socket.writableLength === 0 || this.state === CLOSED) return
     if (bytesTaken(this.socket) !== this.takenAtArm) {
       this.watchWrites()
       return
@@ -266,15 +288,14 @@ export class Http2ServerConnection
   private onEnd(): void {
     this.ended = this.input.waiting
     if (this.ended) return
-    if (this.state === 'linger') this.socket.destroySoon()
+    if (this.state === LINGER) this.socket.destroySoon()
     else if (this.engine.openStreams === 0 || this.owner.options.abortOnClose) this.destroy()
     else this.engine.finishDrain()
   }
 
   /** The last frames are on their way: the client is given time to take them and to close. */
   private linger(): void {
-    if (this.state === 'linger' || this.state === 'closed') return
-    this.state = 'linger'
+    if (this.state >= LINGER || !this.become(LINGER)) return
     this.idleTimer.cancel()
     this.drainTimer?.cancel()
     this.engine.flush()
@@ -294,8 +315,9 @@ export class Http2ServerConnection
   }
 
   private onClose(): void {
-    if (this.state === 'closed') return
-    this.state = 'closed'
+    if (this.state === CLOSED) return
+    // Whatever it was: a question here could only keep it open.
+    this.state = CLOSED
     this.idleTimer.cancel()
     this.lingerTimer?.cancel()
     this.writeTimer?.cancel()
@@ -307,6 +329,7 @@ export class Http2ServerConnection
   /** Why a stream ended that nobody had ended here. */
   closeReason(code: number, origin: ResetOrigin): ProxyError {
     const cause = this.socketError
+    if (origin === 'connection' && this.engine.broken !== null) return this.engine.broken
     if (origin === 'connection' && isProxyError(cause)) return cause
     if (origin === 'rules') {
       return peerError('H2_ERROR', 'downstream', `Client broke the rules of its stream (${errorName(code)})`)

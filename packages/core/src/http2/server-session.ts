@@ -380,6 +380,13 @@ export class Http2ServerSession
     if (!known) this.handler?.onDownstreamAbort(error)
   }
 
+  /** An invariant of this exchange is broken: it is answered if it can be, and its connection takes no others. */
+  breakOff(error: ProxyError): void {
+    this.connection.owner.onBroken()
+    this.connection.drain()
+    this.fail(error, false)
+  }
+
   destroy(error?: ProxyError): void {
     if (this.closed) return
     this.closed = true

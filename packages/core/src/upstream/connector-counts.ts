@@ -11,6 +11,8 @@ export interface ConnectorStats {
   readonly failed: number
   /** Idle connections that were closed because bytes arrived which nobody had asked for. */
   readonly unexpectedData: number
+  /** Invariants of upstream connections that were broken. More than 0 is a defect of ours: report it. */
+  readonly broken: number
   /** Idle connections of HTTP/1 that the pool has closed, by the reason. */
   readonly evictions: Readonly<Record<EvictReason, number>>
 }
@@ -33,6 +35,7 @@ export class ConnectorCounts {
   reused = 0
   failed = 0
   unexpectedData = 0
+  broken = 0
 
   connectionOpened(peer: HttpPeer): void {
     this.opened++

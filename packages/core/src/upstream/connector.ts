@@ -172,7 +172,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   }
 
   stats(): ConnectorStats {
-    const { open, opened, reused, failed, unexpectedData } = this.#counts
+    const { open, opened, reused, failed, unexpectedData, broken } = this.#counts
     return {
       idle: this.#pool.idleCount + this.#http2.idleCount,
       open,
@@ -180,6 +180,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
       reused,
       failed,
       unexpectedData,
+      broken,
       evictions: this.#pool.stats().evictions,
     }
   }
@@ -245,6 +246,10 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
 
   onUnexpectedData(): void {
     this.#counts.unexpectedData++
+  }
+
+  onBroken(): void {
+    this.#counts.broken++
   }
 
   secureContext(peer: HttpPeer): SecureContext {

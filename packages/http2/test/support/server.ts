@@ -1,3 +1,4 @@
+import type { ProxyError } from '@cirque/error'
 import {
   ACK,
   type Frame,
@@ -69,6 +70,9 @@ export class End implements Http2ConnectionHandler {
   readonly goaways: { lastStreamId: number; code: number }[] = []
   readonly closedIds: number[] = []
   error: { code: number; reason: string } | null = null
+  readonly broken: { id: number | null; error: ProxyError }[] = []
+  /** What is done with a stream whose state is broken. */
+  answerBroken: (stream: Http2Stream) => void = () => undefined
   pongs = 0
   drained = false
   settingsCount = 0
@@ -127,6 +131,10 @@ export class End implements Http2ConnectionHandler {
   onConnectionError(code: number, reason: string): void {
     if (this.error !== null) throw new Error('Two connection errors')
     this.error = { code, reason }
+  }
+  onBroken(stream: Http2Stream | null, error: ProxyError): void {
+    this.broken.push({ id: stream?.id ?? null, error })
+    if (stream !== null) this.answerBroken(stream)
   }
 
   /** Client: opens a stream. */
