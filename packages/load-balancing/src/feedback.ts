@@ -115,6 +115,10 @@ export class Feedback implements LeaseOwner {
 
   /** Ends ejections and moves breakers whose time has come. */
   wake(): void {
+    if (this.wakeAt !== Number.POSITIVE_INFINITY) this.#wakeTimed()
+  }
+
+  #wakeTimed(): void {
     const now = this.#settings.now()
     if (now < this.wakeAt) return
     this.wakeAt = Number.POSITIVE_INFINITY

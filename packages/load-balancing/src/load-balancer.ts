@@ -1,5 +1,4 @@
 import { type BackgroundService, type BackgroundTask, backgroundService, parseAddress } from '@cirque/core'
-import { Alarm } from './alarm.ts'
 import type { Backend, BackendLike } from './backend.ts'
 import { integerIn, show } from './check.ts'
 import { ConnectionLease } from './connection-lease.ts'
@@ -23,6 +22,7 @@ import type { Selection, SelectionKey } from './selection/selection.ts'
 import { BalancerSharing } from './sharing.ts'
 import { type BalancerSummary, summarize } from './summary.ts'
 import { Updater, type UpdateTiming } from './updater.ts'
+import { Upkeep } from './upkeep.ts'
 
 let fill: (balancer: LoadBalancer, backends: readonly Backend[]) => void
 
@@ -48,10 +48,7 @@ export class LoadBalancer implements BackgroundTask {
   readonly #walk: Walk
   readonly #queue: WaitQueue
   readonly #sharing: BalancerSharing
-  readonly #updateAlarm: Alarm = new Alarm()
-  readonly #checkAlarm: Alarm = new Alarm()
-  #checker: HealthChecker | undefined
-  #updating: Promise<void> | undefined
+  readonly #upkeep: Upkeep
   #running = false
   #serving = false
   #everUpdated = false
@@ -80,6 +77,21 @@ export class LoadBalancer implements BackgroundTask {
     this.#updater = new Updater(toDiscovery(discovery), this.#roster, this.#settings)
     this.#walk = new Walk((member) => this.#feedback.passesRamp(member))
     this.#queue = new WaitQueue(this.#settings.queueMax, this.#settings.queueTimeoutMs)
+    this.#upkeep = new Upkeep({
+      settings: this.#settings,
+      roster: this.#roster,
+      feedback: this.#feedback,
+      listeners: this.#listeners,
+      updater: this.#updater,
+      onUpdated: (change) => {
+        this.#replaced(change)
+        this.#sharing.changed()
+      },
+      onHealthForgotten: () => {
+        this.#serveQueue()
+        this.#sharing.changed()
+      },
+    })
     this.#sharing = new BalancerSharing({
       roster: this.#roster,
       feedback: this.#feedback,
@@ -184,7 +196,7 @@ export class LoadBalancer implements BackgroundTask {
 
   /** Whether `select` may choose this backend now: enabled, healthy, not ejected, breaker not open, below its cap. */
   isEligible(backend: BackendLike): boolean {
-    this.#wake()
+    this.#feedback.wake()
     return this.#member(backend)?.eligible ?? false
   }
 
@@ -210,21 +222,12 @@ export class LoadBalancer implements BackgroundTask {
    * @throws {RangeError} If a number is out of range.
    */
   setHealthCheck(check: HealthCheck | undefined, options: HealthCheckOptions = {}): void {
-    const checker = check === undefined ? undefined : new HealthChecker(check, options)
-    this.#checker?.close()
-    this.#checker = checker
-    if (checker === undefined) {
-      this.#forgetHealth()
-    }
-    this.#checkAlarm.ring()
+    this.#upkeep.setChecker(check === undefined ? undefined : new HealthChecker(check, options))
   }
 
   /** Checks every backend once, now. Resolves when all results are in; rejects only if `signal` is aborted. */
-  async runHealthCheck(signal: AbortSignal = NEVER): Promise<void> {
-    signal.throwIfAborted()
-    const members = this.#roster.members.values()
-    await this.#checker?.run(members, this.#feedback, this.#listeners, signal)
-    signal.throwIfAborted()
+  runHealthCheck(signal: AbortSignal = NEVER): Promise<void> {
+    return this.#upkeep.runChecks(signal)
   }
 
   /**
@@ -232,10 +235,7 @@ export class LoadBalancer implements BackgroundTask {
    * Rejects, with the last good set in place, if discovery fails or the set is not valid.
    */
   update(signal: AbortSignal = NEVER): Promise<void> {
-    this.#updating ??= this.#update(signal).finally(() => {
-      this.#updating = undefined
-    })
-    return this.#updating
+    return this.#upkeep.update(signal)
   }
 
   /** How long the last successful update took; `undefined` before the first. */
@@ -259,9 +259,9 @@ export class LoadBalancer implements BackgroundTask {
 
   /** A snapshot of every backend's state, for logs and admin pages; O(backends). `String(summary)` is one line. */
   summary(): BalancerSummary {
-    this.#wake()
+    this.#feedback.wake()
     const { name, now } = this.#settings
-    return summarize(name, this.#selection.name, this.#roster, this.#checker?.check, this.#queue.count, now())
+    return summarize(name, this.#selection.name, this.#roster, this.#upkeep.check, this.#queue.count, now())
   }
 
   /**
@@ -282,14 +282,9 @@ export class LoadBalancer implements BackgroundTask {
     if (this.#running) throw new Error(`Balancer "${this.#settings.name}" is running already`)
     if (this.#closed) throw new Error(`Balancer "${this.#settings.name}" is closed`)
     this.#running = true
-    let unwatch: (() => void) | undefined
     try {
-      unwatch = this.#updater.discovery.watch?.(() => this.#updateAlarm.ring())
-      await this.#updateQuietly(shutdown)
-      ready()
-      await Promise.all([this.#updateLoop(shutdown), this.#checkLoop(shutdown)])
+      await this.#upkeep.run(shutdown, ready)
     } finally {
-      unwatch?.()
       this.#running = false
     }
   }
@@ -298,30 +293,15 @@ export class LoadBalancer implements BackgroundTask {
   close(): void {
     this.#closed = true
     this.#queue.close()
-    this.#checker?.close()
-    this.#checker = undefined
-    this.#checkAlarm.ring()
+    this.#upkeep.close()
   }
 
   #pick(key: SelectionKey | undefined, options: SelectOptions | undefined): Member | undefined {
     if (options?.maxIterations !== undefined) {
       integerIn('maxIterations', options.maxIterations, 1, Number.MAX_SAFE_INTEGER)
     }
-    if (this.#feedback.wakeAt !== Number.POSITIVE_INFINITY) this.#feedback.wake()
+    this.#feedback.wake()
     return this.#walk.pick(this.#roster.groups, key, options)
-  }
-
-  #forgetHealth(): void {
-    const unhealthy = [...this.#roster.members.values()].filter(({ health }) => !health.healthy)
-    for (const member of unhealthy) member.health.reset()
-    for (const group of this.#roster.groups) this.#feedback.refreshAll(group)
-    for (const { backend } of unhealthy) this.#listeners.emit({ type: 'healthy', backend })
-    this.#serveQueue()
-    this.#sharing.changed()
-  }
-
-  #wake(): void {
-    if (this.#feedback.wakeAt !== Number.POSITIVE_INFINITY) this.#feedback.wake()
   }
 
   #member(backend: BackendLike): Member | undefined {
@@ -348,18 +328,6 @@ export class LoadBalancer implements BackgroundTask {
     }
   }
 
-  async #update(signal: AbortSignal): Promise<void> {
-    let change: RosterChange
-    try {
-      change = await this.#updater.update(signal)
-    } catch (error) {
-      if (!signal.aborted) this.#listeners.emit({ type: 'update-failed', error })
-      throw error
-    }
-    this.#replaced(change)
-    this.#sharing.changed()
-  }
-
   #replaced(change: RosterChange): void {
     // Everyone is new in the first set: nobody to be slow for.
     if (this.#everUpdated) for (const member of change.added) this.#feedback.ramp(member)
@@ -368,38 +336,10 @@ export class LoadBalancer implements BackgroundTask {
     if (change.added.length > 0 || change.removed.length > 0) {
       const added = change.added.map((member) => member.backend)
       const removed = change.removed.map((member) => member.backend)
-      for (const backend of removed) guarded(() => this.#checker?.check.forget?.(backend))
+      for (const backend of removed) guarded(() => this.#upkeep.check?.forget?.(backend))
       this.#listeners.emit({ type: 'updated', added, removed })
     }
     this.#serveQueue()
-  }
-
-  /** The failure was told as an event; the loop goes on with the set it has. */
-  async #updateQuietly(signal: AbortSignal): Promise<void> {
-    try {
-      await this.update(signal)
-    } catch {}
-  }
-
-  async #updateLoop(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#updateAlarm.wait(this.#updater.nextDelayMs, signal)
-      // One that the user asked for may have read its source before the change that rang: it does not count.
-      await this.#updating?.catch(() => {})
-      if (!signal.aborted) await this.#updateQuietly(signal)
-    }
-  }
-
-  async #checkLoop(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const checker = this.#checker
-      const startedAt = performance.now()
-      const members = this.#roster.members.values()
-      await checker?.run(members, this.#feedback, this.#listeners, signal)
-      this.#wake()
-      const delayMs = checker?.nextIntervalMs(this.#settings.random) ?? Number.POSITIVE_INFINITY
-      await this.#checkAlarm.wait(Math.max(0, delayMs - (performance.now() - startedAt)), signal)
-    }
   }
 }
 

@@ -1,8 +1,13 @@
-import type { BackgroundService, ServiceContext, SharedValue, WorkerContext } from '@cirque/core'
+import type {
+  BackgroundService,
+  BackgroundTask,
+  ServiceContext,
+  SharedValue,
+  WorkerContext,
+} from '@cirque/core'
 import { Backend, type BackendOptions } from './backend.ts'
 import { guarded, type Listeners } from './events.ts'
 import type { Feedback } from './feedback.ts'
-import type { LoadBalancer } from './load-balancer.ts'
 import type { Member } from './member.ts'
 import type { Roster, RosterChange } from './roster.ts'
 
@@ -49,7 +54,7 @@ export class BalancerSharing {
   }
 
   /** The service of a balancer, which shares its state where there are threads. */
-  service(inner: BackgroundService<LoadBalancer>): BackgroundService<LoadBalancer> {
+  service<T extends BackgroundTask>(inner: BackgroundService<T>): BackgroundService<T> {
     return {
       name: inner.name,
       task: inner.task,
