@@ -43,7 +43,7 @@ describe('the server name in a ClientHello', () => {
   test('is found however the message is cut into packets', async () => {
     const hello = await clientHello('shop.example')
     for (let end = 0; end < hello.length; end += 1) {
-      expect(readServerName(hello.subarray(0, end))).toEqual({ kind: 'more' })
+      expect(readServerName(hello.subarray(0, end))).toMatchObject({ kind: 'more' })
     }
     expect(readServerName(hello)).toEqual({ kind: 'name', serverName: 'shop.example' })
     expect(readServerName(Buffer.concat([hello, Buffer.from('more')]))).toMatchObject({ kind: 'name' })
@@ -52,8 +52,29 @@ describe('the server name in a ClientHello', () => {
   test.each([1, 3, 4, 5, 100, 1000])('is found in records of %i bytes (RFC 8446 §5.1)', async (size) => {
     const bytes = inRecordsOf(size, await clientHello('shop.example'))
     expect(readServerName(bytes)).toEqual({ kind: 'name', serverName: 'shop.example' })
-    expect(readServerName(bytes.subarray(0, bytes.length - 1))).toEqual({ kind: 'more' })
+    expect(readServerName(bytes.subarray(0, bytes.length - 1))).toMatchObject({ kind: 'more' })
   })
+
+  test.each([1, 2, 7, 5_000])(
+    'in records of %i bytes, packet by packet, is not looked for again and again',
+    async (size) => {
+      const hello = await clientHello('shop.example')
+      const bytes = inRecordsOf(size, hello)
+      let looks = 0
+      for (let end = 1; ; ) {
+        const result = readServerName(bytes.subarray(0, end))
+        looks += 1
+        if (result.kind !== 'more') {
+          expect(result).toEqual({ kind: 'name', serverName: 'shop.example' })
+          break
+        }
+        expect(result.bytesMin).toBeGreaterThan(end)
+        expect(readServerName(bytes.subarray(0, result.bytesMin - 1)).kind).toBe('more')
+        end = result.bytesMin
+      }
+      expect(looks).toBeLessThan(80)
+    },
+  )
 
   test('is none without the extension, and in what is no ClientHello', async () => {
     expect(readServerName(await clientHello(''))).toEqual({ kind: 'none' })
@@ -66,7 +87,7 @@ describe('the server name in a ClientHello', () => {
   test('a message that promises to be too long is not waited for', () => {
     const size = CLIENT_HELLO_BYTES_MAX - 4
     const head = (length: number) => Buffer.from([22, 3, 1, 0x40, 0, 1, 0, length >> 8, length & 255])
-    expect(readServerName(head(size))).toEqual({ kind: 'more' })
+    expect(readServerName(head(size))).toMatchObject({ kind: 'more' })
     expect(readServerName(head(size + 1))).toEqual({ kind: 'none' })
   })
 

@@ -9,20 +9,19 @@ export interface ClientHello {
 /**
  * What the first bytes of a connection are:
  * - `hello`: a whole ClientHello.
- * - `partial`: the beginning of one, or nothing yet.
+ * - `partial`: the beginning of one, or nothing yet; not worth another look with less than `bytesMin` bytes.
  * - `absent`: not TLS.
  * - `malformed`: TLS that breaks its rules, or a ClientHello longer than allowed.
  */
 export type ClientHelloResult =
   | { readonly kind: 'hello'; readonly hello: ClientHello }
-  | { readonly kind: 'partial' }
+  | { readonly kind: 'partial'; readonly bytesMin: number }
   | { readonly kind: 'absent' }
   | { readonly kind: 'malformed'; readonly reason: string }
 
 /** Longest ClientHello that is taken by default, record headers included. Those of browsers have about 2,000 bytes. */
 export const CLIENT_HELLO_BYTES_MAX_DEFAULT: number = 16_384
 
-const PARTIAL: ClientHelloResult = { kind: 'partial' }
 const ABSENT: ClientHelloResult = { kind: 'absent' }
 
 const HANDSHAKE = 22
@@ -35,7 +34,7 @@ const NAME = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[
 
 /**
  * Reads the ClientHello at the start of `bytes`, all bytes of the connection so far, without answering it. It may be
- * spread over any number of records. Call again with more when it is `partial`.
+ * spread over any number of records. Call again with more when it is `partial`: each call begins anew.
  *
  * @param bytesMax - Longest ClientHello, record headers included.
  */
@@ -55,13 +54,14 @@ export function readClientHello(
 
 /** The body of the first handshake message, out of its records. */
 function handshakeMessage(bytes: Buffer, bytesMax: number): Buffer | ClientHelloResult {
-  if (bytes.length === 0) return PARTIAL
+  if (bytes.length === 0) return { kind: 'partial', bytesMin: 1 }
   if (bytes[0] !== HANDSHAKE || (bytes.length > 1 && bytes[1] !== 3)) return ABSENT
+  if (bytes.length === 1) return { kind: 'partial', bytesMin: 2 }
   const parts: Buffer[] = []
   let length = 0
   let wanted = 4
   for (let at = 0; ; ) {
-    if (at + RECORD_HEAD_BYTES > bytes.length) return bytes.length >= bytesMax ? tooLong(bytesMax) : PARTIAL
+    if (at + RECORD_HEAD_BYTES > bytes.length) return partial(bytes.length, bytesMax, wanted - length)
     if (bytes[at] !== HANDSHAKE || bytes[at + 1] !== 3)
       return malformed('another record within the ClientHello')
     const size = bytes.readUInt16BE(at + 3)
@@ -82,8 +82,14 @@ function handshakeMessage(bytes: Buffer, bytesMax: number): Buffer | ClientHello
     }
     if (wanted === 4 && length >= 4) return malformed('an empty ClientHello')
     at = from + size
-    if (at > bytes.length) return bytes.length >= bytesMax ? tooLong(bytesMax) : PARTIAL
+    if (at > bytes.length) return partial(bytes.length, bytesMax, wanted - length)
   }
+}
+
+/** `missing` bytes of the message are still to come, and perhaps records around them. */
+function partial(received: number, bytesMax: number, missing: number): ClientHelloResult {
+  if (received >= bytesMax) return tooLong(bytesMax)
+  return { kind: 'partial', bytesMin: Math.min(received + Math.max(1, missing), bytesMax) }
 }
 
 function tooLong(bytesMax: number): ClientHelloResult {

@@ -43,6 +43,9 @@ export function peekClientHello(socket: Socket, options: PeekOptions = {}): Prom
   })
 }
 
+/** So many packets are kept apart at most: one byte each, they would take many times the memory of their bytes. */
+const CHUNKS_MAX = 64
+
 class Peek implements TimerOwner {
   readonly #socket: Socket
   readonly #bytesMax: number
@@ -52,7 +55,9 @@ class Peek implements TimerOwner {
   readonly #timer: CoarseTimer = new CoarseTimer(this)
   readonly #onReadable: () => void
   readonly #onGone: () => void
-  #received: Buffer | undefined
+  #chunks: Buffer[] = []
+  #bytes = 0
+  #bytesMin = 1
 
   constructor(
     socket: Socket,
@@ -85,10 +90,16 @@ class Peek implements TimerOwner {
   #read(): void {
     const chunk = this.#socket.read() as Buffer | null
     if (chunk === null) return
-    const bytes = this.#received === undefined ? chunk : Buffer.concat([this.#received, chunk])
-    this.#received = bytes
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    if (this.#bytes < this.#bytesMin && this.#chunks.length < CHUNKS_MAX) return
+    const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#bytes)
+    this.#chunks = [bytes]
     const result: ClientHelloResult = readClientHello(bytes, this.#bytesMax)
-    if (result.kind === 'partial') return
+    if (result.kind === 'partial') {
+      this.#bytesMin = result.bytesMin
+      return
+    }
     if (result.kind === 'malformed') {
       this.#fail('TLS_HANDSHAKE_FAILED', result.reason)
       return
@@ -105,7 +116,7 @@ class Peek implements TimerOwner {
 
   #release(): void {
     this.#timer.cancel()
-    this.#received = undefined
+    this.#chunks = []
     this.#socket.off('readable', this.#onReadable)
     this.#socket.off('end', this.#onGone)
     this.#socket.off('close', this.#onGone)

@@ -108,6 +108,23 @@ test('a ClientHello may end anywhere, and be spread over records of any size', a
   }
 })
 
+test('a ClientHello in records and packets of one byte is not read again and again', async () => {
+  const split = fragmented(await realHello('a.example'), 1)
+  let looks = 0
+  for (let count = 0; ; ) {
+    const result = readClientHello(split.subarray(0, count))
+    looks += 1
+    if (result.kind !== 'partial') {
+      expect(result).toMatchObject({ kind: 'hello', hello: { serverName: 'a.example' } })
+      break
+    }
+    expect(result.bytesMin).toBeGreaterThan(count)
+    expect(readClientHello(split.subarray(0, result.bytesMin - 1)).kind).toBe('partial')
+    count = result.bytesMin
+  }
+  expect(looks).toBeLessThan(80)
+})
+
 test('a ClientHello at the cap is read, one byte more is refused as soon as it says so', () => {
   const padded = (bytes: number) => {
     const base = hello([0, sni('a.example')], [21, Buffer.alloc(0)]).length

@@ -3,10 +3,10 @@ export type ServerNameResult =
   | { readonly kind: 'name'; readonly serverName: string }
   /** A whole ClientHello without a name, or bytes that are none: the TLS library will judge them. */
   | { readonly kind: 'none' }
-  | { readonly kind: 'more' }
+  /** Not with less than so many bytes of the connection: each look begins anew, and packets may bring one byte. */
+  | { readonly kind: 'more'; readonly bytesMin: number }
 
 const NONE: ServerNameResult = Object.freeze({ kind: 'none' })
-const MORE: ServerNameResult = Object.freeze({ kind: 'more' })
 
 /**
  * Longest ClientHello that is looked into, in bytes. Post-quantum key shares make one of 1.6 KB usual; a resumed
@@ -26,9 +26,11 @@ const HOST_NAME = 0
 export function readServerName(bytes: Buffer): ServerNameResult {
   const fragments: Buffer[] = []
   let received = 0
+  /** Of the message, once its head is there. */
+  let size = 0
   for (let at = 0; ; ) {
     if (at < bytes.length && bytes[at] !== HANDSHAKE_RECORD) return NONE
-    if (bytes.length < at + 5) return bytes.length > CLIENT_HELLO_BYTES_MAX ? NONE : MORE
+    if (bytes.length < at + 5) return more(bytes.length, Math.max(1, size - received))
     const length = bytes.readUInt16BE(at + 3)
     if (length === 0) return NONE // RFC 8446 §5.1: no empty handshake records
     const fragment = bytes.subarray(at + 5, at + 5 + length)
@@ -36,12 +38,19 @@ export function readServerName(bytes: Buffer): ServerNameResult {
     received += fragment.length
     at += 5 + length
     if (received < 4) continue
-    const message = fragments.length === 1 ? fragment : Buffer.concat(fragments, Math.min(received, 4))
-    if (message[0] !== CLIENT_HELLO) return NONE
-    const size = 4 + message.readUIntBE(1, 3)
-    if (size > CLIENT_HELLO_BYTES_MAX) return NONE
+    if (size === 0) {
+      const head = fragments.length === 1 ? fragment : Buffer.concat(fragments, 4)
+      if (head[0] !== CLIENT_HELLO) return NONE
+      size = 4 + head.readUIntBE(1, 3)
+      if (size > CLIENT_HELLO_BYTES_MAX) return NONE
+    }
     if (received >= size) return findServerName(Buffer.concat(fragments, size))
   }
+}
+
+function more(received: number, missing: number): ServerNameResult {
+  if (received > CLIENT_HELLO_BYTES_MAX) return NONE
+  return { kind: 'more', bytesMin: Math.min(received + missing, CLIENT_HELLO_BYTES_MAX + 1) }
 }
 
 function findServerName(message: Buffer): ServerNameResult {

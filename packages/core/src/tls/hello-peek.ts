@@ -11,6 +11,9 @@ export interface HelloReceiver {
   onHelloFailed(socket: Socket, reason: string): void
 }
 
+/** So many packets are kept apart at most: one byte each, they would take many times the memory of their bytes. */
+const CHUNKS_MAX = 64
+
 /** Reads the server name off a raw socket before TLS does, and puts every byte back. */
 export class HelloPeek implements TimerOwner {
   readonly #socket: Socket
@@ -21,7 +24,9 @@ export class HelloPeek implements TimerOwner {
   readonly #onEnd: () => void
   /** Whoever gave the connection may have left something in the asynchronous context for the TLS callbacks. */
   readonly #inContext: <R>(run: () => R) => R = AsyncLocalStorage.snapshot()
-  #received: Buffer | undefined
+  #chunks: Buffer[] = []
+  #bytes = 0
+  #bytesMin = 1
 
   constructor(socket: Socket, timeoutMs: number, receiver: HelloReceiver) {
     this.#socket = socket
@@ -43,10 +48,16 @@ export class HelloPeek implements TimerOwner {
   #read(): void {
     const chunk = this.#socket.read() as Buffer | null
     if (chunk === null) return
-    const bytes = this.#received === undefined ? chunk : Buffer.concat([this.#received, chunk])
-    this.#received = bytes
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    if (this.#bytes < this.#bytesMin && this.#chunks.length < CHUNKS_MAX) return
+    const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#bytes)
+    this.#chunks = [bytes]
     const result = readServerName(bytes)
-    if (result.kind === 'more') return
+    if (result.kind === 'more') {
+      this.#bytesMin = result.bytesMin
+      return
+    }
     this.#release()
     this.#socket.unshift(bytes)
     const serverName = result.kind === 'name' ? normalServerName(result.serverName) : undefined
@@ -60,7 +71,7 @@ export class HelloPeek implements TimerOwner {
 
   #release(): void {
     this.#timer.cancel()
-    this.#received = undefined
+    this.#chunks = []
     this.#socket.off('readable', this.#onReadable)
     this.#socket.off('end', this.#onEnd)
   }
