@@ -1,25 +1,23 @@
-import { type Channel, channel } from 'node:diagnostics_channel'
 import type { ServerConfiguration } from '../configuration.ts'
 import type { Logger } from '../logger.ts'
 import type { ServerPhase } from '../server/server-phase.ts'
 import type { ShutdownKind } from '../server/server-urgency.ts'
 import type { Service } from '../server/service.ts'
 import { ServiceDispatch } from './service-dispatch.ts'
-import type { SharedHub, SharedTransport, WorkerAnswer } from './shared-state.ts'
+import type { SharedHub } from './shared-state.ts'
 import { workersOf } from './thread-entry.ts'
-import type { ThreadInfo, ThreadMessage } from './thread-info.ts'
+import type { ThreadInfo } from './thread-info.ts'
 import { type LentListener, type ServiceCommand, type ToMain, toThreadError } from './thread-protocol.ts'
 import { probeTransfer } from './transfer-probe.ts'
 import { Watchdog } from './watchdog.ts'
 import { shapeOf } from './worker-life.ts'
+import { WorkerReports } from './worker-reports.ts'
+import { WorkerSeat } from './worker-seat.ts'
 import { type TransferredConnection, WorkerThread, type WorkerThreadOwner } from './worker-thread.ts'
+import { WorkerTransport } from './worker-transport.ts'
 
 /** How long a worker may take from its start until the program calls `run()` or `runForever()`, in ms. */
 const LOAD_TIMEOUT_MS: number = 60_000
-/** Pause before a dead worker is replaced: the first, the longest, and how long one must live to start over. */
-const RESTART_MS: number = 100
-const RESTART_MS_MAX: number = 30_000
-const RESTART_STABLE_MS: number = 60_000
 
 /** What a {@link ThreadPool} needs of its server. */
 export interface ThreadPoolOptions {
@@ -34,23 +32,11 @@ export interface ThreadPoolOptions {
   readonly onReload: () => void
 }
 
-/** The place of one worker, whoever fills it. */
-interface Seat {
-  readonly thread: number
-  worker: WorkerThread | undefined
-  loaded: PromiseWithResolvers<void>
-  deathCount: number
-  deathsInARow: number
-  stuckCount: number
-  restart: NodeJS.Timeout | undefined
-}
-
-const threadChannel: Channel = channel('cirque:thread')
-
 /** The worker threads of a server: starts them, has them follow the main thread, and replaces those that die. */
-export class ThreadPool implements WorkerThreadOwner, SharedTransport {
+export class ThreadPool implements WorkerThreadOwner {
   readonly #options: ThreadPoolOptions
-  readonly #seats: Seat[]
+  readonly #seats: readonly WorkerSeat[]
+  readonly #reports: WorkerReports
   readonly #dispatches: readonly (ServiceDispatch | undefined)[]
   readonly #watchdog: Watchdog
   /** Services that have started, in that order, for workers that come later. */
@@ -64,16 +50,9 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
 
   constructor(options: ThreadPoolOptions) {
     this.#options = options
-    const { count, services, configuration } = options
-    this.#seats = Array.from({ length: count }, (_, index) => ({
-      thread: index + 1,
-      worker: undefined,
-      loaded: Promise.withResolvers(),
-      deathCount: 0,
-      deathsInARow: 0,
-      stuckCount: 0,
-      restart: undefined,
-    }))
+    const { count, services, configuration, logger, hub } = options
+    this.#reports = new WorkerReports(logger)
+    this.#seats = Array.from({ length: count }, (_, index) => new WorkerSeat(index + 1))
     this.#dispatches = services.map((service, index) => {
       const workers = workersOf(service, configuration.threads)
       return workers === 0 ? undefined : new ServiceDispatch(index, workers, () => this.#alive)
@@ -85,8 +64,8 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
       onStuck: (worker, stuckMs) => this.#stuck(worker, stuckMs, threadWatchdogReplaces),
       onRecovered: (worker) => this.#recovered(worker),
     })
-    options.hub.transport = this
-    options.hub.isSealed = true
+    hub.transport = new WorkerTransport(() => this.#alive, logger)
+    hub.isSealed = true
   }
 
   /**
@@ -191,59 +170,7 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
 
   /** A snapshot. */
   get threads(): ThreadInfo[] {
-    return this.#seats.map(({ thread, worker, deathCount, stuckCount }) => {
-      worker?.collectEnded()
-      return {
-        thread,
-        state:
-          worker === undefined
-            ? 'dead'
-            : worker.isStuck
-              ? 'stuck'
-              : worker.isServing
-                ? 'serving'
-                : 'starting',
-        openCount: worker?.openCount ?? 0,
-        pendingCount: worker?.pendingCount ?? 0,
-        deathCount,
-        stuckCount,
-      }
-    })
-  }
-
-  // --- shared state ----------------------------------------------------------------------------
-
-  publish(name: string, value: unknown): void {
-    structuredClone(value) // for its error, even if there is no worker at this moment
-    for (const worker of this.#alive) worker.post({ t: 'value', name, value })
-  }
-
-  ask(): Promise<unknown> {
-    return Promise.reject(new Error('The main thread asks nobody')) // it answers itself, before it comes to this
-  }
-
-  async askWorkers(name: string, question: unknown, timeoutMs: number): Promise<WorkerAnswer[]> {
-    const workers = this.#alive.filter(({ isStuck }) => !isStuck)
-    const answers = await Promise.all(
-      workers.map((worker) => this.#askOne(worker, name, question, timeoutMs)),
-    )
-    return answers.filter((answer) => answer !== undefined)
-  }
-
-  async #askOne(
-    worker: WorkerThread,
-    name: string,
-    question: unknown,
-    timeoutMs: number,
-  ): Promise<WorkerAnswer | undefined> {
-    const { thread } = worker
-    try {
-      const post = (id: number) => worker.post({ t: 'ask', id, name, question })
-      return { thread, answer: await worker.questions.ask(post, timeoutMs, name) }
-    } catch (error) {
-      this.#options.logger.warn('A worker thread gave no answer', { name, thread, error })
-      return undefined
-    }
+    return this.#seats.map(({ info }) => info)
   }
 
   // --- workers ---------------------------------------------------------------------------------
@@ -300,17 +227,9 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
       return
     }
     const livedMs = performance.now() - worker.startedAt
-    seat.deathsInARow = livedMs > RESTART_STABLE_MS ? 1 : seat.deathsInARow + 1
-    const restartInMs = Math.min(RESTART_MS_MAX, RESTART_MS * 2 ** Math.min(seat.deathsInARow - 1, 16))
-    this.#options.logger.error('Worker thread died', {
-      thread: seat.thread,
-      error,
-      livedMs: Math.round(livedMs),
-      deaths: seat.deathCount,
-      restartInMs,
-    })
-    this.#tell(worker, 'died', error)
-    seat.restart = setTimeout(() => this.#fill(seat), restartInMs)
+    const restartInMs = seat.restartPauseMs(livedMs)
+    this.#reports.died(worker, error, livedMs, seat.deathCount, restartInMs)
+    seat.restartIn(restartInMs, () => this.#fill(seat))
   }
 
   #recount(): void {
@@ -321,18 +240,15 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
   #stopReplacing(): void {
     if (this.#state === 'ending') return
     this.#state = 'ending'
-    for (const { worker, restart } of this.#seats) {
-      clearTimeout(restart)
-      if (worker?.isServing === false) worker.terminate()
-    }
+    for (const seat of this.#seats) seat.retire()
   }
 
-  #seatOf(worker: WorkerThread): Seat | undefined {
+  #seatOf(worker: WorkerThread): WorkerSeat | undefined {
     const seat = this.#seats[worker.thread - 1]
     return seat?.worker === worker ? seat : undefined
   }
 
-  #fill(seat: Seat): void {
+  #fill(seat: WorkerSeat): void {
     const { entry, server, count, services, hub, configuration } = this.#options
     const { threadHeapMegabytes } = configuration
     seat.worker = new WorkerThread(
@@ -367,49 +283,27 @@ export class ThreadPool implements WorkerThreadOwner, SharedTransport {
     }
     if (this.#state !== 'running') return
     this.#join(worker)
-    this.#options.logger.info('Worker thread replaced', { thread: worker.thread })
+    this.#reports.replaced(worker)
   }
 
   /** From now on it gets connections. */
   #join(worker: WorkerThread): void {
     worker.isServing = true
-    this.#tell(worker, 'started', undefined)
+    this.#reports.started(worker)
     for (const dispatch of this.#dispatches) dispatch?.joined(worker)
   }
 
   #stuck(worker: WorkerThread, stuckMs: number, replaces: boolean): void {
     const seat = this.#seatOf(worker)
     if (seat !== undefined) seat.stuckCount += 1
-    const { logger } = this.#options
-    const report = (where: string | undefined) => {
-      logger.error('Worker thread is stuck: its event loop does not turn', {
-        thread: worker.thread,
-        stuckMs: Math.round(stuckMs),
-        openConnections: worker.openCount,
-        ...(where === undefined ? {} : { where }),
-        action: replaces ? 'replace' : 'none',
-      })
-    }
-    this.#tell(worker, 'stuck', undefined)
-    void worker
-      .locate()
-      .catch(() => undefined)
-      .then((where) => {
-        report(where)
-        if (replaces && worker.isStuck) worker.terminate(new Error('The watchdog ended it'))
-      })
+    void this.#reports.stuck(worker, stuckMs, replaces ? 'replace' : 'none').then(() => {
+      if (replaces && worker.isStuck) worker.terminate(new Error('The watchdog ended it'))
+    })
   }
 
   #recovered(worker: WorkerThread): void {
-    this.#options.logger.warn('Worker thread goes on', { thread: worker.thread })
-    this.#tell(worker, 'recovered', undefined)
+    this.#reports.recovered(worker)
     for (const dispatch of this.#dispatches) dispatch?.flush()
-  }
-
-  #tell(worker: WorkerThread, event: ThreadMessage['event'], error: Error | undefined): void {
-    if (!threadChannel.hasSubscribers) return
-    const { thread, openCount } = worker
-    threadChannel.publish({ thread, event, error, openCount } satisfies ThreadMessage)
   }
 }
 
