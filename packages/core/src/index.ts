@@ -16,6 +16,7 @@ export {
 } from './configuration.ts'
 export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
 export { connectionDigest } from './connection-digest.ts'
+export { cutConnection } from './cut-connection.ts'
 export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
 export { DOCTOR_CHECKS, type DoctorCode, type DoctorFinding, doctorReport } from './doctor/finding.ts'
 export { type ReadCallback, readInto } from './downstream/accepted-reads.ts'

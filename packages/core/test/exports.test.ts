@@ -46,6 +46,7 @@ test('the exported names change on purpose only', () => {
       "clientAddressOf",
       "connectionDigest",
       "createConfiguration",
+      "cutConnection",
       "datagramDescriptor",
       "declaredLength",
       "doctorReport",

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
 import {
   type ConnectionDigest,
   type ConnectionInfo,
   clientAddressOf,
   connectionDigest,
+  cutConnection,
   proxyHeaderFor,
   writeProxyHeader,
 } from '@cirque/core'
@@ -93,8 +93,8 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
   destroy(error?: ProxyError): void {
     this.#error ??= error
     this.#dial?.cancel()
-    cut(this.downstream)
-    if (this.#upstream !== null) cut(this.#upstream)
+    cutConnection(this.downstream)
+    if (this.#upstream !== null) cutConnection(this.#upstream)
   }
 
   // --- choosing and connecting -----------------------------------------------------------------
@@ -210,7 +210,7 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
     const peer = this.peer as StreamPeer
     if (!this.#tell(() => this.#host.app.connectedToUpstream?.(this, peer, this.ctx))) return
     if (this.downstream.destroyed) {
-      cut(upstream)
+      cutConnection(upstream)
       return
     }
     this.#activeAt = now()
@@ -260,8 +260,8 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
     if (hadError || !ended || !socket.writableFinished) {
       this.#dial?.cancel()
       this.#dial = null
-      cut(this.downstream)
-      if (this.#upstream !== null) cut(this.#upstream)
+      cutConnection(this.downstream)
+      if (this.#upstream !== null) cutConnection(this.#upstream)
     }
     if (!this.#downstreamOpen && (this.#upstream === null || this.#upstream.closed)) this.#end()
   }
@@ -275,11 +275,4 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
     this.#toUpstream.stop()
     this.#host.sessionEnded(this, this.#error)
   }
-}
-
-/** A reset, so that nobody takes a cut for an end; a Unix socket has none, and TLS says by itself that it was cut. */
-function cut(socket: Socket): void {
-  if (socket.destroyed) return
-  if (socket instanceof TLSSocket || socket.remoteFamily === undefined) socket.destroy()
-  else socket.resetAndDestroy()
 }

@@ -219,6 +219,26 @@ test('a reset on one side is a reset on the other, and names who caused it', asy
   expect(proxy.service.stats().failed).toBe(2)
 })
 
+test('a session that is cut while an end is passed on ends, and leaves no socket behind', async () => {
+  await using upstream = await Upstream.start((socket) => void socket.pipe(socket))
+  const { hooks, ended } = logged()
+  await using proxy = await proxyTo(
+    upstream.address,
+    {},
+    {
+      ...hooks,
+      // In the turn in which the client's end goes on to the upstream.
+      connectedToUpstream: (session) =>
+        void session.downstream.once('end', () => process.nextTick(() => session.destroy())),
+    },
+  )
+  await using client = Client.to(proxy)
+  client.socket.end('hello')
+  await ended
+  await client.closed
+  await until(() => !process.getActiveResourcesInfo().includes('TCPSocketWrap'))
+})
+
 test('silence both ways ends a session; traffic one way does not', async () => {
   await using upstream = await Upstream.echo()
   const { hooks, ended } = logged()

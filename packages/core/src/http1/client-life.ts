@@ -1,10 +1,10 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { TLSSocket } from 'node:tls'
 import { fromSystemError, isProxyError, type ProxyError, peerError, type RetryDecision } from '@cirque/error'
 import type { HttpProfile, ResponseHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
+import { cutConnection } from '../cut-connection.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import { ClientSession } from '../upstream/client-session.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
@@ -168,7 +168,7 @@ export abstract class ClientLife extends ClientSession implements TimerOwner {
     this.writeTimer?.cancel()
     const { socket } = this
     // In a tunnel an orderly end is the client's own: only a reset says that it was cut.
-    if (cut && isTcp(socket) && !socket.destroyed) socket.resetAndDestroy()
+    if (cut && socket instanceof Socket) cutConnection(socket)
     else socket?.destroy()
     this.owner.onConnectionClosed(this)
   }
@@ -177,9 +177,4 @@ export abstract class ClientLife extends ClientSession implements TimerOwner {
     this.handler = null
     this.close()
   }
-}
-
-/** True for what can be reset: a Unix socket cannot, and TLS says by itself that it was cut. */
-function isTcp(socket: Duplex | null): socket is Socket {
-  return socket instanceof Socket && !(socket instanceof TLSSocket) && socket.remoteFamily !== undefined
 }

@@ -4,6 +4,7 @@ import { isProxyError, type ProxyError, peerError } from '@cirque/error'
 import { httpDate, type RequestHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
+import { cutConnection } from '../cut-connection.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResolvedHttpServerOptions } from '../downstream/http-server-options.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
@@ -125,10 +126,8 @@ export abstract class ServerLife implements TimerOwner {
   destroy(error?: Error, reset: boolean = false): void {
     if (this.state === CLOSED) return
     if (error !== undefined) this.socketError ??= error
-    const { socket } = this
-    // A Unix socket has no reset, and TLS says by itself that it was cut.
-    if (reset && !(socket instanceof TLSSocket) && socket.remoteFamily !== undefined) socket.resetAndDestroy()
-    else socket.destroy()
+    if (reset) cutConnection(this.socket)
+    else this.socket.destroy()
     this.onClose()
   }
 

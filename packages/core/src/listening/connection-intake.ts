@@ -1,5 +1,6 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
+import { cutConnection } from '../cut-connection.ts'
 import { isTrustedProxy } from '../proxy-protocol/listener-option.ts'
 import { clientAddressOf, proxyHeaderOf } from '../proxy-protocol/proxied-sockets.ts'
 import { HeaderReceiving } from '../proxy-protocol/receive-header.ts'
@@ -82,7 +83,7 @@ export class ConnectionIntake {
     if (proxyProtocol === undefined) this.admit(socket, endpoint)
     else if (isTrustedProxy(proxyProtocol, isTcp ? socket.remoteAddress : undefined)) {
       new HeaderReceiving(socket, proxyProtocol, endpoint)
-    } else if (proxyProtocol.required) this.#refuse(socket, endpoint)
+    } else if (proxyProtocol.required) this.#refuse(socket)
     else this.admit(socket, endpoint)
   }
 
@@ -94,13 +95,13 @@ export class ConnectionIntake {
       this.counts.countClient(socket, clientOf(ip), (ok) => {
         if (socket.destroyed) return
         if (ok) this.#filterOne(socket, endpoint)
-        else this.#refuse(socket, endpoint)
+        else this.#refuse(socket)
       })
       return
     }
     // No address: on a Unix socket there is none to count; on TCP the peer has reset the connection already.
     if (!endpoint.isTcp || proxyHeaderOf(socket) !== undefined) this.#filterOne(socket, endpoint)
-    else this.#refuse(socket, endpoint)
+    else this.#refuse(socket)
   }
 
   /** The app gets the connection. */
@@ -129,17 +130,17 @@ export class ConnectionIntake {
       verdict = false
     }
     if (verdict === true) return void endpoint.serve(socket)
-    if (verdict === false) return void this.#refuse(socket, endpoint)
+    if (verdict === false) return void this.#refuse(socket)
     const timer = setTimeout(() => {
       if (socket.destroyed) return
       this.log.error('Connection filter took too long')
-      this.#refuse(socket, endpoint)
+      this.#refuse(socket)
     }, this.#filterTimeoutMs).unref()
     const settle = (accepted: boolean) => {
       clearTimeout(timer)
       if (socket.destroyed) return
       if (accepted) endpoint.serve(socket)
-      else this.#refuse(socket, endpoint)
+      else this.#refuse(socket)
     }
     Promise.resolve(verdict).then(
       (accepted) => settle(accepted === true),
@@ -150,9 +151,10 @@ export class ConnectionIntake {
     )
   }
 
-  #refuse(socket: Socket, endpoint: ServingEndpoint): void {
+  #refuse(socket: Socket): void {
     this.counts.refused()
-    cut(socket, endpoint.isTcp)
+    // A reset, not a close: the refused must not leave us in TIME_WAIT or wait for their FIN.
+    cutConnection(socket)
   }
 
   #forget(socket: Socket): void {
@@ -160,12 +162,6 @@ export class ConnectionIntake {
     this.counts.closed(socket)
     if (this.#sockets.size === 0) this.#lastClosed?.resolve()
   }
-}
-
-/** A reset, not a close: the refused must not leave us in TIME_WAIT or wait for their FIN. */
-export function cut(socket: Socket, isTcp: boolean): void {
-  if (isTcp) socket.resetAndDestroy()
-  else socket.destroy()
 }
 
 /** Takes errors of a socket, from the first moment: a reset must not be an uncaught error. */

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import type { Address } from '../address.ts'
 import type { ServerConfiguration } from '../configuration.ts'
+import { cutConnection } from '../cut-connection.ts'
 import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineConnectionsMax, examineProxyProtocol } from '../doctor/listening.ts'
 import { silentLogger } from '../logger.ts'
@@ -28,7 +29,7 @@ import type { TlsListenerOptions } from '../tls/listener-options.ts'
 import { Admission } from './admission.ts'
 import { type ConnectionCounters, countersOf } from './connection-counters.ts'
 import type { ConnectionFilter } from './connection-filter.ts'
-import { ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
+import { ConnectionIntake, ignoreError } from './connection-intake.ts'
 import { Listener } from './listener.ts'
 import {
   completePlan,
@@ -419,7 +420,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (this.#admission.tryOpen()) return void this.#intake.take(socket, serving)
     this.#log.error('Connections are refused: connectionsMax is reached')
     this.#admission.refusedCount += 1
-    cut(socket, serving.isTcp)
+    cutConnection(socket)
   }
 
   #acceptFailed(error: Error, address: Address): void {

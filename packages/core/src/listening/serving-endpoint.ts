@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Address } from '../address.ts'
+import { cutConnection } from '../cut-connection.ts'
 import { continueAboveTls, startBelowTls } from '../proxy-protocol/below-tls.ts'
 import type { ProxyProtocolPlan } from '../proxy-protocol/listener-option.ts'
 import { rememberProxyHeader } from '../proxy-protocol/proxied-sockets.ts'
@@ -8,7 +9,7 @@ import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
 import type { HeaderReceiver } from '../proxy-protocol/receive-header.ts'
 import type { ConnectionInfo } from '../server/service.ts'
 import type { TlsAcceptor, TlsReceiver } from '../tls/acceptor.ts'
-import { type ConnectionIntake, cut, ignoreError } from './connection-intake.ts'
+import { type ConnectionIntake, ignoreError } from './connection-intake.ts'
 import type { ListenerPlan } from './listener-options.ts'
 
 /** A listener as the thread sees it that serves its connections. */
@@ -69,7 +70,7 @@ export class ServingEndpoint implements HeaderReceiver, TlsReceiver {
       remoteAddress: socket.remoteAddress,
       reason,
     })
-    cut(socket, this.isTcp)
+    cutConnection(socket)
   }
 
   onSecure(socket: TLSSocket): void {

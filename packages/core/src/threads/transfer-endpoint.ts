@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
+import { cutConnection } from '../cut-connection.ts'
 import type { Admission } from '../listening/admission.ts'
-import { cut, ignoreError } from '../listening/connection-intake.ts'
+import { ignoreError } from '../listening/connection-intake.ts'
 import { clientOf } from '../listening/listener-limits.ts'
 import type { ListenerPlan } from '../listening/listener-options.ts'
 import type { SeldomLog } from '../seldom-log.ts'
@@ -80,7 +81,7 @@ export class TransferEndpoint {
   #refuse(socket: Socket, message: string | undefined): void {
     this.admission.refusedCount += 1
     if (message !== undefined) this.#log.error(message)
-    cut(socket, true)
+    cutConnection(socket)
   }
 }
 

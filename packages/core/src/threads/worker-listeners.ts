@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { parseAddress } from '../address.ts'
-import { type ConnectionIntake, cut, ignoreError } from '../listening/connection-intake.ts'
+import { cutConnection } from '../cut-connection.ts'
+import { type ConnectionIntake, ignoreError } from '../listening/connection-intake.ts'
 import { Listener } from '../listening/listener.ts'
 import { inPassing } from '../listening/listener-parts.ts'
 import type { ServingEndpoint } from '../listening/serving-endpoint.ts'
@@ -104,7 +105,7 @@ export class WorkerListeners implements WorkerReceiver {
     this.#counts.refused()
     const whose = reached === 'listener' ? ' of the listener' : ''
     this.#intake.log.error(`Connections are refused: connectionsMax${whose} is reached`)
-    cut(socket, true)
+    cutConnection(socket)
   }
 
   #endpoint(index: number): WorkerEndpoint {

@@ -7,6 +7,7 @@ import {
 } from 'node:http'
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
+import { cutConnection } from '@cirque/core'
 import { CERTIFICATE } from './certificate.ts'
 
 /** An origin. Disposal cuts its connections. */
@@ -94,7 +95,7 @@ async function listening(server: NetServer): Promise<Upstream> {
   const { port } = server.address() as AddressInfo
   const cut = (reset = false) => {
     for (const socket of sockets) {
-      if (reset) socket.resetAndDestroy()
+      if (reset) cutConnection(socket)
       else socket.destroy()
     }
   }

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
+import { cutConnection } from '@cirque/core'
 
 /** What a link does to the bytes of one direction once `after` of them have passed. */
 export interface Fault {
@@ -55,7 +56,7 @@ export async function startFaultLink(port: number, plan: () => Plan): Promise<Fa
       [near, far],
       [far, near],
     ] as const) {
-      one.on('error', () => other.resetAndDestroy())
+      one.on('error', () => cutConnection(other))
       one.on('close', () => {
         if (!one.readableEnded) other.destroy()
       })
@@ -142,8 +143,8 @@ class Direction {
         from.on('data', () => undefined)
         return
       case 'reset':
-        to.resetAndDestroy()
-        from.resetAndDestroy()
+        cutConnection(to)
+        cutConnection(from)
     }
   }
 }
