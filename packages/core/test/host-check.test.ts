@@ -141,6 +141,33 @@ describe('over HTTP/1', () => {
   })
 })
 
+test('a name whose policy is loaded is not to be had over a connection for another, known or not', async () => {
+  const certificate = makeCertificate({ name: 'wild', dnsNames: ['*.example'] })
+  const clientCertificates = { mode: 'require', ca: authority.cert } as const
+  await using server = await start({
+    ...pem(two),
+    loadCertificate: (name) =>
+      name === 'absent.example'
+        ? undefined
+        : { ...pem(certificate), ...(name === 'admin.example' ? { clientCertificates } : {}) },
+    runtimeCertificates: { perNamePolicies: true },
+  })
+  const hosts = ['open.example', 'admin.example']
+  for (const own of [undefined, pem(client)]) {
+    expect(await over2(server.port, 'open.example', hosts)).toEqual([200, 421])
+    expect(await over1(server.port, 'open.example', hosts)).toEqual([200, 421])
+    expect(await over1(server.port, '', hosts.toReversed())).toEqual([421, 200])
+    // From here on it is known.
+    const admin = over1(server.port, 'admin.example', ['admin.example'], own)
+    if (own === undefined) await expect(admin).rejects.toThrow(/certificate required/)
+    else expect(await admin).toEqual([200])
+  }
+  expect(await over1(server.port, 'admin.example', hosts.toReversed(), pem(client))).toEqual([200, 200])
+  // What nobody has asked for yet may ask for more than this connection was asked for.
+  expect(await over1(server.port, 'open.example', ['new.example'])).toEqual([421])
+  expect(await over1(server.port, 'absent.example', ['absent.example', 'open.example'])).toEqual([200, 200])
+})
+
 test('a resumed session is judged as the first one was', async () => {
   await using server = await start(several, { hostCheck: 'always' })
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {

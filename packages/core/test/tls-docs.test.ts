@@ -34,7 +34,9 @@ test('every option of addTls that tls.md lists is one', () => {
     'loadsMax',
     'timeoutMs',
     'mode',
+    'perNamePolicies',
     'caFile',
+    'crlFile',
     'verify',
     'verifyTimeoutMs',
     'hostCheck', // an option of the HTTP service

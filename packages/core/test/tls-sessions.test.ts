@@ -237,7 +237,10 @@ describe('client certificates', () => {
 
   const wrong: [TlsListenerOptions, RegExp][] = [
     [{ clientCertificates: { mode: 'require' } }, /need "ca" or "caFile": who signs the clients\?/],
-    [{ clientCertificates: { mode: 'require', ca: [] } }, /have no authority/],
+    [
+      { clientCertificates: { mode: 'require', ca: [] } },
+      /"ca" of clientCertificates of TLS on 127.0.0.1:0: There is no certificate in it/,
+    ],
     [
       { clientCertificates: { mode: 'always' as 'require', ca: 'x' } },
       /require or optional, received 'always'/,
@@ -248,6 +251,42 @@ describe('client certificates', () => {
       /verify of clientCertificates to be a function, received 1/,
     ],
     [{ clientCertificates: { ...require, more: 1 } as never }, /Unknown option "more"/],
+    [{ clientCertificates: 'nobody' as 'none' as never }, /to be an object or 'none', received 'nobody'/],
+    [{ clientCertificates: { mode: 'require', ca: 'x' } }, /Invalid "ca" .*: There is no certificate in it/],
+    [
+      { clientCertificates: { mode: 'require', ca: 7 as never } },
+      /Invalid "ca" .*: Expected PEM, received number/,
+    ],
+    [{ clientCertificates: { mode: 'require', ca: [7 as never] } }, /Expected PEM, received number/],
+    [
+      { clientCertificates: { mode: 'require', ca: authority.cert.slice(0, -40) + authority.cert } },
+      /cut off or damaged|cannot be read/,
+    ],
+    [
+      { clientCertificates: { ...require, crl: 'x' } },
+      /Invalid "crl" .*: There is no list of revoked certificates/,
+    ],
+    [{ clientCertificates: { ...require, crl: 'x', crlFile: 'y' } }, /have both "crl" and "crlFile"/],
+    [
+      { clientCertificates: { mode: 'require', caFile: '/nowhere.pem' } },
+      /Cannot read "\/nowhere.pem" for clientCertificates of TLS on 127.0.0.1:0/,
+    ],
+    [
+      { certificates: [{ ...pem(two), alpnProtocols: 'h2' as never }] },
+      /array of up to 32 names, received 'h2'/,
+    ],
+    [
+      { certificates: [{ ...pem(two), alpnProtocols: [''] }] },
+      /alpnProtocols of certificates\[0\] .*received \[ '' \]/,
+    ],
+    [
+      { ALPNCallback: () => 'x', certificates: [{ ...pem(two), alpnProtocols: ['x'] }] },
+      /"alpnProtocols" of certificates\[0\] .* has no effect beside "ALPNCallback"/,
+    ],
+    [
+      { certificates: [{ ...pem(two), serverNames: 'a' as never }] },
+      /serverNames .* to be an array, received 'a'/,
+    ],
     [{ clientCertificates: require, requestCert: true }, /takes "clientCertificates" or "requestCert"/],
     [
       { requestCert: true, certificates: [{ ...pem(two), clientCertificates: 'none' }] },

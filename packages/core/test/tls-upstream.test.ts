@@ -1,5 +1,8 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { connect, createServer, type Server, type TlsOptions } from 'node:tls'
 import { expect, test } from 'vitest'
 import {
@@ -148,6 +151,49 @@ test('an underscore in the leftmost label of the name may be a hyphen in the cer
   await using upstream = await Upstream.start()
   expect((await upstream.dial({ sni: 'a_b.example' })).peerCertificate?.verified).toBe(true)
   await expect(upstream.dial({ sni: 'a_c.example' })).rejects.toMatchObject({ source: 'upstream' })
+})
+
+test('authorities in a file are read again, for new connections; a damaged file keeps the old ones', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'cirque-upstream-'))
+  const caFile = join(folder, 'ca.pem')
+  const stranger = makeCertificate({ name: 'stranger', isAuthority: true })
+  const put = (content: string) => {
+    writeFileSync(`${caFile}.new`, content)
+    renameSync(`${caFile}.new`, caFile)
+  }
+  put(origin.cert)
+  await using upstream = await Upstream.start({}, { caFile })
+  const log = new EventEmitter()
+  const tell = (message: string, fields?: object) => void log.emit('told', message, fields)
+  upstream.connector.logger = { debug() {}, info: tell, warn() {}, error: tell }
+  try {
+    const port = (upstream.server.address() as AddressInfo).port
+    const peer = new HttpPeer(`127.0.0.1:${port}`, { tls: true, sni: 'localhost' })
+    const open = await upstream.connector.session(peer)
+    let told = once(log, 'told')
+    put(stranger.cert)
+    expect(await told).toEqual(['Authorities of upstreams reloaded', { caFile }])
+    expect(upstream.connector.tlsSessions.size).toBe(0)
+    expect(upstream.connector.stats().open).toBe(1)
+    const refused = expect.objectContaining({ code: 'INVALID_CERT' })
+    await expect(upstream.connector.session(peer)).rejects.toEqual(refused)
+    told = once(log, 'told')
+    put(`${origin.cert.slice(0, -30)}`)
+    expect((await told)[0]).toBe('Authorities of upstreams not reloaded, the old ones stay')
+    await expect(upstream.connector.session(peer)).rejects.toEqual(refused)
+    told = once(log, 'told')
+    put(stranger.cert + origin.cert)
+    expect((await told)[0]).toBe('Authorities of upstreams reloaded')
+    ;(await upstream.connector.session(peer)).destroy()
+    open.destroy()
+    put('nothing')
+    expect(() => new Connector({ caFile })).toThrow(
+      /Invalid connector option "caFile" .*no certificate in it/,
+    )
+    expect(() => new Connector({ caReloadMs: 1 })).toThrow(/"caReloadMs" has no effect without "caFile"/)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('a peer that is not verified is logged once', async () => {

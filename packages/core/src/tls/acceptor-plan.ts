@@ -1,27 +1,27 @@
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { SecureContextOptions, TlsOptions } from 'node:tls'
 import { inspect } from 'node:util'
 import { integer, rejectUnknown } from '../listening/listener-options.ts'
-import { type ClientPolicy, planClientCertificates } from './client-certificates.ts'
 import { guardCallbacks } from './guard.ts'
-import { type CheckedIdentity, checkIdentity } from './identity.ts'
+import { type CheckedIdentity, checkIdentity, readPem } from './identity.ts'
 import type { TlsCertificate, TlsListenerOptions } from './listener-options.ts'
+import { Policies, type PolicyPlan } from './policies.ts'
 import { profileOptions } from './profile.ts'
+import { RuntimePolicies } from './runtime-policies.ts'
 import { TicketKeys } from './ticket-keys.ts'
+
+/** As they were given, and absolute: the working directory may change. */
+interface CertificateFiles {
+  readonly certFile: string
+  readonly keyFile: string
+  readonly paths: readonly [certFile: string, keyFile: string]
+}
 
 /** Where an identity comes from, and what it is now. */
 export interface IdentityPlan {
-  readonly files: { readonly certFile: string; readonly keyFile: string } | undefined
+  readonly files: CertificateFiles | undefined
   readonly passphrase: string | undefined
   readonly checked: CheckedIdentity
-}
-
-/** What a handshake is made with, apart from its certificate. Equal ones share a TLS server and its sessions. */
-export interface PolicyPlan {
-  readonly alpnProtocols: readonly string[] | undefined
-  readonly clients: ClientPolicy | undefined
-  readonly tls: TlsOptions
 }
 
 /** A certificate of the list. */
@@ -38,6 +38,10 @@ export interface AcceptorPlan {
   /** False: names that no certificate serves are refused. */
   readonly hasDefault: boolean
   readonly policy: PolicyPlan
+  /** Of the listener and its certificates, each once. */
+  readonly policies: readonly PolicyPlan[]
+  /** Makes those of certificates that are given at run time. */
+  readonly runtimePolicies: RuntimePolicies
   readonly sites: readonly SitePlan[]
   readonly ticketKeys: TicketKeys | Buffer
   readonly handshakeTimeoutMs: number
@@ -143,11 +147,16 @@ export function planAcceptor(
     if (own.checked.names.length === 0 && site.serverNames === undefined) {
       throw new TypeError(`${place} has no DNS names, so it needs "serverNames"`)
     }
+    if (site.serverNames !== undefined && !Array.isArray(site.serverNames)) {
+      throw new TypeError(
+        `Expected serverNames of ${place} to be an array, received ${inspect(site.serverNames)}`,
+      )
+    }
     return {
       ...own,
       serverNames: site.serverNames,
       policy: policies.get(
-        site.alpnProtocols ?? alpnProtocols,
+        site.alpnProtocols === undefined ? alpnProtocols : policies.checkAlpn(site.alpnProtocols, place),
         site.clientCertificates ?? options.clientCertificates,
       ),
     }
@@ -157,6 +166,8 @@ export function planAcceptor(
     identity,
     hasDefault,
     policy,
+    policies: policies.all,
+    runtimePolicies: new RuntimePolicies(policies, policy, options.clientCertificates),
     sites,
     ticketKeys,
     handshakeTimeoutMs: integer('handshakeTimeoutMs', options.handshakeTimeoutMs ?? 10_000, 1, 3_600_000),
@@ -194,7 +205,10 @@ function planIdentity(options: TlsCertificate | TlsListenerOptions, where: strin
       throw new TypeError(`${where} has both "${file}" and "${pem}"`)
     }
   }
-  const files = certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
+  const files: CertificateFiles | undefined =
+    certFile === undefined || keyFile === undefined
+      ? undefined
+      : { certFile, keyFile, paths: [resolve(certFile), resolve(keyFile)] }
   const cert = files === undefined ? options.cert : readPem(where, files.certFile)
   const key = files === undefined ? options.key : readPem(where, files.keyFile)
   if (!isPem(cert) || !isPem(key)) return undefined
@@ -211,91 +225,4 @@ function planIdentity(options: TlsCertificate | TlsListenerOptions, where: strin
 
 function isPem(value: unknown): value is string | Buffer {
   return typeof value === 'string' || Buffer.isBuffer(value)
-}
-
-function readPem(where: string, path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (cause) {
-    throw new TypeError(`Cannot read "${path}" for ${where}: ${(cause as Error).message}`, { cause })
-  }
-}
-
-/** Makes each policy once: those that ask the same of clients share sessions, others never do. */
-class Policies {
-  readonly #shared: TlsOptions
-  readonly #options: TlsListenerOptions
-  readonly #where: string
-  readonly #clients: Map<object, ClientPolicy> = new Map()
-  readonly #known: {
-    readonly clients: ClientPolicy | undefined
-    readonly alpn: string
-    readonly plan: PolicyPlan
-  }[] = []
-
-  constructor(shared: TlsOptions, options: TlsListenerOptions, where: string) {
-    this.#shared = shared
-    this.#options = options
-    this.#where = where
-  }
-
-  get(
-    alpnProtocols: readonly string[] | undefined,
-    clients: TlsCertificate['clientCertificates'],
-  ): PolicyPlan {
-    if (clients === 'none' && this.#options.requestCert === true) {
-      throw new TypeError(
-        `${this.#where} takes "clientCertificates" instead of "requestCert" to ask some clients only`,
-      )
-    }
-    const policy = this.#plan(clients)
-    const alpn = JSON.stringify(alpnProtocols ?? null)
-    const known = this.#known.find((other) => other.clients === policy && other.alpn === alpn)
-    if (known !== undefined) return known.plan
-    const plan = { alpnProtocols, clients: policy, tls: this.#tls(alpnProtocols, policy) }
-    this.#known.push({ clients: policy, alpn, plan })
-    return plan
-  }
-
-  #plan(clients: TlsCertificate['clientCertificates']): ClientPolicy | undefined {
-    if (clients === undefined || clients === 'none') return undefined
-    const { requestCert, rejectUnauthorized, ca, crl } = this.#options
-    if ([requestCert, rejectUnauthorized, ca, crl].some((option) => option !== undefined)) {
-      throw new TypeError(
-        `${this.#where} takes "clientCertificates" or "requestCert", "rejectUnauthorized", "ca" and "crl", not both`,
-      )
-    }
-    let policy = this.#clients.get(clients)
-    if (policy === undefined) {
-      policy = planClientCertificates(clients, this.#where)
-      this.#clients.set(clients, policy)
-    }
-    return policy
-  }
-
-  #tls(alpn: readonly string[] | undefined, clients: ClientPolicy | undefined): TlsOptions {
-    const tls: TlsOptions = { ...this.#shared }
-    if (alpn !== undefined && tls.ALPNCallback === undefined) tls.ALPNProtocols = [...alpn]
-    if (clients !== undefined) {
-      tls.requestCert = true
-      tls.rejectUnauthorized = clients.mode === 'require'
-      tls.ca = clients.ca
-      if (clients.crl !== undefined) tls.crl = clients.crl
-    }
-    tls.sessionIdContext = sessionScope(tls)
-    return tls
-  }
-}
-
-/**
- * Sessions are resumed only where the same was asked of the client: otherwise one made without a certificate would
- * open a site that requires one (as in CVE-2025-23419). Node.js's default is made from the command line, which
- * differs between a process and its successor.
- */
-function sessionScope(tls: TlsOptions): string {
-  const { ALPNProtocols, requestCert, rejectUnauthorized, ca, crl, sessionIdContext } = tls
-  const hash = createHash('sha256')
-  const pem = [ca, crl].map((part) => [part ?? []].flat().map(String))
-  hash.update(JSON.stringify([sessionIdContext, ALPNProtocols, requestCert, rejectUnauthorized, pem]))
-  return hash.digest('hex').slice(0, 32)
 }

@@ -1,21 +1,24 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
+import { createServer, type SecureContext, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineCertificate, examineTicketKeys } from '../doctor/listening.ts'
 import { type Logger, silentLogger } from '../logger.ts'
-import { type AcceptorPlan, type PolicyPlan, planAcceptor } from './acceptor-plan.ts'
-import { admitClient } from './client-certificates.ts'
+import { type AcceptorPlan, planAcceptor } from './acceptor-plan.ts'
+import { admitClient, type ClientPolicy, type ClientTrust, replaceTrust } from './client-certificates.ts'
+import { FollowedFiles } from './followed-files.ts'
 import { completeHandshake, type OnHandshakeComplete } from './handshake-complete.ts'
 import { HandshakeCounts } from './handshake-counts.ts'
 import { HelloPeek, type HelloReceiver } from './hello-peek.ts'
 import { setHostScope } from './host-scope.ts'
 import { type CheckedIdentity, timeProblem } from './identity.ts'
 import type { TlsListenerOptions, TlsReloadEvent } from './listener-options.ts'
-import { type ContextCallback, RuntimeCertificates } from './runtime-certificates.ts'
+import { type PolicyPlan, withClients } from './policies.ts'
+import { followClients, followSite } from './reload.ts'
+import { RuntimeCertificates } from './runtime-certificates.ts'
 import { normalServerName } from './server-names.ts'
-import { SiteReload } from './site-reload.ts'
 import { SiteScope } from './site-scope.ts'
-import { type Site, Sites, withoutIdentity } from './sites.ts'
+import { type Site, Sites } from './sites.ts'
 import { TicketKeys } from './ticket-keys.ts'
 
 /** Who takes the connections. One of the two is called for each, unless it closes first. */
@@ -24,6 +27,14 @@ export interface TlsReceiver {
   onSecure(socket: TLSSocket): void
   /** The handshake failed or the client was refused; the socket is still to be destroyed. */
   onHandshakeFailed(error: Error, socket: Socket): void
+}
+
+type ContextCallback = (error: Error | null, context?: SecureContext) => void
+
+/** A TLS server that never listens, and the ticket key that it was given last. */
+interface PolicyServer {
+  readonly server: Server
+  ticketKey: Buffer
 }
 
 const LOG_INTERVAL_MS: number = 1_000
@@ -37,14 +48,19 @@ export class TlsAcceptor implements HelloReceiver {
   readonly #onReload: ((event: TlsReloadEvent) => void) | undefined
   readonly #onHandshakeComplete: OnHandshakeComplete | undefined
   readonly counts: HandshakeCounts = new HandshakeCounts()
-  readonly #servers: Map<PolicyPlan, Server> = new Map()
+  /** Those of policies that were loaded at run time are forgotten with them. */
+  readonly #servers: WeakMap<PolicyPlan, PolicyServer> = new WeakMap()
   readonly #sites: Sites
   readonly #runtime: RuntimeCertificates | undefined
+  /** The same, where the names that it knows may have policies of their own. */
+  readonly #namePolicies: RuntimeCertificates | undefined
+  /** Handshakes differ by name, which has to be read before they begin. */
+  readonly #peeks: boolean
   /** True where a name that one connection is for may be served with another's certificate. */
   readonly #hasScopes: boolean
   #receiver: TlsReceiver | undefined
   #logger: Logger = silentLogger
-  #reload: SiteReload | undefined
+  #followed: FollowedFiles | undefined
   #ticketKeys: TicketKeys | Buffer
   #ticketKey: Buffer
   #lastLogAt = -LOG_INTERVAL_MS
@@ -57,20 +73,20 @@ export class TlsAcceptor implements HelloReceiver {
     this.#onHandshakeComplete = options.onHandshakeComplete
     this.#ticketKeys = plan.ticketKeys
     this.#ticketKey = currentKey(plan.ticketKeys)
-    const { policy } = plan
     const { loadCertificate } = options
     try {
       this.#sites = new Sites(plan)
       this.#runtime =
         loadCertificate === undefined
           ? undefined
-          : new RuntimeCertificates(loadCertificate, withoutIdentity(policy.tls), options.runtimeCertificates)
-      this.#addServer(policy)
-      for (const site of plan.sites) this.#addServer(site.policy)
+          : new RuntimeCertificates(loadCertificate, plan.runtimePolicies, options.runtimeCertificates)
+      for (const policy of plan.policies) this.#addServer(policy)
     } catch (cause) {
       if (cause instanceof TypeError || cause instanceof RangeError) throw cause
       throw new TypeError(`Invalid TLS options for ${address}: ${(cause as Error).message}`, { cause })
     }
+    this.#namePolicies = this.#runtime?.perNamePolicies === true ? this.#runtime : undefined
+    this.#peeks = plan.policies.length > 1 || this.#namePolicies !== undefined
     this.#hasScopes = this.#runtime !== undefined || plan.sites.length + (plan.hasDefault ? 1 : 0) > 1
   }
 
@@ -89,23 +105,32 @@ export class TlsAcceptor implements HelloReceiver {
   open(receiver: TlsReceiver, logger: Logger): void {
     this.#receiver = receiver
     this.#logger = logger
-    const { address, reloadMs } = this.#plan
+    const { address, policies, reloadMs } = this.#plan
     for (const { checked, files } of this.#sites.all) {
       const problem = timeProblem(checked, Date.now())
       if (problem !== undefined) logger.warn(problem, { address, certFile: files?.certFile })
     }
-    this.#reload = new SiteReload(this.#sites.all, reloadMs, {
+    const host = {
       address,
       logger,
       onReload: this.#onReload,
-      replace: (site, checked) => this.#replace(site, checked),
-    })
+      replaceCertificate: (site: Site, checked: CheckedIdentity) => this.#replaceCertificate(site, checked),
+      replaceTrust: (clients: ClientPolicy, trust: ClientTrust) => this.#replaceTrust(clients, trust),
+    }
+    const clients = new Set(policies.map((policy) => policy.clients).filter((one) => one !== undefined))
+    this.#followed = new FollowedFiles(
+      [
+        ...this.#sites.all.flatMap((site) => followSite(site, host)),
+        ...Array.from(clients).flatMap((one) => followClients(one, host)),
+      ],
+      reloadMs,
+    )
   }
 
   /** Looks after files no longer. Handshakes that have begun go on. */
   close(): void {
-    this.#reload?.close()
-    this.#reload = undefined
+    this.#followed?.close()
+    this.#followed = undefined
   }
 
   /** The state of the ticket keys, a secret; `undefined` if they are fixed bytes, which a successor has by itself. */
@@ -136,12 +161,26 @@ export class TlsAcceptor implements HelloReceiver {
   /** Takes a raw connection. */
   accept(socket: Socket): void {
     this.#rotateTicketKey()
-    if (this.#servers.size === 1) this.#serverOf(this.#plan.policy).emit('connection', socket)
+    if (!this.#peeks) this.#serverOf(this.#plan.policy).emit('connection', socket)
     else new HelloPeek(socket, this.#plan.handshakeTimeoutMs, this)
   }
 
   onServerName(socket: Socket, serverName: string | undefined): void {
-    this.#serverOf(this.#sites.policyFor(serverName)).emit('connection', socket)
+    const runtime = this.#namePolicies
+    if (runtime === undefined || serverName === undefined || this.#sites.find(serverName) !== undefined) {
+      this.#serverOf(this.#sites.policyFor(serverName)).emit('connection', socket)
+      return
+    }
+    // Whoever loads for several handshakes calls back in the asynchronous context of the first one.
+    const inContext = AsyncLocalStorage.snapshot()
+    runtime.find(serverName, (error, entry) => {
+      if (socket.destroyed) return
+      if (entry !== undefined) inContext(() => this.#serverOf(entry.policy).emit('connection', socket))
+      else {
+        this.#logSeldom('Cannot load a certificate', { serverName, error })
+        inContext(() => this.#receiver?.onHandshakeFailed(error as Error, socket))
+      }
+    })
   }
 
   onHelloFailed(socket: Socket, reason: string): void {
@@ -151,11 +190,15 @@ export class TlsAcceptor implements HelloReceiver {
   // --- handshakes ------------------------------------------------------------------------------
 
   #serverOf(policy: PolicyPlan): Server {
-    return this.#servers.get(policy) as Server
+    const known = this.#servers.get(policy) ?? this.#addServer(policy)
+    if (known.ticketKey !== this.#ticketKey) {
+      known.ticketKey = this.#ticketKey
+      known.server.setTicketKeys(this.#ticketKey)
+    }
+    return known.server
   }
 
-  #addServer(policy: PolicyPlan): void {
-    if (this.#servers.has(policy)) return
+  #addServer(policy: PolicyPlan): PolicyServer {
     const tls: TlsOptions = { ...policy.tls, ticketKeys: this.#ticketKey }
     tls.handshakeTimeout = this.#plan.handshakeTimeoutMs
     if (this.#plan.sites.length > 0 || this.#runtime !== undefined) {
@@ -164,7 +207,9 @@ export class TlsAcceptor implements HelloReceiver {
     const server = createServer(tls)
     server.on('secureConnection', (socket) => this.#admit(policy, socket))
     server.on('tlsClientError', (error, socket) => this.#receiver?.onHandshakeFailed(error, socket))
-    this.#servers.set(policy, server)
+    const added = { server, ticketKey: this.#ticketKey }
+    this.#servers.set(policy, added)
+    return added
   }
 
   /** Not called for resumed sessions, which is why nothing but the certificate is decided here. */
@@ -173,14 +218,17 @@ export class TlsAcceptor implements HelloReceiver {
     const site = this.#sites.find(serverName)
     if (site !== undefined) {
       if (site.policy === policy) callback(null, site.context)
-      else callback(new Error('The server name changed within the handshake'))
+      else callback(new Error(NAME_CHANGED))
     } else if (this.#runtime === undefined || serverName === undefined) this.#useDefault(callback)
     else {
-      this.#runtime.find(serverName, (error, context) => {
-        if (error !== null) {
+      const runtime = this.#runtime
+      const find = this.#namePolicies === undefined ? runtime.find : runtime.findAgain
+      find.call(runtime, serverName, (error, entry) => {
+        if (entry === undefined) {
           this.#logSeldom('Cannot load a certificate', { serverName, error })
           callback(error)
-        } else if (context !== undefined) callback(null, context)
+        } else if (!isSamePolicy(entry.policy, policy)) callback(new Error(NAME_CHANGED))
+        else if (entry.context !== undefined) callback(null, entry.context)
         else this.#useDefault(callback)
       })
     }
@@ -194,15 +242,18 @@ export class TlsAcceptor implements HelloReceiver {
   #admit(policy: PolicyPlan, socket: TLSSocket): void {
     const { servername } = socket as { servername?: unknown }
     // A second ClientHello (RFC 8446 §4.1.4) must not ask for a name of another policy than the first, which was read.
-    if (this.#servers.size > 1 && typeof servername === 'string' && servername !== '') {
-      if (this.#sites.policyFor(normalServerName(servername)) !== policy) {
-        this.#refuse(socket, 'The server name changed within the handshake')
+    if (this.#peeks && typeof servername === 'string' && servername !== '') {
+      const expected = this.#policyOf(normalServerName(servername))
+      if (expected === undefined || !isSamePolicy(expected, policy)) {
+        this.#refuse(socket, NAME_CHANGED)
         return
       }
     }
     if (this.#hasScopes) {
       const fallback = this.#runtime === undefined ? this.#sites.default : undefined
-      setHostScope(socket, new SiteScope(this.#sites, socket, policy, normalServerName(servername), fallback))
+      const serverName = normalServerName(servername)
+      const policyOf = (name: string | undefined) => this.#policyOf(name)
+      setHostScope(socket, new SiteScope(this.#sites, socket, policy, serverName, fallback, policyOf))
     }
     const verdict = policy.clients === undefined ? true : admitClient(policy.clients, socket)
     if (verdict === true) this.#complete(socket)
@@ -236,17 +287,39 @@ export class TlsAcceptor implements HelloReceiver {
     this.#receiver?.onHandshakeFailed(new Error(reason, { cause }), socket)
   }
 
-  #replace(site: Site, checked: CheckedIdentity): void {
+  /** What a handshake that asks for a name is made with; undefined if that is not known of a name of others. */
+  #policyOf(serverName: string | undefined): PolicyPlan | undefined {
+    const runtime = this.#namePolicies
+    if (runtime === undefined || serverName === undefined) return this.#sites.policyFor(serverName)
+    return this.#sites.find(serverName)?.policy ?? runtime.policyOf(serverName)
+  }
+
+  #replaceCertificate(site: Site, checked: CheckedIdentity): void {
     this.#sites.replace(site, checked, (options) =>
       this.#serverOf(site.policy).setSecureContext({ ...options, ticketKeys: this.#ticketKey }),
     )
   }
 
+  /** Everything that can fail comes first, then all of it is swapped. */
+  #replaceTrust(clients: ClientPolicy, trust: ClientTrust): void {
+    const policies = [...this.#plan.policies, ...this.#plan.runtimePolicies.all]
+    const changes = policies
+      .filter((policy) => policy.clients === clients)
+      .map((policy) => {
+        const tls = withClients(policy.base, clients, trust)
+        return { policy, tls, prepared: this.#sites.prepare(policy, tls) }
+      })
+    replaceTrust(clients, trust)
+    for (const { policy, tls, prepared } of changes) {
+      policy.tls = tls
+      prepared.commit()
+      this.#serverOf(policy).setSecureContext({ ...prepared.server, ticketKeys: this.#ticketKey })
+    }
+  }
+
+  /** Each server gets the key when it is used next. */
   #rotateTicketKey(): void {
-    const key = currentKey(this.#ticketKeys)
-    if (key === this.#ticketKey) return
-    this.#ticketKey = key
-    for (const server of this.#servers.values()) server.setTicketKeys(key)
+    this.#ticketKey = currentKey(this.#ticketKeys)
   }
 
   /** Clients decide how often this happens. */
@@ -256,6 +329,16 @@ export class TlsAcceptor implements HelloReceiver {
     this.#lastLogAt = now
     this.#logger.warn(message, { address: this.#plan.address, ...fields })
   }
+}
+
+const NAME_CHANGED = 'The server name changed within the handshake'
+
+function isSamePolicy(one: PolicyPlan, other: PolicyPlan): boolean {
+  return (
+    one === other ||
+    (one.clients?.key === other.clients?.key &&
+      JSON.stringify(one.alpnProtocols) === JSON.stringify(other.alpnProtocols))
+  )
 }
 
 function currentKey(keys: TicketKeys | Buffer): Buffer {

@@ -1,9 +1,13 @@
-import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import { integer } from '../listening/listener-options.ts'
 import { nameHint } from '../nearest-name.ts'
+import { type Pem, readAuthorities, readRevocations } from './authorities.ts'
 import { type CertificateFacts, certificateFacts } from './certificate-facts.ts'
+import { digestOf } from './followed-files.ts'
+import { readPem } from './identity.ts'
 
 /** What is asked of clients: a certificate, and from whom. */
 export interface ClientCertificates {
@@ -13,11 +17,13 @@ export interface ClientCertificates {
    */
   readonly mode: 'require' | 'optional'
   /** PEM of the authorities that sign clients. There is no default: the public ones sign anybody. */
-  readonly ca?: string | Buffer | readonly (string | Buffer)[]
-  /** The same from a file, which is read once, when the listener is added. */
+  readonly ca?: Pem
+  /** The same from a file. Read when the listener is added, and again when it changes; see `reloadMs`. */
   readonly caFile?: string
   /** Revoked certificates, PEM; a revocation counts for sessions that begin after it was given. */
-  readonly crl?: string | Buffer | readonly (string | Buffer)[]
+  readonly crl?: Pem
+  /** The same from a file, read as `caFile` is. Sessions that were made with another one are not resumed. */
+  readonly crlFile?: string
   /**
    * Decides about a certificate that the authorities signed. Called once per handshake, resumed ones included.
    * Anything but true, a throw, a rejection or the time-out refuses the connection.
@@ -32,28 +38,47 @@ export interface ClientCertificates {
   readonly verifyTimeoutMs?: number
 }
 
+/** Who signs clients, and which of those certificates are good no longer. */
+export interface ClientTrust {
+  readonly ca: string[]
+  readonly crl: string[] | undefined
+}
+
 /** {@link ClientCertificates} with its files read and defaults filled in. */
 export interface ClientPolicy {
   readonly mode: 'require' | 'optional'
-  readonly ca: (string | Buffer)[]
-  readonly crl: (string | Buffer)[] | undefined
+  readonly caFile: string | undefined
+  readonly crlFile: string | undefined
+  /** Both, absolute: the working directory may change. */
+  readonly paths: readonly string[]
+  /** Of what the files held when they were first read. */
+  readonly filesDigest: string
+  /** Replaced as a whole when the files have changed. */
+  trust: ClientTrust
+  /** The same for what asks the same of clients, whatever made it; it changes with the files' content as well. */
+  key: string
   readonly verify: ClientCertificates['verify']
   readonly verifyTimeoutMs: number
 }
 
-const KEYS: readonly string[] = ['mode', 'ca', 'caFile', 'crl', 'verify', 'verifyTimeoutMs']
+const KEYS: readonly string[] = ['mode', 'ca', 'caFile', 'crl', 'crlFile', 'verify', 'verifyTimeoutMs']
 
 /** Checks what was given. @throws {TypeError | RangeError} */
 export function planClientCertificates(options: ClientCertificates, where: string): ClientPolicy {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(
+      `Expected clientCertificates of ${where} to be an object or 'none', received ${inspect(options)}`,
+    )
+  }
   for (const key of Object.keys(options)) {
     if (!KEYS.includes(key)) {
       throw new TypeError(`Unknown option "${key}" of clientCertificates of ${where}${nameHint(key, KEYS)}`)
     }
   }
-  const { mode, ca, caFile, crl, verify } = options
+  const { mode, ca, caFile, crl, crlFile, verify } = options
   if (mode !== 'require' && mode !== 'optional') {
     throw new TypeError(
-      `Expected the mode of clientCertificates to be require or optional, received ${inspect(mode)}`,
+      `Expected the mode of clientCertificates of ${where} to be require or optional, received ${inspect(mode)}`,
     )
   }
   if ((ca === undefined) === (caFile === undefined)) {
@@ -62,20 +87,58 @@ export function planClientCertificates(options: ClientCertificates, where: strin
   if (verify !== undefined && typeof verify !== 'function') {
     throw new TypeError(`Expected verify of clientCertificates to be a function, received ${inspect(verify)}`)
   }
-  const authorities = caFile === undefined ? list(ca) : [readFileSync(caFile)]
-  if (authorities.length === 0) throw new TypeError(`clientCertificates of ${where} have no authority`)
-  return {
-    mode,
-    ca: authorities,
-    crl: crl === undefined ? undefined : list(crl),
-    verify,
-    verifyTimeoutMs: integer('verifyTimeoutMs', options.verifyTimeoutMs ?? 5_000, 1, 600_000),
+  if (crl !== undefined && crlFile !== undefined) {
+    throw new TypeError(`clientCertificates of ${where} have both "crl" and "crlFile"`)
+  }
+  const files = [caFile, crlFile].filter((path) => path !== undefined)
+  const contents = files.map((path) => readPem(`clientCertificates of ${where}`, path))
+  const given = (name: string) => `"${name}" of clientCertificates of ${where}`
+  const authorities = caFile === undefined ? (ca as Pem) : (contents[0] as Buffer)
+  const revocations = crlFile === undefined ? crl : contents.at(-1)
+  const trust = {
+    ca: inForm(given(caFile === undefined ? 'ca' : 'caFile'), () => readAuthorities(authorities)),
+    crl:
+      revocations === undefined
+        ? undefined
+        : inForm(given(crlFile === undefined ? 'crl' : 'crlFile'), () => readRevocations(revocations)),
+  }
+  const verifyTimeoutMs = integer('verifyTimeoutMs', options.verifyTimeoutMs ?? 5_000, 1, 600_000)
+  const key = keyOf(mode, trust, verify, verifyTimeoutMs)
+  const filesDigest = digestOf(contents)
+  const paths = files.map((path) => resolve(path))
+  return { mode, caFile, crlFile, paths, filesDigest, trust, key, verify, verifyTimeoutMs }
+}
+
+function inForm(shown: string, read: () => string[]): string[] {
+  try {
+    return read()
+  } catch (cause) {
+    throw new TypeError(`Invalid ${shown}: ${(cause as Error).message}`, { cause })
   }
 }
 
-function list(pem: ClientCertificates['ca']): (string | Buffer)[] {
-  if (pem === undefined) return []
-  return typeof pem === 'string' || Buffer.isBuffer(pem) ? [pem] : [...pem]
+/** Uses what the files of a policy hold now; it was read with {@link readAuthorities} and {@link readRevocations}. */
+export function replaceTrust(policy: ClientPolicy, trust: ClientTrust): void {
+  policy.trust = trust
+  policy.key = keyOf(policy.mode, trust, policy.verify, policy.verifyTimeoutMs)
+}
+
+const verifiers: WeakMap<object, number> = new WeakMap()
+let verifierCount = 0
+
+function keyOf(
+  mode: string,
+  { ca, crl }: ClientTrust,
+  verify: ClientCertificates['verify'],
+  verifyTimeoutMs: number,
+): string {
+  let verifier = 0
+  if (verify !== undefined) {
+    verifier = verifiers.get(verify) ?? ++verifierCount
+    verifiers.set(verify, verifier)
+  }
+  const text = JSON.stringify([mode, ca, crl, verifier, verifyTimeoutMs])
+  return createHash('sha256').update(text).digest('base64url')
 }
 
 /**

@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 
 /** A certificate chain and its private key, PEM. The leaf comes first. */
 export interface TlsIdentity {
@@ -38,6 +39,15 @@ export function timeProblem(checked: CheckedIdentity, nowMs: number): string | u
   if (checked.validToMs <= nowMs) return 'The certificate has expired'
   if (checked.validFromMs > nowMs) return 'The certificate is not valid yet'
   return undefined
+}
+
+/** Reads a file, at start. @throws {TypeError} */
+export function readPem(where: string, path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    throw new TypeError(`Cannot read "${path}" for ${where}: ${(cause as Error).message}`, { cause })
+  }
 }
 
 function parse<T>(what: string, read: () => T): T {

@@ -51,14 +51,17 @@ export interface TlsCertificate {
   readonly clientCertificates?: ClientCertificates | 'none'
 }
 
-/** Something happened to a certificate that comes from files. */
+/** Something happened to what comes from files: a certificate, or the authorities of clients. */
 export interface TlsReloadEvent {
   /** `reloaded`: new handshakes use it. `rejected`: it cannot be used, the old one stays. */
   readonly kind: 'reloaded' | 'rejected'
-  readonly certFile: string
-  /** The names it serves, or for the default certificate those in it; empty if it was rejected. */
+  /** Of a certificate; undefined for authorities. */
+  readonly certFile: string | undefined
+  /** `caFile` of `clientCertificates`, or their `crlFile` if they have no other; undefined for a certificate. */
+  readonly caFile: string | undefined
+  /** The names it serves, or for the default certificate those in it; empty if it was rejected, and for authorities. */
   readonly serverNames: readonly string[]
-  /** End of its validity in milliseconds since the epoch; undefined if it was rejected. */
+  /** End of its validity in milliseconds since the epoch; undefined if it was rejected, and for authorities. */
   readonly validToMs: number | undefined
   /** Why it was rejected. */
   readonly error: Error | undefined

@@ -17,6 +17,7 @@ export class TlsSessionCache {
   readonly #now: () => number
   /** In the order of their last use. */
   readonly #entries: Map<string, Entry> = new Map()
+  #generation = 0
 
   /** @param now - In milliseconds; for tests. */
   constructor(sessionsMax: number, now: () => number = () => performance.now()) {
@@ -41,6 +42,12 @@ export class TlsSessionCache {
     this.#entries.delete(key)
   }
 
+  /** Forgets all sessions, and those that connections which are open by now are still given. */
+  clear(): void {
+    this.#entries.clear()
+    this.#generation += 1
+  }
+
   /**
    * Keeps what `socket` is given from now on, once its certificate has been found good: a session of a connection
    * that was refused must not come back as one that needs no certificate.
@@ -49,14 +56,16 @@ export class TlsSessionCache {
    */
   remember(key: string, socket: TLSSocket): void {
     if (this.#sessionsMax === 0) return
+    const generation = this.#generation
     let isVerified = false
     let early: Buffer | undefined // TLS 1.2 gives it before the end of the handshake, TLS 1.3 after
     socket.once('secureConnect', () => {
       isVerified = true
-      if (early !== undefined) this.#put(key, early)
+      if (early !== undefined && generation === this.#generation) this.#put(key, early)
       early = undefined
     })
     socket.on('session', (session: Buffer) => {
+      if (generation !== this.#generation) return
       if (isVerified) this.#put(key, session)
       else early = session
     })

@@ -1,12 +1,7 @@
 import { createSecureContext, type SecureContext, type TlsOptions } from 'node:tls'
-import {
-  type AcceptorPlan,
-  type IdentityPlan,
-  type PolicyPlan,
-  type SitePlan,
-  secrets,
-} from './acceptor-plan.ts'
+import { type AcceptorPlan, type IdentityPlan, type SitePlan, secrets } from './acceptor-plan.ts'
 import type { CheckedIdentity } from './identity.ts'
+import { type PolicyPlan, withoutIdentity } from './policies.ts'
 import { normalServerName, ServerNameMap } from './server-names.ts'
 
 /** A certificate that is served, and what a handshake with it is made with. */
@@ -39,7 +34,7 @@ export class Sites {
     this.default =
       identity === undefined ? undefined : siteOf({ ...identity, policy, serverNames: undefined }, undefined)
     this.#named = plan.sites.map((site) =>
-      siteOf(site, createSecureContext(contextOptions(site.policy, site.checked))),
+      siteOf(site, createSecureContext(contextOptions(site.policy.tls, site.checked))),
     )
     this.all = this.default === undefined ? this.#named : [this.default, ...this.#named]
     this.#names = this.#indexNames()
@@ -62,12 +57,33 @@ export class Sites {
    * @throws {Error} If OpenSSL refuses it; then nothing has changed.
    */
   replace(site: Site, checked: CheckedIdentity, replaceDefault: (options: TlsOptions) => void): void {
-    const options = contextOptions(site.policy, checked)
+    const options = contextOptions(site.policy.tls, checked)
     const context = createSecureContext(options)
     if (site === this.default) replaceDefault(options)
     else site.context = context
     site.checked = checked
     this.#names = this.#indexNames()
+  }
+
+  /**
+   * Makes the contexts of the sites of a policy with other options.
+   *
+   * @returns What puts them in use, and what the policy's TLS server is to have.
+   * @throws {Error} If OpenSSL refuses one.
+   */
+  prepare(policy: PolicyPlan, tls: TlsOptions): { commit(): void; readonly server: TlsOptions } {
+    const own = this.default?.policy === policy ? this.default : undefined
+    const server = own === undefined ? tls : contextOptions(tls, own.checked)
+    createSecureContext(server)
+    const made = this.#named
+      .filter((site) => site.policy === policy)
+      .map((site) => ({ site, context: createSecureContext(contextOptions(tls, site.checked)) }))
+    return {
+      server,
+      commit: () => {
+        for (const { site, context } of made) site.context = context
+      },
+    }
   }
 
   /** Names that were given go first, then those in certificates, then those of the default one. */
@@ -92,17 +108,11 @@ export class Sites {
   }
 }
 
-/** Options of Node.js without a certificate and key. */
-export function withoutIdentity(tls: TlsOptions): TlsOptions {
-  const { cert: _cert, key: _key, passphrase: _passphrase, pfx: _pfx, ...rest } = tls
-  return rest
-}
-
 function siteOf(plan: SitePlan, context: SecureContext | undefined): Site {
   const { policy, serverNames, files, passphrase, checked } = plan
   return { policy, serverNames, files, passphrase, checked, context }
 }
 
-function contextOptions(policy: PolicyPlan, checked: CheckedIdentity): TlsOptions {
-  return { ...withoutIdentity(policy.tls), ...secrets({ checked }) }
+function contextOptions(tls: TlsOptions, checked: CheckedIdentity): TlsOptions {
+  return { ...withoutIdentity(tls), ...secrets({ checked }) }
 }

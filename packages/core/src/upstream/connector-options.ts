@@ -1,8 +1,12 @@
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { resolve } from 'node:path'
 import type { ResponseLimits } from '../http1/client-life.ts'
 import { nameHint } from '../nearest-name.ts'
+import { readAuthorities } from '../tls/authorities.ts'
+import { digestOf } from '../tls/followed-files.ts'
+import { readPem } from '../tls/identity.ts'
 import type { DnsCacheOptions } from './dns-cache.ts'
+import type { AuthoritiesFile } from './secure-contexts.ts'
 
 /** How a connector connects, and what it keeps. */
 export interface ConnectorOptions {
@@ -17,8 +21,13 @@ export interface ConnectorOptions {
   readonly connectionAgeMaxMs?: number
   /** Requests on one connection. Default 0, no limit. */
   readonly requestsPerConnectionMax?: number
-  /** A PEM file of certificate authorities that replaces Node's own list. */
+  /**
+   * A PEM file of certificate authorities that replaces Node's own list. It is read again when it changes, until the
+   * connector is closed: for new connections; open ones stay.
+   */
   readonly caFile?: string
+  /** How often `caFile` is looked at besides being watched, in ms. Default 60,000; 0 never reads it again. */
+  readonly caReloadMs?: number
   /** Source addresses for IPv4 peers; one is picked at random per connection. */
   readonly bindToIpv4?: readonly string[]
   /** Source addresses for IPv6 peers; one is picked at random per connection. */
@@ -47,6 +56,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectorOptions>([
   'connectionAgeMaxMs',
   'requestsPerConnectionMax',
   'caFile',
+  'caReloadMs',
   'bindToIpv4',
   'bindToIpv6',
   'debugSslKeylog',
@@ -64,8 +74,7 @@ export interface ConnectorPlan {
   readonly keepalivePoolSizePerPeer: number
   readonly connectionAgeMaxMs: number
   readonly requestsPerConnectionMax: number
-  /** What is in `caFile`. */
-  readonly ca: string | undefined
+  readonly authorities: AuthoritiesFile | undefined
   readonly bindToIpv4: readonly string[]
   readonly bindToIpv6: readonly string[]
   /** Where TLS secrets are appended, or undefined. */
@@ -88,7 +97,7 @@ export function planConnector(options: ConnectorOptions): ConnectorPlan {
     keepalivePoolSizePerPeer: options.keepalivePoolSizePerPeer ?? keepalivePoolSize,
     connectionAgeMaxMs: options.connectionAgeMaxMs ?? 3_600_000,
     requestsPerConnectionMax: options.requestsPerConnectionMax ?? 0,
-    ca: options.caFile === undefined ? undefined : readFileSync(options.caFile, 'utf8'),
+    authorities: authoritiesOf(options),
     bindToIpv4: addressesOf('bindToIpv4', options.bindToIpv4 ?? [], 4),
     bindToIpv6: addressesOf('bindToIpv6', options.bindToIpv6 ?? [], 6),
     keylogFile: options.debugSslKeylog === true ? process.env['SSLKEYLOGFILE'] : undefined,
@@ -100,6 +109,22 @@ export function planConnector(options: ConnectorOptions): ConnectorPlan {
       informationalMax: positive('informationalMax', options.informationalMax ?? 16),
       profile: options.profile ?? 'strict',
     },
+  }
+}
+
+function authoritiesOf({ caFile, caReloadMs }: ConnectorOptions): AuthoritiesFile | undefined {
+  if (caFile === undefined) {
+    if (caReloadMs === undefined) return undefined
+    throw new TypeError('Connector option "caReloadMs" has no effect without "caFile"')
+  }
+  const where = 'connector option "caFile"'
+  const content = readPem(where, caFile)
+  try {
+    const reloadMs = notNegative('caReloadMs', caReloadMs ?? 60_000)
+    return { path: resolve(caFile), ca: readAuthorities(content), digest: digestOf([content]), reloadMs }
+  } catch (cause) {
+    if (cause instanceof RangeError) throw cause
+    throw new TypeError(`Invalid ${where} (${caFile}): ${(cause as Error).message}`, { cause })
   }
 }
 

@@ -47,8 +47,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   readonly #counts: ConnectorCounts = new ConnectorCounts()
 
   /**
-   * @throws {Error} If `caFile` cannot be read.
-   * @throws {TypeError} For an unknown option or profile, or a source address that is none.
+   * @throws {TypeError} For an unknown option or profile, a `caFile` that cannot be read or has no certificates, or a source address that is none.
    * @throws {RangeError} If a number is out of bounds.
    */
   constructor(options: ConnectorOptions = {}) {
@@ -63,11 +62,11 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
         connection.destroy()
       },
     })
-    this.#secureContexts = new SecureContexts(plan.ca)
     this.bindToIpv4 = plan.bindToIpv4
     this.bindToIpv6 = plan.bindToIpv6
     this.keylogFile = plan.keylogFile
     this.tlsSessions = new TlsSessionCache(plan.tlsSessionsMax)
+    this.#secureContexts = new SecureContexts(plan.authorities, this.tlsSessions)
     this.dns = new DnsCache(plan.dns)
     this.limits = plan.limits
     this.spareParser = new ResponseHeadParser(this.limits) // which checks the rest of the limits
@@ -189,6 +188,7 @@ export class Connector implements Http1ClientOwner, Http2PoolOwner, DialContext 
   close(): void {
     this.#pool.close()
     this.#http2.close()
+    this.#secureContexts.close()
   }
 
   // --- for the parts ---------------------------------------------------------------------------

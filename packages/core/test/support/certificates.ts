@@ -1,4 +1,11 @@
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
+import {
+  createHash,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from 'node:crypto'
 
 /** A certificate made for a test, and its key. PEM. */
 export interface TestCertificate {
@@ -65,6 +72,27 @@ export function makeCertificate(init: TestCertificateInit = {}): TestCertificate
     name,
     privateKey,
   }
+}
+
+/** A list of revoked certificates (RFC 5280 §5), PEM. */
+export function makeRevocations(issuer: TestCertificate, revoked: readonly TestCertificate[]): string {
+  const entries = revoked.map(({ cert }) => {
+    const serial = Buffer.from(new X509Certificate(cert).serialNumber, 'hex')
+    return der(0x30, der(0x02, serial), time(-0.5))
+  })
+  const signed = der(
+    0x30,
+    der(0x02, Buffer.from([1])),
+    ECDSA_SHA256,
+    distinguishedName(issuer.name),
+    time(-1),
+    time(30),
+    ...(entries.length === 0 ? [] : [der(0x30, ...entries)]),
+  )
+  const signature = sign('sha256', signed, issuer.privateKey)
+  const whole = der(0x30, signed, ECDSA_SHA256, der(0x03, Buffer.from([0]), signature))
+  const base64 = whole.toString('base64').replace(/.{64}(?=.)/g, '$&\n')
+  return `-----BEGIN X509 CRL-----\n${base64}\n-----END X509 CRL-----\n`
 }
 
 /** The fingerprint of a PEM certificate, as Node.js writes it. */
