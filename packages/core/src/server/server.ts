@@ -4,7 +4,7 @@ import { examineConfiguration } from '../doctor/files.ts'
 import { type DoctorFinding, doctorReport } from '../doctor/finding.ts'
 import { examineMachine } from '../doctor/machine.ts'
 import { rejectUnknown } from '../listening/listener-options.ts'
-import { type FileLogger, type Logger, openFileLogger, stderrLogger, threadLogger } from '../logger.ts'
+import { type Logger, threadLogger } from '../logger.ts'
 import { SharedHub, SharedState } from '../threads/shared-state.ts'
 import { threadEntry, workersOf } from '../threads/thread-entry.ts'
 import type { ThreadInfo } from '../threads/thread-info.ts'
@@ -16,8 +16,10 @@ import { isSuccessor, reportSuccession } from '../upgrade/successor.ts'
 import type { ServerArguments } from './server-arguments.ts'
 import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'
 import { ServerLife } from './server-life.ts'
+import { ServerLog } from './server-log.ts'
 import { type RunOptions, readArguments, type ServerOptions } from './server-options.ts'
 import type { ServerPhase } from './server-phase.ts'
+import { ServerPhases } from './server-phases.ts'
 import { reloadServer } from './server-reload.ts'
 import { checkRuntime } from './server-runtime.ts'
 import { installSignals } from './server-signals.ts'
@@ -57,8 +59,8 @@ export class Server {
   readonly shared: SharedState
   readonly #graph: ServiceGraph = new ServiceGraph()
   readonly #urgency: Urgency = new Urgency()
-  readonly #listeners: Set<(phase: ServerPhase) => void> = new Set()
-  readonly #hasOwnLogger: boolean
+  readonly #phases: ServerPhases = new ServerPhases((phase) => this.#publish(phase))
+  readonly #log: ServerLog
   readonly #base: ServerConfiguration
   readonly #entry: string | URL | undefined
   readonly #ordinal: number
@@ -66,8 +68,6 @@ export class Server {
   readonly #link: WorkerLink | undefined
   readonly #hub: SharedHub
   #pool: ThreadPool | undefined
-  #logger: Logger
-  #phase: ServerPhase = 'setup'
   #hasRun = false
   #life: ServerLife | undefined
   #workerGeneration = 1
@@ -93,18 +93,17 @@ export class Server {
       const { conf } = this.arguments
       this.configuration = conf === undefined ? this.#base : loadConfiguration(conf, this.#base)
     }
-    this.#hasOwnLogger = options.logger !== undefined
-    this.#logger = options.logger ?? stderrLogger({ level: this.configuration.errorLogLevel })
+    this.#log = new ServerLog(options.logger, this.configuration)
   }
 
   /** The logger that services get. */
   get logger(): Logger {
-    return this.#logger
+    return this.#log.logger
   }
 
   /** Where the server is in its life. */
   get phase(): ServerPhase {
-    return this.#phase
+    return this.#phases.current
   }
 
   /** 1, or one more than that of the server this one took over from. */
@@ -124,26 +123,12 @@ export class Server {
 
   /** Calls `listener` with every phase from now on, synchronously. Returns a function that ends that. */
   onPhase(listener: (phase: ServerPhase) => void): () => void {
-    const own = (phase: ServerPhase) => listener(phase)
-    this.#listeners.add(own)
-    return () => void this.#listeners.delete(own)
+    return this.#phases.listen(listener)
   }
 
   /** Resolves when every service is ready; rejects if the server ends before that. */
-  async whenRunning(): Promise<void> {
-    if (this.#phase === 'running') return
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const fail = () => reject(new Error('The server ended before it was running'))
-    const stop = this.onPhase((phase) => {
-      if (phase === 'running') resolve()
-      else if (phase === 'shutdown-started' || phase === 'terminated') fail()
-    })
-    if (this.#urgency.level > 0 || this.#phase === 'terminated') fail()
-    try {
-      await promise
-    } finally {
-      stop()
-    }
+  whenRunning(): Promise<void> {
+    return this.#phases.whenRunning(this.#urgency.level > 0)
   }
 
   /**
@@ -184,12 +169,12 @@ export class Server {
       this.#link.post({ t: 'reload' })
       return Promise.resolve()
     }
-    if (this.#phase !== 'running') {
-      this.#logger.warn('Nothing was reloaded: the server is not running', { phase: this.#phase })
+    if (this.phase !== 'running') {
+      this.logger.warn('Nothing was reloaded: the server is not running', { phase: this.phase })
       return Promise.resolve()
     }
     this.#reloading ??= reloadServer({
-      logger: this.#logger,
+      logger: this.logger,
       conf: this.arguments.conf,
       configuration: this.configuration,
       base: this.#base,
@@ -229,13 +214,10 @@ export class Server {
     const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     if (wantsDaemon && !isDaemonChild()) throw new Error('Only runForever() can start a daemon')
     if (this.arguments.upgrade) throw new Error('Only runForever() can take over from a running server (-u)')
-    let file: FileLogger | undefined
     try {
-      await this.#run(options, (logger) => {
-        file = logger
-      })
+      await this.#run(options)
     } finally {
-      file?.close()
+      this.#log.close()
     }
   }
 
@@ -261,14 +243,14 @@ export class Server {
       else if (wantsDaemon && !test && !isDaemonChild() && !isSuccessor()) {
         this.#begin()
         const pid = await launchDaemon(this.configuration)
-        this.#logger.info('Daemon is ready', { pid })
+        this.logger.info('Daemon is ready', { pid })
         this.#setPhase('terminated')
       } else {
         onLauncherGone(() => this.shutdown('fast'))
-        await this.#run({ signals: true }, () => undefined)
+        await this.#run({ signals: true })
       }
     } catch (error) {
-      this.#logger.error('Server failed', { error })
+      this.logger.error('Server failed', { error })
       reportToLauncher({ error: (error as Error).message })
       await reportSuccession((error as Error).message)
       process.exitCode = 1
@@ -282,36 +264,33 @@ export class Server {
     if (script === undefined) throw new Error('An upgrade needs a script file to start')
     const child = await launchSuccessor({
       configuration: this.configuration,
-      logger: this.#logger,
+      logger: this.logger,
       toErrorLog,
       argv: [...process.execArgv, script, ...process.argv.slice(2)],
       detached: true,
     })
-    this.#logger.info('The new server has taken over', { pid: child.pid })
+    this.logger.info('The new server has taken over', { pid: child.pid })
     child.removeAllListeners()
     child.unref()
     this.#setPhase('terminated')
   }
 
-  async #run(options: RunOptions, onLogFile: (logger: FileLogger) => void): Promise<void> {
+  async #run(options: RunOptions): Promise<void> {
     this.#begin()
     const removeSignals = options.signals === true ? this.#installSignals() : undefined
-    const onAbort = () => this.shutdown(options.signal?.reason === 'fast' ? 'fast' : 'graceful')
-    options.signal?.addEventListener('abort', onAbort)
-    if (options.signal?.aborted === true) onAbort()
+    const unfollow = this.#follow(options.signal)
     try {
       this.#setPhase('bootstrap')
       if (this.arguments.test) {
-        const logger = this.#hasOwnLogger ? this.#logger : stderrLogger() // an answer, whatever level is logged
-        logger.info('Configuration is valid', { file: this.arguments.conf ?? 'built in' })
+        this.#log.answers.info('Configuration is valid', { file: this.arguments.conf ?? 'built in' })
         return
       }
-      this.#bootstrap(onLogFile)
+      this.#bootstrap()
       this.#setPhase('bootstrap-complete')
       this.#pool = this.#makePool()
       this.#life = new ServerLife({
         configuration: this.configuration,
-        logger: this.#logger,
+        logger: this.logger,
         nodes: this.#graph.nodes,
         urgency: this.#urgency,
         hub: this.#hub,
@@ -320,7 +299,7 @@ export class Server {
       })
       await this.#life.run()
     } finally {
-      options.signal?.removeEventListener('abort', onAbort)
+      unfollow()
       removeSignals?.()
       this.#setPhase('terminated')
     }
@@ -331,29 +310,35 @@ export class Server {
     this.#begin()
     const link = this.#link
     if (link === undefined) return
-    let file: FileLogger | undefined
-    const onAbort = () => this.shutdown(options.signal?.reason === 'fast' ? 'fast' : 'graceful')
-    options.signal?.addEventListener('abort', onAbort)
+    const unfollow = this.#follow(options.signal)
     try {
       this.#setPhase('bootstrap')
-      file = this.#openErrorLog()
+      this.#log.open()
       this.#setPhase('bootstrap-complete')
       const life = new WorkerLife({
         link,
         configuration: this.configuration,
-        logger: threadLogger(this.#logger, link.birth.thread),
+        logger: threadLogger(this.logger, link.birth.thread),
         services: this.#graph.nodes.map(({ service }) => service),
         onPhase: (phase, generation) => {
           this.#workerGeneration = generation
-          if (phase !== this.#phase && phase !== 'terminated') this.#setPhase(phase)
+          if (phase !== this.phase && phase !== 'terminated') this.#setPhase(phase)
         },
       })
       await life.run()
     } finally {
-      options.signal?.removeEventListener('abort', onAbort)
+      unfollow()
       this.#setPhase('terminated')
-      file?.close()
+      this.#log.close()
     }
+  }
+
+  /** Ends the server when the signal is aborted. Returns a function that ends that. */
+  #follow(signal: AbortSignal | undefined): () => void {
+    const onAbort = () => this.shutdown(signal?.reason === 'fast' ? 'fast' : 'graceful')
+    signal?.addEventListener('abort', onAbort)
+    if (signal?.aborted === true) onAbort()
+    return () => signal?.removeEventListener('abort', onAbort)
   }
 
   #makePool(): ThreadPool | undefined {
@@ -366,7 +351,7 @@ export class Server {
       server: this.#ordinal,
       entry: threadEntry(this.#entry),
       configuration,
-      logger: this.#logger,
+      logger: this.logger,
       services,
       hub: this.#hub,
       onShutdown: (kind) => this.shutdown(kind),
@@ -375,10 +360,10 @@ export class Server {
   }
 
   #installSignals(): () => void {
-    const server = this
+    const log = this.#log
     return installSignals(this.#urgency, {
       get logger() {
-        return server.#logger
+        return log.logger
       },
       armUpgrade: () => this.#armUpgrade(),
       reload: () => this.reload(),
@@ -387,7 +372,7 @@ export class Server {
 
   #armUpgrade(): boolean {
     if (this.configuration.upgradeSock === undefined) return false
-    this.#logger.info('Signal received', { signal: 'SIGQUIT', action: 'hand over to the next new server' })
+    this.logger.info('Signal received', { signal: 'SIGQUIT', action: 'hand over to the next new server' })
     this.#life?.armUpgrade()
     return true
   }
@@ -398,38 +383,23 @@ export class Server {
     this.#graph.seal()
   }
 
-  #bootstrap(onLogFile: (logger: FileLogger) => void): void {
+  #bootstrap(): void {
     const { workingDirectory } = this.configuration
-    const file = this.#openErrorLog()
-    if (file !== undefined) onLogFile(file)
+    this.#log.open()
     if (workingDirectory !== undefined) process.chdir(workingDirectory)
-    for (const finding of checkRuntime()) this.#logger.warn(finding.message, { code: finding.code })
-  }
-
-  #openErrorLog(): FileLogger | undefined {
-    const { errorLog, errorLogLevel } = this.configuration
-    if (errorLog === undefined || this.#hasOwnLogger) return undefined
-    const file = openFileLogger(errorLog, errorLogLevel)
-    this.#logger = file
-    return file
+    for (const finding of checkRuntime()) this.logger.warn(finding.message, { code: finding.code })
   }
 
   #setPhase(phase: ServerPhase): void {
-    this.#phase = phase
-    if (phaseChannel.hasSubscribers) {
-      phaseChannel.publish({ server: this, phase } satisfies PhaseMessage)
-    }
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(phase)
-      } catch (error) {
-        this.#logger.error('Phase listener failed', { phase, error })
-      }
-    }
+    this.#phases.enter(phase, this.logger)
+  }
+
+  #publish(phase: ServerPhase): void {
+    if (phaseChannel.hasSubscribers) phaseChannel.publish({ server: this, phase } satisfies PhaseMessage)
   }
 
   #reportLingering(): void {
     const resources = process.getActiveResourcesInfo()
-    this.#logger.warn('The server has ended but something keeps the process alive', { resources })
+    this.logger.warn('The server has ended but something keeps the process alive', { resources })
   }
 }
