@@ -21,6 +21,7 @@ import {
   WINDOW_UPDATE,
 } from '../../../scripts/test-support/http2-frames.ts'
 import { listening, movesOf } from '../../../scripts/test-support/invariants.ts'
+import { COMING, COMPLETE, UNWRITTEN } from '../src/downstream/session-states.ts'
 import { HTTP2_CLIENT_STATES } from '../src/http2/client-connection-states.ts'
 import { HTTP2_SESSION_STATES } from '../src/http2/client-session-states.ts'
 import { HTTP2_SERVER_STATES } from '../src/http2/server-connection-states.ts'
@@ -52,6 +53,8 @@ interface Machine {
 interface Inside {
   readonly connection: Machine
   readonly stream: Machine
+  becomeRequest(next: number): boolean
+  becomeResponse(next: number): boolean
 }
 
 const INTERNAL_ERROR = 2
@@ -118,6 +121,34 @@ function answer(session: ServerSession, status: number): void {
 }
 
 const inside = (session: ServerSession | ClientSession): Inside => session as unknown as Inside
+
+test('an exchange of HTTP/2 that breaks its states is answered 500 later on, or is reset', async () => {
+  using channel = listening()
+  const sessions: ServerSession[] = []
+  const errors: string[] = []
+  await using server = await startBreakable(sessions, errors)
+  await using client = await connectRawHttp2(server.port)
+  for (const id of [1, 3, 5]) client.send(frame(HEADERS, END_HEADERS | END_STREAM, id, request('/')))
+  await until(() => sessions.length === 3)
+  const [unanswered, begun, over] = sessions as [ServerSession, ServerSession, ServerSession]
+  begun.writeHead(ResponseHeader.build(200), 9)
+  answer(over, 200)
+  expect(inside(unanswered).becomeRequest(COMING)).toBe(false)
+  expect(inside(begun).becomeResponse(UNWRITTEN)).toBe(false)
+  expect(inside(over).becomeResponse(COMPLETE)).toBe(false)
+  await client.see(RST_STREAM, ({ stream }) => stream === 3)
+  await client.see(DATA, ({ stream }) => stream === 1)
+  await client.see(DATA, ({ stream }) => stream === 5)
+  expect(unanswered.responseStatus).toBe(500)
+  expect(client.frames.filter(({ type }) => type === RST_STREAM)).toHaveLength(1)
+  expect(errors).toEqual(['INVARIANT_BROKEN', 'INVARIANT_BROKEN'])
+  expect(server.app.stats().broken).toBe(3)
+  expect(channel.messages.map(({ machine }) => machine)).toEqual([
+    'request of a client',
+    'response to a client',
+    'response to a client',
+  ])
+})
 
 test('a stream of a client that breaks its states is answered 500, or reset; others and other clients go on', async () => {
   using channel = listening()

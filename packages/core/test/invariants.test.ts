@@ -2,12 +2,28 @@ import type { Socket } from 'node:net'
 import { ResponseHeader } from '@cirque/http'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { listening } from '../../../scripts/test-support/invariants.ts'
-import { BODY, CLIENT_STATES, CLOSED, IDLE } from '../src/http1/client-states.ts'
+import {
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  HEADERS,
+  RST_STREAM,
+} from '../../../scripts/test-support/http2-frames.ts'
+import { listening, movesOf } from '../../../scripts/test-support/invariants.ts'
+import {
+  COMING,
+  COMPLETE,
+  REQUEST_STATES,
+  RESPONSE_STATES,
+  TUNNEL_ENDED,
+} from '../src/downstream/session-states.ts'
+import { BODY, CLIENT_STATES, IDLE } from '../src/http1/client-states.ts'
 import * as server from '../src/http1/server-states.ts'
 import { HttpServerApp, type ServerSession, WRITE_DONE, WRITE_FULL } from '../src/index.ts'
 import { startApp } from './support/http-server.ts'
 import { connectRaw, exchange, turn } from './support/raw-client.ts'
+import { connectRawHttp2, request } from './support/raw-http2.ts'
 import { answering, Recorder, requestOf, send, startConnector, startUpstream } from './support/upstream.ts'
 
 interface Machine {
@@ -16,16 +32,43 @@ interface Machine {
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
-test('every state but the last can end, and the last one leads nowhere', () => {
-  for (const [table, last] of [
-    [CLIENT_STATES, CLOSED],
-    [server.SERVER_STATES, server.CLOSED],
-  ] as const) {
-    table.names.forEach((_name, state) => {
-      expect(table.allows(state as never, last as never)).toBe(state !== last)
-      expect(table.allows(last as never, state as never)).toBe(false)
-    })
-  }
+test('connections and exchanges of HTTP/1 go their way, and end from wherever they are', () => {
+  expect(movesOf(server.SERVER_STATES)).toEqual({
+    idle: ['head', 'exchange', 'linger', 'closed'],
+    head: ['exchange', 'linger', 'closed'],
+    exchange: ['idle', 'discard', 'tunnel', 'linger', 'closed'],
+    discard: ['idle', 'linger', 'closed'],
+    tunnel: ['linger', 'closed'],
+    linger: ['closed'],
+    closed: [],
+  })
+  expect(movesOf(CLIENT_STATES)).toEqual({
+    idle: ['head', 'closed'],
+    head: ['body', 'tunnel', 'closed'],
+    body: ['complete', 'closed'],
+    complete: ['idle', 'closed'],
+    tunnel: ['closed'],
+    closed: [],
+  })
+  expect(movesOf(REQUEST_STATES)).toEqual({
+    coming: ['dropped', 'failed', 'tunnelled', 'ended'],
+    dropped: ['ended'],
+    failed: [],
+    tunnelled: ['failed', 'ended'],
+    ended: ['failed', 'tunnelled'],
+  })
+  const written = ['complete', 'cut']
+  expect(movesOf(RESPONSE_STATES)).toEqual({
+    unwritten: ['bodyless', 'length', 'chunked', 'until end', 'tunnel', 'cut'],
+    bodyless: written,
+    length: written,
+    chunked: written,
+    'until end': written,
+    tunnel: ['tunnel ended', ...written],
+    'tunnel ended': written,
+    complete: [],
+    cut: [],
+  })
 })
 
 test('a connection to an upstream that breaks its states is destroyed, told of, and never pooled', async () => {
@@ -37,7 +80,7 @@ test('a connection to an upstream that breaks its states is destroyed, told of, 
   ;(session as unknown as Machine).become(IDLE)
   await recorder.done
   expect(recorder.error).toMatchObject({ code: 'INVARIANT_BROKEN', source: 'internal', retry: 'never' })
-  expect(connector.stats()).toMatchObject({ idle: 0, open: 0 })
+  expect(connector.stats()).toMatchObject({ idle: 0, open: 0, broken: 1 })
   expect(channel.messages).toMatchObject([{ machine: 'connection to an upstream', from: 'head', to: 'idle' }])
 })
 
@@ -56,42 +99,135 @@ test('a connection that breaks its states on the way to the pool is destroyed', 
   expect(connector.stats()).toMatchObject({ idle: 0, open: 0 })
 })
 
-test('a broken connection of a client answers 500 and closes; one whose response has begun is cut', async () => {
-  using channel = listening()
-  const errors: string[] = []
+/** Moves that only a defect of ours could ask for. */
+const BREAKS: Readonly<Record<string, (session: ServerSession) => boolean>> = {
+  'connection of a client': (session) => inside(session).connection.become(server.HEAD),
+  'request of a client': (session) => inside(session).becomeRequest(COMING),
+  'response to a client': (session) => inside(session).becomeResponse(TUNNEL_ENDED),
+}
+
+interface Inside {
+  readonly connection: Machine
+  becomeRequest(next: number): boolean
+  becomeResponse(next: number): boolean
+}
+
+const inside = (session: ServerSession): Inside => session as unknown as Inside
+
+test.each(Object.keys(BREAKS))(
+  'a broken %s is answered 500 and closes its connection; one whose response has begun is cut',
+  async (machine) => {
+    using channel = listening()
+    const errors: string[] = []
+    const app = new HttpServerApp({
+      onSession(session) {
+        session.handler = {
+          onRequestData: () => WRITE_DONE,
+          onRequestEnd: () => undefined,
+          onDownstreamDrain: () => undefined,
+          onDownstreamAbort(error) {
+            errors.push(error.code)
+            if (session.closed) return
+            session.writeHead(ResponseHeader.build(500), 0)
+            session.endResponse(null)
+          },
+        }
+        if (session.request.path === '/begun') {
+          session.writeHead(ResponseHeader.build(200), 9)
+          session.writeBody(Buffer.from('half'), 0, 4)
+          session.flush()
+        }
+        expect(BREAKS[machine]?.(session)).toBe(false)
+      },
+    })
+    await using running = await startApp(app)
+    await using other = await connectRaw(running.port)
+    expect(await exchange(running.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^HTTP\/1\.1 500 /)
+    expect(await exchange(running.port, 'GET /begun HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^$|half$/)
+    expect(errors).toEqual(['INVARIANT_BROKEN', 'INVARIANT_BROKEN'])
+    expect(channel.messages.map((message) => message.machine)).toEqual([machine, machine])
+    expect(other.socket.closed).toBe(false)
+    expect(app.stats()).toMatchObject({ connections: 1, broken: 2 })
+  },
+)
+
+test('an exchange that breaks its states after its end takes the connection along', async () => {
   const app = new HttpServerApp({
     onSession(session) {
-      const own = session as unknown as { readonly connection: Machine }
-      session.handler = {
-        onRequestData: () => WRITE_DONE,
-        onRequestEnd: () => undefined,
-        onDownstreamDrain: () => undefined,
-        onDownstreamAbort(error) {
-          errors.push(error.code)
-          if (session.closed) return
-          session.writeHead(ResponseHeader.build(500), 0)
-          session.endResponse(null)
-        },
-      }
-      if (session.request.path === '/begun') {
-        session.writeHead(ResponseHeader.build(200), 9)
-        session.writeBody(Buffer.from('half'), 0, 4)
-        session.flush()
-      }
-      own.connection.become(server.HEAD)
+      session.writeHead(ResponseHeader.build(200), 0)
+      session.endResponse(null)
+      expect(inside(session).becomeResponse(COMPLETE)).toBe(false)
     },
   })
   await using running = await startApp(app)
-  await using other = await connectRaw(running.port)
-  expect(await exchange(running.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^HTTP\/1\.1 500 /)
-  expect(await exchange(running.port, 'GET /begun HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^$|half$/)
-  expect(errors).toEqual(['INVARIANT_BROKEN', 'INVARIANT_BROKEN'])
-  expect(channel.messages).toMatchObject([
-    { machine: 'connection of a client', from: 'exchange', to: 'head' },
-    { machine: 'connection of a client', from: 'exchange', to: 'head' },
+  const reply = await exchange(
+    running.port,
+    'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n',
+  )
+  expect(reply.split('HTTP/1.1').length).toBeLessThan(3)
+  expect(app.stats()).toMatchObject({ requests: 1, broken: 1 })
+})
+
+/** What a session is told to do in the wrong order is its caller's fault: the exchange ends, and no invariant breaks. */
+const MISUSES: Readonly<Record<string, (session: ServerSession) => void>> = {
+  'a body before its head': (session) => session.writeBody(Buffer.from('early'), 0, 5),
+  'an end before its head': (session) => session.endResponse(null),
+  'a 101 that nobody asked for': (session) => session.writeHead(ResponseHeader.build(101), -1),
+  'too long a body': (session) => {
+    session.writeHead(ResponseHeader.build(200), 2)
+    session.writeBody(Buffer.from('long'), 0, 4)
+  },
+}
+
+test.each(Object.keys(MISUSES))('%s cuts the exchange and is no broken invariant', async (misuse) => {
+  using channel = listening()
+  const sessions: ServerSession[] = []
+  const app = new HttpServerApp(
+    {
+      onSession(session) {
+        sessions.push(session)
+        MISUSES[misuse]?.(session)
+        // What still comes has no effect.
+        session.writeBody(Buffer.from('late'), 0, 4)
+        session.endResponse(null)
+      },
+    },
+    { h2c: true },
+  )
+  await using running = await startApp(app)
+  expect(await exchange(running.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')).toBe('')
+  await using client = await connectRawHttp2(running.port)
+  client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, request('/')))
+  await client.see(RST_STREAM)
+  expect(client.frames.some(({ type }) => type === DATA)).toBe(false)
+  expect(sessions.map(({ closed, responseEnded }) => [closed, responseEnded])).toEqual([
+    [true, false],
+    [true, false],
   ])
-  expect(other.socket.closed).toBe(false)
-  expect(app.stats().connections).toBe(1)
+  expect([channel.messages, app.stats().broken]).toEqual([[], 0])
+})
+
+test('what is written to a tunnel after its end goes nowhere', async () => {
+  await using running = await startApp(
+    new HttpServerApp({
+      onSession(session) {
+        session.handler = {
+          onRequestData: () => WRITE_DONE,
+          onRequestEnd: () => undefined,
+          onDownstreamDrain: () => undefined,
+          onDownstreamAbort: () => undefined,
+        }
+        session.writeHead(ResponseHeader.build(101), -1)
+        session.writeBody(Buffer.from('last'), 0, 4)
+        session.endResponse(null)
+        session.writeBody(Buffer.from('late'), 0, 4)
+        session.flush()
+        session.resumeRequestBody()
+      },
+    }),
+  )
+  const ask = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'
+  expect(await exchange(running.port, ask)).toMatch(/\r\n\r\nlast$/)
 })
 
 async function until(condition: () => boolean): Promise<void> {

@@ -42,12 +42,6 @@ export abstract class ServerSession {
   responseBodyBytes = 0
   /** The status of the final response once its head was written, else 0. */
   responseStatus = 0
-  /** True once the request's body was delivered to its end (or had none). */
-  requestEnded = false
-  /** True once the final response is complete. */
-  responseEnded = false
-  /** True once the session can neither read nor write any more. */
-  closed = false
 
   constructor(request: RequestHeader) {
     this.request = request
@@ -58,6 +52,12 @@ export abstract class ServerSession {
     return undefined
   }
 
+  /** True once the request's body was delivered to its end (or had none). */
+  abstract get requestEnded(): boolean
+  /** True once the final response is complete. */
+  abstract get responseEnded(): boolean
+  /** True once the session can neither read nor write any more. */
+  abstract get closed(): boolean
   /** What the application keeps for the connection from one request to the next; HTTP/1 only. */
   abstract get connectionContext(): unknown
   abstract set connectionContext(value: unknown)

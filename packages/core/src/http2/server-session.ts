@@ -4,7 +4,21 @@ import { ErrorCode, type Http2Stream, type Http2StreamHandler, type ResetOrigin 
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import type { ConnectionDigest } from '../digest.ts'
 import { RequestRuns, type RequestRunsOwner } from '../downstream/request-runs.ts'
-import { ServerSession } from '../downstream/server-session.ts'
+import { SessionLife } from '../downstream/session-life.ts'
+import {
+  BODYLESS,
+  COMING,
+  COMPLETE,
+  CUT,
+  ENDED,
+  FAILED,
+  LENGTH,
+  TUNNEL,
+  TUNNEL_ENDED,
+  TUNNELLED,
+  UNTIL_END,
+  UNWRITTEN,
+} from '../downstream/session-states.ts'
 import { WRITE_DONE, type WriteResult } from '../write-result.ts'
 import { informationalFields, responseFields, trailerFields } from './fields.ts'
 import { type Http2RequestHead, passedTrailers } from './request-head.ts'
@@ -20,12 +34,9 @@ const WRITE_TIMER = 1
  */
 const WRITE_PERIODS_MAX = 4
 
-/** How the response's body is told apart: by a length, by the stream's end, or there is none, or it is a tunnel. */
-type ResponseFraming = 'unwritten' | 'none' | 'length' | 'until-end' | 'tunnel'
-
 /** One HTTP/2 stream of a client: a request and its response. */
 export class Http2ServerSession
-  extends ServerSession
+  extends SessionLife
   implements TimerOwner, Http2StreamHandler, RequestRunsOwner
 {
   private readonly connection: Http2ServerConnection
@@ -40,11 +51,8 @@ export class Http2ServerSession
   private flowing = false
   /** What the turn has brought of the request's body; null until there is any. */
   private runs: RequestRuns | null = null
-  private framing: ResponseFraming = 'unwritten'
   private responseRemaining = 0
   private continued = false
-  /** The client broke the exchange and the handler knows; a response may still be under way. */
-  private failed = false
   private bodyTimer: CoarseTimer | null = null
   /** When the request must have arrived as a whole; 0 until its body is awaited. */
   private requestDueAt = 0
@@ -104,19 +112,16 @@ export class Http2ServerSession
   // --- the request's body ----------------------------------------------------------------------
 
   resumeRequestBody(): void {
-    if (this.closed || this.flowing) return
+    if (this.closed || this.flowing || this.requestState === FAILED) return
     this.flowing = true
     if (this.requestEnded) return
     this.runs?.pass()
     if (!this.wantsRuns) return
-    if (this.framing === 'tunnel') this.stream.resume()
+    if (this.requestState === TUNNELLED) this.stream.resume()
     else if (this.bodied) {
       this.armBodyTimer()
       this.stream.resume()
-    } else {
-      this.requestEnded = true
-      this.handler?.onRequestEnd(null)
-    }
+    } else if (this.becomeRequest(ENDED)) this.handler?.onRequestEnd(null)
   }
 
   pauseRequestBody(): void {
@@ -128,7 +133,7 @@ export class Http2ServerSession
 
   onData(buffer: Buffer, start: number, end: number): void {
     this.requestBodyBytes += end - start
-    if (this.framing !== 'tunnel') {
+    if (this.requestState !== TUNNELLED) {
       const limit = this.connection.owner.options.requestBodyBytesMax
       if (limit > 0 && this.requestBodyBytes > limit) {
         this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
@@ -151,11 +156,10 @@ export class Http2ServerSession
   onEnd(trailers: string[] | null): void {
     this.bodyTimer?.cancel()
     this.runs?.pass()
-    if (this.requestEnded || this.failed) return
-    this.requestEnded = true
-    const tunnel = this.framing === 'tunnel'
-    this.handler?.onRequestEnd(tunnel ? null : passedTrailers(trailers))
-    if (tunnel && this.responseEnded) this.closed = true
+    const isTunnel = this.requestState === TUNNELLED
+    if (this.closed || (!isTunnel && this.requestState !== COMING) || !this.becomeRequest(ENDED)) return
+    this.handler?.onRequestEnd(isTunnel ? null : passedTrailers(trailers))
+    if (this.responseState === TUNNEL_ENDED) this.becomeResponse(COMPLETE)
   }
 
   onResponse(): void {}
@@ -176,7 +180,7 @@ export class Http2ServerSession
   disableKeepAlive(): void {}
 
   writeInformational(header: ResponseHeader): void {
-    if (this.closed || this.framing !== 'unwritten') return
+    if (this.responseState !== UNWRITTEN) return
     if (header.status === 100) {
       if (this.continued) return
       this.continued = true
@@ -188,7 +192,7 @@ export class Http2ServerSession
 
   writeHead(header: ResponseHeader, contentLength: number): void {
     if (this.closed) return
-    if (this.framing !== 'unwritten') throw new Error('The response head was already written')
+    if (this.responseState !== UNWRITTEN) throw new Error('The response head was already written')
     const { status } = header
     this.responseStatus = status
     if (status === 101) {
@@ -197,7 +201,7 @@ export class Http2ServerSession
     }
     if (this.isUpgrade && status < 300) {
       this.responseStatus = 501
-      this.framing = 'none'
+      if (!this.becomeResponse(BODYLESS)) return
       this.stream.sendHead(responseFields(notSwitched(), 0, false), true)
       return
     }
@@ -207,8 +211,7 @@ export class Http2ServerSession
       this.refuseHead()
       return
     }
-    if (bodyless) this.framing = 'none'
-    else this.framing = contentLength >= 0 ? 'length' : 'until-end'
+    if (!this.becomeResponse(bodyless ? BODYLESS : contentLength >= 0 ? LENGTH : UNTIL_END)) return
     this.responseRemaining = bodyless || contentLength < 0 ? 0 : contentLength
     // Where nothing follows a head in this turn, the engine ends the stream with that very frame.
     this.stream.sendHead(fields, bodyless, header.neverIndexed)
@@ -219,8 +222,6 @@ export class Http2ServerSession
    * reset; what it asked for counts against nobody else.
    */
   private refuseHead(): void {
-    this.closed = true
-    this.responseEnded = true
     this.responseStatus = 0
     this.bodyTimer?.cancel()
     this.runs?.drop()
@@ -231,9 +232,13 @@ export class Http2ServerSession
     )
     if (this.connection.takesFields(fields)) {
       this.responseStatus = 502
+      if (!this.becomeResponse(BODYLESS) || !this.becomeResponse(COMPLETE)) return
       this.stream.sendHead(fields, true)
       this.stream.discard()
-    } else this.stream.reset(ErrorCode.INTERNAL_ERROR)
+    } else {
+      this.responseState = CUT
+      this.stream.reset(ErrorCode.INTERNAL_ERROR)
+    }
     const act = 'Response head is larger than the client takes'
     this.handler?.onDownstreamAbort(new ProxyError('RESPONSE_TOO_LARGE', 'downstream', act, { status: 502 }))
   }
@@ -246,15 +251,14 @@ export class Http2ServerSession
       answer.setStatus(200)
       this.responseStatus = 200
     } else if (this.accept !== null) answer = fromSwitching(header, this.accept)
-    if (answer === null) {
+    if (answer === null || this.requestState === FAILED) {
       this.fail(
         new ProxyError('INTERNAL_ERROR', 'internal', 'A 101 that accepts no tunnel over HTTP/2'),
         true,
       )
       return
     }
-    this.framing = 'tunnel'
-    this.requestEnded = false
+    if (!this.becomeResponse(TUNNEL) || !this.becomeRequest(TUNNELLED)) return
     this.flowing = false
     this.stream.pause()
     this.stream.sendHead(responseFields(answer, -1, false), false, header.neverIndexed)
@@ -262,8 +266,13 @@ export class Http2ServerSession
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
     const size = end - start
-    if (this.closed || size === 0 || this.framing === 'none') return WRITE_DONE
-    if (this.framing === 'length') {
+    const state = this.responseState
+    if (size === 0 || state === BODYLESS || state > TUNNEL) return WRITE_DONE
+    if (state === UNWRITTEN) {
+      this.fail(new ProxyError('INTERNAL_ERROR', 'internal', 'Response body before its head'), true)
+      return WRITE_DONE
+    }
+    if (state === LENGTH) {
       if (size > this.responseRemaining) {
         this.fail(
           new ProxyError('INTERNAL_ERROR', 'internal', 'Response body exceeds its Content-Length'),
@@ -281,13 +290,13 @@ export class Http2ServerSession
 
   endResponse(trailers: string[] | null): void {
     if (this.responseEnded || this.closed) return
-    if (this.framing === 'unwritten') {
+    if (this.responseState === UNWRITTEN) {
       this.destroy(
         new ProxyError('INTERNAL_ERROR', 'internal', 'The response ended before its head was written'),
       )
       return
     }
-    if (this.framing === 'length' && this.responseRemaining > 0) {
+    if (this.responseState === LENGTH && this.responseRemaining > 0) {
       this.destroy(
         new ProxyError(
           'PREMATURE_BODY_END',
@@ -297,14 +306,12 @@ export class Http2ServerSession
       )
       return
     }
-    this.responseEnded = true
     const { stream } = this
-    if (this.framing === 'tunnel') {
-      this.closed = this.requestEnded
-      stream.end()
+    if (this.responseState === TUNNEL) {
+      if (this.becomeResponse(this.requestEnded ? COMPLETE : TUNNEL_ENDED)) stream.end()
       return
     }
-    this.closed = true
+    if (!this.becomeResponse(COMPLETE)) return
     this.bodyTimer?.cancel()
     this.runs?.drop()
     stream.end(trailerFields(trailers))
@@ -367,14 +374,15 @@ export class Http2ServerSession
    */
   private fail(error: ProxyError, dead: boolean): void {
     if (this.closed) return
-    const known = this.failed
-    this.failed = true
+    const known = this.requestState === FAILED
+    // Whatever it was: a question here could only keep it going.
+    this.requestState = FAILED
     this.flowing = false
     this.bodyTimer?.cancel()
     this.runs?.drop()
     // An exchange whose response has begun cannot be answered any more: it ends here.
-    if (dead || this.framing !== 'unwritten') {
-      this.closed = true
+    if (dead || this.responseState !== UNWRITTEN) {
+      this.responseState = CUT
       this.reset(error)
     } else this.stream.pause()
     if (!known) this.handler?.onDownstreamAbort(error)
@@ -384,12 +392,13 @@ export class Http2ServerSession
   breakOff(error: ProxyError): void {
     this.connection.owner.onBroken()
     this.connection.drain()
-    this.fail(error, false)
+    if (this.closed) this.stream.reset(ErrorCode.INTERNAL_ERROR)
+    else this.fail(error, false)
   }
 
   destroy(error?: ProxyError): void {
     if (this.closed) return
-    this.closed = true
+    this.responseState = CUT
     this.bodyTimer?.cancel()
     this.runs?.drop()
     this.reset(error)

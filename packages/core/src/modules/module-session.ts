@@ -30,6 +30,10 @@ export class ModuleSession
   extends ServerSession
   implements ServerSessionHandler, ModuleRequestReader, ModuleResponseSink
 {
+  override requestEnded = false
+  override responseEnded = false
+  override closed = false
+
   readonly #modules: HttpModuleContext
   readonly #inner: ServerSession
   readonly #owner: ModuleSessionOwner
