@@ -1,10 +1,8 @@
-import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import type { Address } from '../address.ts'
 import type { ServerConfiguration } from '../configuration.ts'
-import { cutConnection } from '../cut-connection.ts'
 import type { DoctorFinding } from '../doctor/finding.ts'
-import { examineConnectionsMax, examineProxyProtocol } from '../doctor/listening.ts'
+import { examineConnectionsMax } from '../doctor/listening.ts'
 import { silentLogger } from '../logger.ts'
 import { SeldomLog } from '../seldom-log.ts'
 import { readFileDescriptorsMax } from '../server/server-runtime.ts'
@@ -18,21 +16,17 @@ import type {
 import { letWorkersAccept } from '../threads/lending.ts'
 import type { ServiceDispatch } from '../threads/service-dispatch.ts'
 import { SharedCounts } from '../threads/shared-counts.ts'
-import type { SharedValue } from '../threads/shared-state.ts'
 import { checkThreads, type ThreadCount, workersOf } from '../threads/thread-entry.ts'
-import { TransferEndpoint } from '../threads/transfer-endpoint.ts'
 import { WorkerCounts } from '../threads/worker-counts.ts'
 import { WorkerListeners } from '../threads/worker-listeners.ts'
-import { TlsAcceptor } from '../tls/acceptor.ts'
 import { sumOfHandshakes, type TlsStats } from '../tls/handshake-counts.ts'
 import type { TlsListenerOptions } from '../tls/listener-options.ts'
 import { Admission } from './admission.ts'
 import { type ConnectionCounters, countersOf } from './connection-counters.ts'
 import type { ConnectionFilter } from './connection-filter.ts'
-import { ConnectionIntake, ignoreError } from './connection-intake.ts'
-import { Listener } from './listener.ts'
+import { ConnectionIntake } from './connection-intake.ts'
+import { Endpoint } from './endpoint.ts'
 import {
-  completePlan,
   integer,
   type ListenerConfig,
   planListener,
@@ -40,20 +34,8 @@ import {
   type TcpListenerOptions,
   type UnixListenerOptions,
 } from './listener-options.ts'
-import { ListenerParts } from './listener-parts.ts'
 import { LISTENING_SERVICE_KEYS, type ListeningServiceOptions } from './listening-service-options.ts'
-import { ServingEndpoint } from './serving-endpoint.ts'
-
-/** The ticket keys of listeners with TLS, by the listener's place. */
-type TicketState = readonly (readonly [listener: number, keys: string | Uint8Array])[]
-
-interface Endpoint {
-  readonly listener: Listener
-  readonly acceptor: TlsAcceptor | undefined
-  readonly serving: ServingEndpoint
-  /** The sockets of its address, once it is open; undefined for a Unix socket. */
-  parts: ListenerParts | undefined
-}
+import { TicketSharing } from './ticket-sharing.ts'
 
 /**
  * Listens on any number of addresses and hands each connection to its app.
@@ -74,12 +56,12 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   readonly threads: ThreadCount | undefined
   readonly #options: ListeningServiceOptions
   readonly #endpoints: Endpoint[] = []
+  readonly #tickets: TicketSharing = new TicketSharing(this.#endpoints)
   readonly #log: SeldomLog
   readonly #admission: Admission
   readonly #intake: ConnectionIntake
   /** In the main thread, if workers serve. */
   #dispatch: ServiceDispatch | undefined
-  #tickets: SharedValue<TicketState> | undefined
   /** In a worker. */
   #workerListeners: WorkerListeners | undefined
   #configuration: ServerConfiguration | undefined
@@ -123,7 +105,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
       connectionsMax ?? configuration.connectionsMax,
       connectionsPerIpMax ?? configuration.connectionsPerIpMax,
     )
-    for (const { listener } of this.#endpoints) listener.plan = completePlan(listener.plan, configuration)
+    for (const endpoint of this.#endpoints) endpoint.configure(configuration)
   }
 
   /** Adds a TCP listener: `host:port` or `[ipv6]:port`; port 0 takes any free one, see {@link endpoints}. */
@@ -154,14 +136,10 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   addListener(config: ListenerConfig): this {
     if (this.#isStarted) throw new Error(`Service "${this.name}" has started and takes no more listeners`)
     rejectUnknown(config, ['address', 'tcp', 'unix', 'tls'], 'the listener')
-    const own = planListener(config)
-    const plan = this.#configuration === undefined ? own : completePlan(own, this.#configuration)
-    const acceptor =
-      plan.tls === undefined
-        ? undefined
-        : new TlsAcceptor(plan.address.text, plan.tls, this.app.alpnProtocols)
-    const serving = new ServingEndpoint(this.name, plan, acceptor, this.#intake)
-    this.#endpoints.push({ listener: new Listener(plan), acceptor, serving, parts: undefined })
+    const host = { name: this.name, admission: this.#admission, intake: this.#intake, log: this.#log }
+    const endpoint = new Endpoint(host, planListener(config), this.app.alpnProtocols)
+    if (this.#configuration !== undefined) endpoint.configure(this.#configuration)
+    this.#endpoints.push(endpoint)
     return this
   }
 
@@ -169,13 +147,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     const nowMs = Date.now()
     return [
       ...examineConnectionsMax(this.name, this.connectionsMax, readFileDescriptorsMax()),
-      ...this.#endpoints.flatMap(({ listener: { plan }, acceptor }) => [
-        ...examineProxyProtocol(
-          plan.address.text,
-          plan.proxyProtocol?.trusted === undefined && plan.proxyProtocol !== undefined,
-        ),
-        ...(acceptor?.examine(nowMs) ?? []),
-      ]),
+      ...this.#endpoints.flatMap((endpoint) => endpoint.examine(nowMs)),
     ]
   }
 
@@ -217,16 +189,15 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     this.#log.logger = context.logger
     this.#dispatch = context.dispatch
     if (context.dispatch !== undefined) {
-      this.#tickets = context.shared?.value<TicketState>('ticket keys')
-      this.#shareTickets()
+      this.#tickets.lead(context.shared)
       letWorkersAccept(this.name, this.#endpoints, this.#admission, context, context.dispatch)
     }
     this.#warnOfFileLimit()
     try {
-      for (const [index, endpoint] of this.#endpoints.entries()) await this.#open(endpoint, index, context)
-      for (const { listener, parts } of this.#endpoints) {
-        await parts?.complete(this.#keyOf(listener), context.inherited)
+      for (const [index, endpoint] of this.#endpoints.entries()) {
+        await endpoint.open(index, context, context.dispatch)
       }
+      for (const endpoint of this.#endpoints) await endpoint.complete(context.inherited)
     } catch (error) {
       // What inherited listeners have accepted is for `drain()` to finish: the predecessor would have served it.
       if (context.inherited === undefined) this.destroy()
@@ -246,12 +217,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     if (context.thread > workersOf(this, context.configuration.threads)) return
     const counts = new WorkerCounts(this.#admission, context.connections)
     this.#intake.counts = counts
-    for (const { listener, serving } of this.#endpoints) {
-      if (listener.plan.address.kind === 'tcp') serving.open()
-    }
-    context.shared.value<TicketState>('ticket keys').subscribe((state) => {
-      for (const [index, keys] of state) this.#endpoints[index]?.acceptor?.followTicketKeys(keys)
-    })
+    for (const { isTcp, serving } of this.#endpoints) if (isTcp) serving.open()
+    this.#tickets.follow(context.shared)
     const workers = workersOf(this, context.configuration.threads)
     context.shared.value<SharedArrayBuffer>('open connections').subscribe((buffer) => {
       this.#admission.shared = new SharedCounts(this.#endpoints.length, workers, context.thread, buffer)
@@ -278,10 +245,7 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   }
 
   exportListeners(): ExportedListener[] {
-    return this.#endpoints.flatMap(({ listener, parts }) => {
-      const key = this.#keyOf(listener)
-      return parts?.exported(key) ?? listener.exported(key) ?? []
-    })
+    return this.#endpoints.flatMap((endpoint) => endpoint.exported())
   }
 
   async recallListeners(): Promise<void> {
@@ -293,18 +257,13 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
   }
 
   transferKeys(): string[] {
-    const tcp = this.#endpoints.filter(({ listener }) => listener.plan.address.kind === 'tcp')
-    return tcp.map(({ listener }) => this.#keyOf(listener))
+    return this.#endpoints.filter(({ isTcp }) => isTcp).map(({ key }) => key)
   }
 
   /** Closes the acceptors, leaves socket files to the successor, and has the app say goodbye to its clients. */
   releaseListeners(): Promise<void> {
     this.#workerListeners?.close()
-    for (const { listener, acceptor, parts } of this.#endpoints) {
-      parts?.close()
-      listener.release()
-      acceptor?.close()
-    }
+    for (const endpoint of this.#endpoints) endpoint.release()
     try {
       this.app.announceDraining?.()
     } catch (error) {
@@ -315,35 +274,20 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
 
   /** TLS ticket keys by listener, and what the app exports. */
   exportState(): unknown {
-    const tickets: [string, string][] = []
-    for (const { listener, acceptor } of this.#endpoints) {
-      const keys = acceptor?.exportTicketKeys()
-      if (keys !== undefined) tickets.push([this.#keyOf(listener), keys])
-    }
+    const tickets = this.#tickets.export()
     const app = this.app.exportState?.()
     return tickets.length === 0 && app === undefined ? undefined : { tickets, app }
   }
 
   importState(state: unknown): void {
     const { tickets, app } = state as { tickets?: unknown; app?: unknown }
-    const keys = new Map(Array.isArray(tickets) ? (tickets as [string, string][]) : [])
-    for (const { listener, acceptor } of this.#endpoints) {
-      const own = keys.get(this.#keyOf(listener))
-      if (own !== undefined) acceptor?.importTicketKeys(own)
-    }
-    this.#shareTickets()
+    this.#tickets.import(tickets)
     if (app !== undefined) this.app.importState?.(app)
   }
 
   /** Has the app reload; certificates from files are looked after as they change, without being asked. */
   async reload(): Promise<void> {
     await this.app.reload?.()
-  }
-
-  /** What a successor knows a listener by. Port 0 says too little: there the service's name goes with it. */
-  #keyOf(listener: Listener): string {
-    const { address } = listener.plan
-    return address.kind === 'tcp' && address.port === 0 ? `${address.text} of ${this.name}` : address.text
   }
 
   destroy(): void {
@@ -365,66 +309,8 @@ export class ListeningService<A extends ServerApp = ServerApp> implements Servic
     )
   }
 
-  /** Workers resume each other's sessions, and take over those of a predecessor as this thread does. */
-  #shareTickets(): void {
-    const state: TicketState = this.#endpoints.flatMap(({ acceptor }, index) =>
-      acceptor === undefined ? [] : [[index, acceptor.ticketKeyState()] as const],
-    )
-    this.#tickets?.set(state)
-  }
-
   #closeListeners(): void {
     this.#workerListeners?.close()
-    for (const { listener, acceptor, parts } of this.#endpoints) {
-      parts?.close()
-      listener.close()
-      acceptor?.close()
-    }
-  }
-
-  async #open(endpoint: Endpoint, index: number, context: ServiceContext): Promise<void> {
-    const { listener, serving } = endpoint
-    const { plan } = listener
-    const dispatch = plan.address.kind === 'tcp' ? this.#dispatch : undefined
-    let onConnection = (socket: Socket) => this.#accept(socket, serving)
-    if (dispatch === undefined) serving.open()
-    else {
-      const transfer = new TransferEndpoint(index, plan, this.#admission, dispatch, this.#log)
-      listener.transfers = true
-      onConnection = (socket) => transfer.accept(socket)
-    }
-    const onError = (error: Error) => this.#acceptFailed(error, serving.info.address)
-    listener.onDropped = () => {
-      this.#admission.acceptedCount += 1
-      this.#admission.refusedCount += 1
-      this.#log.error('Connections are refused: connectionsMax of the listener is reached')
-    }
-    const onBound = (address: Address) => {
-      serving.bound(address)
-      dispatch?.listening(index, address.text)
-    }
-    const inherited = await context.inherited?.take(this.#keyOf(listener))
-    // 'connection' events come from later turns of the loop, so the real port is known by then.
-    if (inherited !== undefined) await listener.adopt(inherited, onBound, onConnection, onError)
-    else onBound(await listener.open(context.logger, context.shutdown, onConnection, onError))
-    if (plan.address.kind === 'tcp')
-      endpoint.parts = new ListenerParts(index, listener, { onConnection, onError }, dispatch, context)
-    const { address, tls } = serving.info
-    context.logger.info('Listening', { service: this.name, address: address.text, tls })
-  }
-
-  /** Counts a connection as open and takes it, or resets it if there are too many. */
-  #accept(socket: Socket, serving: ServingEndpoint): void {
-    this.#admission.acceptedCount += 1
-    socket.on('error', ignoreError)
-    if (this.#admission.tryOpen()) return void this.#intake.take(socket, serving)
-    this.#log.error('Connections are refused: connectionsMax is reached')
-    this.#admission.refusedCount += 1
-    cutConnection(socket)
-  }
-
-  #acceptFailed(error: Error, address: Address): void {
-    this.#admission.acceptErrorCount += 1
-    this.#log.error(`Cannot accept on ${address.text}`, error)
+    for (const endpoint of this.#endpoints) endpoint.close()
   }
 }
