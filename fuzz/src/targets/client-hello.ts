@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
 import { readClientHello } from '@cirque/stream-proxy'
 import fc from 'fast-check'
+import { readServerName } from '../../../packages/core/src/tls/client-hello.ts'
 import { holds, same } from '../check.ts'
 import type { Target } from '../target.ts'
 
@@ -57,7 +58,20 @@ export const target: Target = {
       if (part.kind === 'partial') continue
       same('a part says what the whole says, or nothing', part.kind, result.kind)
     }
+    const name = readServerName(input)
+    for (const length of new Set([1, 4, 5, 6, 9, input.length >> 1, input.length - 1])) {
+      if (length < 0 || length > input.length) continue
+      const part = readServerName(input.subarray(0, length))
+      if (part.kind !== 'more') same('the same of the name alone', part, name)
+      else holds('a look that is worth while needs more', part.bytesMin > length)
+    }
+    if (result.kind === 'partial') holds('another look needs more', result.bytesMin > input.length)
     if (result.kind !== 'hello') return
+    same(
+      'listeners of TLS read the same name',
+      name.kind === 'name' ? name.serverName.toLowerCase() : undefined,
+      result.hello.serverName,
+    )
     const { serverName, alpnProtocols } = result.hello
     if (serverName !== undefined)
       holds('a name is a lower-case host name', /^[a-z0-9._-]{1,255}$/.test(serverName))

@@ -1,21 +1,17 @@
 import { ConfigurationError, parseConfiguration } from '@cirque/core'
 import fc from 'fast-check'
+import { CONFIGURATION_KEYS, REFUSED_KEYS } from '../../../packages/core/src/configuration-keys.ts'
 import { holds, orRefused, same } from '../check.ts'
 import type { Target } from '../target.ts'
 
 const key = fc.constantFrom(
-  'version',
-  'threads',
-  'pid_file',
-  'grace_period_seconds',
-  'upgrade_sock',
-  'user',
-  'group',
-  'app',
-  'max_retries',
-  'client_bind_to_ipv4',
+  ...CONFIGURATION_KEYS.map(({ fileName }) => fileName),
+  ...CONFIGURATION_KEYS.map(({ name }) => name),
+  ...Object.keys(REFUSED_KEYS),
   'trheads',
   '__proto__',
+  'constructor',
+  'toString',
 )
 const value = fc.oneof(
   fc.constantFrom(
@@ -87,8 +83,13 @@ export const target: Target = {
     } catch {
       return
     }
-    const seconds = (json as { grace_period_seconds?: unknown } | null)?.grace_period_seconds
-    if (seconds !== undefined) same('JSON means what it says', configuration.gracePeriodSeconds, seconds)
+    const given = Object.entries((json ?? {}) as Record<string, unknown>)
+    for (const [fileName, value] of given) {
+      const known = CONFIGURATION_KEYS.find((one) => one.fileName === fileName)
+      if (known === undefined) throw new Error(`a key that is not known is refused: ${fileName}`)
+      if (typeof value !== 'number' && typeof value !== 'boolean') continue
+      if (fileName !== 'app') same('JSON means what it says', configuration[known.name], value)
+    }
   },
 }
 

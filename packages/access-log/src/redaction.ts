@@ -57,10 +57,6 @@ export class Redactor {
     return this.#headers.has(lowercaseName)
   }
 
-  isSecretParameter(name: string): boolean {
-    return this.#isSecretName(name, 0, name.length)
-  }
-
   /** Whether the name that stands in `text` from `start` to `end` is that of a secret. */
   #isSecretName(text: string, start: number, end: number): boolean {
     if (!this.#queryLengths.has(end - start) && isSpelledPlainly(text, start, end)) return false

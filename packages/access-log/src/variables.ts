@@ -129,7 +129,9 @@ function fieldReader(field: string, isSecretField: (name: string) => boolean): R
 function parameterReader(parameter: string): Reader {
   return ({ session, redactor }) => {
     const value = parameterOf(session.request.query, parameter)
-    return value !== undefined && redactor.isSecretParameter(parameter) ? REDACTED : value
+    if (value === undefined) return undefined
+    // To an application that separates with `;` there may be another parameter in it.
+    return redactor.query(`${parameter}=${value}`).slice(parameter.length + 1)
   }
 }
 

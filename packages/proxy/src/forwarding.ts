@@ -27,6 +27,9 @@ export interface ForwardingOptions {
 const CHAIN_CHARACTERS_MAX = 2_048
 const REQUEST_ID = /^[A-Za-z0-9._~+/=-]{1,128}$/
 const PSEUDONYM = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::\d{1,5})?$/
+/** RFC 7239 §4, and what does no harm: addresses with a colon or brackets that should be quoted, empty elements. */
+const PAIR: RegExp = /[!#$%&'*+.^_`|~\w-]+=(?:[!#$%&'*+.^_`|~\w:[\]-]+|"(?:[^"\\]|\\.)*")/
+const FORWARDED: RegExp = new RegExp(`^[;, \\t]*(?:${PAIR.source}(?:[;, \\t]+${PAIR.source})*[;, \\t]*)?$`)
 const KNOWN: ReadonlySet<string> = new Set(['xForwarded', 'forwarded', 'via', 'requestId', 'trustedProxies'])
 
 /** Writes the forwarding fields of each request. */
@@ -78,7 +81,7 @@ export class Forwarding {
     const remoteAddress = digest.remoteAddress === undefined ? undefined : plainAddress(digest.remoteAddress)
     const trusted = this.trusts(remoteAddress)
     const proto = digest.tls === undefined ? 'http' : 'https'
-    if (!trusted && (xForwarded === true || forwarded === true)) removeClaims(request)
+    if (xForwarded === true || forwarded === true) removeClaims(request, trusted)
     if (xForwarded === true) this.#xForwarded(request, remoteAddress, proto, trusted)
     if (forwarded === true) this.#forwarded(request, remoteAddress, proto, trusted)
     if (via !== undefined) {
@@ -122,7 +125,8 @@ export class Forwarding {
     const quoted = host === undefined ? '' : `;host="${host.replace(/["\\]/g, '\\$&')}"`
     const element = `for=${node};proto=${proto}${quoted}`
     const earlier = trusted ? request.getAll('forwarded').join(', ') : ''
-    request.insertHeader('Forwarded', chained(earlier, element))
+    // A quote that somebody left open would take our element for its text.
+    request.insertHeader('Forwarded', chained(FORWARDED.test(earlier) ? earlier : '', element))
   }
 }
 
@@ -135,11 +139,13 @@ function plainAddress(address: string): string {
 
 /**
  * What a client that nobody trusts says of earlier hops, in any of the usual fields, is worth nothing. An underscore
- * is a hyphen here: CGI, and whatever has its variables, knows no difference.
+ * is a hyphen here: CGI, and whatever has its variables, knows no difference. So spelled they come from no proxy, and
+ * one that is trusted may have passed them on without a look.
  */
-function removeClaims(request: RequestHeader): void {
+function removeClaims(request: RequestHeader, trusted: boolean): void {
   const claims = new Set<string>()
   request.forEachField((name) => {
+    if (trusted && !name.includes('_')) return
     const lower = name.toLowerCase().replaceAll('_', '-')
     if (lower === 'forwarded' || lower === 'x-real-ip' || lower.startsWith('x-forwarded-')) claims.add(name)
   })

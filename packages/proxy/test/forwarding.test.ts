@@ -221,6 +221,18 @@ describe('forwarding fields', () => {
     expect(names).toEqual(['Host', 'X_Other', 'X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'])
   })
 
+  test('of a trusted proxy too are removed with underscores, and a Forwarded with a quote left open', async () => {
+    const { headers } = await forwarded(
+      get('/', 'X_Forwarded_For: 1.1.1.1', 'X-Forwarded-For: 2.2.2.2', 'Forwarded: for="2.2.2.2'),
+      { xForwarded: true, forwarded: true, trustedProxies: ['127.0.0.1'] },
+    )
+    expect(claims(headers)).toMatchObject({
+      'x-forwarded-for': '2.2.2.2, 127.0.0.1',
+      forwarded: 'for=127.0.0.1;proto=http;host="a"',
+    })
+    expect(headers).not.toHaveProperty('x_forwarded_for')
+  })
+
   test('Forwarded alone removes the X- family too', async () => {
     const { headers } = await forwarded(get('/', ...SPOOFED.slice(0, 8)), { forwarded: true })
     expect(claims(headers)).toEqual({ forwarded: 'for=127.0.0.1;proto=http;host="a"' })
