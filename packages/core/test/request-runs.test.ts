@@ -61,23 +61,47 @@ test('of 33 that gather in a turn the first goes on when the last begins', async
   expect(takers.map(({ taken }) => taken)).toEqual(Array.from({ length: 33 }, () => 'x'))
 })
 
-test('what nobody wants by the end of the turn is kept in memory of its own size', async () => {
+test.each([
+  [1, 1],
+  [8_191, 8_191],
+  [8_192, 16_384],
+  [16_385, 32_768],
+  [32_768, 32_768],
+  [32_769, 65_536],
+])(
+  '%d bytes are passed on, or wait for who does not want them yet, in memory of %d',
+  async (bytes, memory) => {
+    for (const wanted of [true, false]) {
+      const taker = new Taker()
+      taker.add('x'.repeat(bytes))
+      taker.wantsRuns = wanted
+      await turn()
+      expect(taker.sizes).toEqual(wanted ? [bytes] : [])
+      taker.wantsRuns = true
+      taker.runs.pass()
+      expect([taker.sizes, taker.held]).toEqual([[bytes], [memory]])
+      expect(taker.runs.isEmpty).toBe(true)
+    }
+  },
+)
+
+test('what waited for its reader is passed on before what comes next', async () => {
   const taker = new Taker()
-  taker.add('x'.repeat(40_000))
+  taker.add('a'.repeat(10_000))
   taker.wantsRuns = false
   await turn()
-  expect(taker.sizes).toEqual([])
   taker.wantsRuns = true
-  taker.runs.pass()
-  expect(taker.held).toEqual([40_000])
-  expect(taker.runs.isEmpty).toBe(true)
+  taker.add('b')
+  expect(taker.sizes).toEqual([10_000])
+  await turn()
+  expect(taker.sizes).toEqual([10_000, 1])
 })
 
 test('whoever keeps runs, and whenever: no byte is lost, moved or written over', async () => {
   const step = fc.record({
     who: fc.nat(3),
     act: fc.constantFrom('add', 'add', 'add', 'pause', 'resume', 'turn'),
-    size: fc.constantFrom(1, 100, 16_384, 32_768, 65_536, 100_000),
+    size: fc.constantFrom(1, 100, 10_000, 16_384, 32_768, 65_536, 100_000),
     keeps: fc.boolean(),
   })
   await fc.assert(

@@ -1,4 +1,4 @@
-import { LENT_BYTES_MIN, READ_BYTES, returnReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
+import { returnReadBuffer, takeReadBuffer, takeRunBuffer } from '../http1/read-buffer.ts'
 import { atTurnEnd, type TurnWriter } from '../http2/turn-end.ts'
 import { isMemoryFree, type WriteResult } from '../write-result.ts'
 
@@ -13,7 +13,7 @@ export interface RequestRunsOwner {
   passRun(buffer: Buffer, start: number, end: number): WriteResult | undefined
 }
 
-/** Those that hold memory of `READ_BYTES`, the first one longest. */
+/** Those whose run ends with this turn; the first one gathers longest. */
 const gathering: Set<RequestRuns> = new Set()
 let isScheduled = false
 
@@ -32,6 +32,8 @@ export class RequestRuns {
   readonly #owner: RequestRunsOwner
   #memory: Buffer | null = null
   #bytes = 0
+  /** It was kept beyond its turn. */
+  #isSettled = false
 
   constructor(owner: RequestRunsOwner) {
     this.#owner = owner
@@ -44,6 +46,7 @@ export class RequestRuns {
 
   /** Copies a run. What fills the memory is passed on at once, the rest at the end of the turn. */
   add(buffer: Buffer, start: number, end: number): void {
+    if (this.#isSettled) this.pass()
     for (let at = start; at < end; ) {
       const memory = this.#memory ?? this.#take()
       const taken = buffer.copy(memory, this.#bytes, at, end)
@@ -72,8 +75,8 @@ export class RequestRuns {
     if (this.#owner.wantsRuns) this.pass()
     else {
       gathering.delete(this)
-      this.#memory = Buffer.from(memory.subarray(0, this.#bytes))
-      returnReadBuffer(memory)
+      this.#isSettled = true
+      this.#memory = ofItsSize(memory, this.#bytes)
     }
   }
 
@@ -83,11 +86,9 @@ export class RequestRuns {
     if (memory === null) return
     const bytes = this.#bytes
     this.#bytes = 0
-    if (memory.length === READ_BYTES && bytes < LENT_BYTES_MIN) {
-      // Somebody may keep many of these.
-      this.#owner.passRun(Buffer.from(memory.subarray(0, bytes)), 0, bytes)
-      returnReadBuffer(memory)
-    } else if (isMemoryFree(this.#owner.passRun(memory, 0, bytes))) returnReadBuffer(memory)
+    // Somebody may keep many of these.
+    const run = ofItsSize(memory, bytes)
+    if (isMemoryFree(this.#owner.passRun(run, 0, bytes))) returnReadBuffer(run)
   }
 
   /** Nobody wants it any more. */
@@ -100,7 +101,17 @@ export class RequestRuns {
   #release(): Buffer | null {
     const memory = this.#memory
     this.#memory = null
+    this.#isSettled = false
     gathering.delete(this)
     return memory
   }
+}
+
+/** The run in memory at most twice as large as it is; gives `memory` back if that is another. */
+function ofItsSize(memory: Buffer, bytes: number): Buffer {
+  if (memory.length < bytes * 2) return memory
+  const own = takeRunBuffer(bytes) ?? Buffer.allocUnsafe(bytes)
+  memory.copy(own, 0, 0, bytes)
+  returnReadBuffer(memory)
+  return own
 }

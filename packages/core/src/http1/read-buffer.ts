@@ -12,17 +12,23 @@ export const LONG_READ_BYTES = 262_144
 export const SHORT_READ_BYTES = 16_384
 
 /**
- * Runs of a request's body from this size on are handed over in memory of `READ_BYTES` that is used again if nobody
- * keeps it; smaller ones, of which somebody may keep many, in memory of their own size.
+ * Runs of a request's body from this size on are handed over in memory that is used again if nobody keeps it, and that
+ * is at most twice as large as they are, as somebody may keep many. Smaller ones get memory of their own size.
  */
-export const LENT_BYTES_MIN = 32_768
+const RUN_BYTES_MIN = 8_192
 
-/** How many buffers of each size wait for reuse: 8 MiB in all at most. */
+/** Memory for runs that are shorter than `READ_BYTES`. */
+const HALF_RUN_BYTES = 32_768
+const QUARTER_RUN_BYTES = 16_384
+
+/** How many buffers of each size wait for reuse: 11 MiB in all at most. */
 const SPARE_COUNT_MAX = 64
 const SPARE_LONG_COUNT_MAX = 16
 
 const spare: Buffer[] = []
 const spareLong: Buffer[] = []
+const spareHalf: Buffer[] = []
+const spareQuarter: Buffer[] = []
 
 /**
  * The memory that connections read heads and small bodies into. All connections of a thread share it, for
@@ -37,11 +43,26 @@ export function takeReadBuffer(size: number = READ_BYTES): Buffer {
   return (size > READ_BYTES ? spareLong.pop() : spare.pop()) ?? Buffer.allocUnsafeSlow(size)
 }
 
+/** Memory for a copy of a run of `bytes`, up to `READ_BYTES`; null if it is better copied to its own size. */
+export function takeRunBuffer(bytes: number): Buffer | null {
+  if (bytes > HALF_RUN_BYTES) return takeReadBuffer()
+  if (bytes > QUARTER_RUN_BYTES) return spareHalf.pop() ?? Buffer.allocUnsafeSlow(HALF_RUN_BYTES)
+  if (bytes < RUN_BYTES_MIN) return null
+  return spareQuarter.pop() ?? Buffer.allocUnsafeSlow(QUARTER_RUN_BYTES)
+}
+
 /** Gives a buffer back that nothing refers to any more. */
 export function returnReadBuffer(buffer: Buffer): void {
-  if (buffer.length > READ_BYTES) {
+  const size = buffer.length
+  if (size > READ_BYTES) {
     if (spareLong.length < SPARE_LONG_COUNT_MAX) spareLong.push(buffer)
-  } else if (buffer.length === READ_BYTES && spare.length < SPARE_COUNT_MAX) spare.push(buffer)
+  } else if (size === READ_BYTES) keepSpare(spare, buffer)
+  else if (size === HALF_RUN_BYTES) keepSpare(spareHalf, buffer)
+  else if (size === QUARTER_RUN_BYTES) keepSpare(spareQuarter, buffer)
+}
+
+function keepSpare(list: Buffer[], buffer: Buffer): void {
+  if (list.length < SPARE_COUNT_MAX) list.push(buffer)
 }
 
 /**

@@ -4,7 +4,7 @@ import { peerError } from '@cirque/error'
 import { canonicalReason, type HeadFailure, type HeadMemo, NEED_MORE, RequestHeadParser } from '@cirque/http'
 import { now } from '@cirque/timeout'
 import { readInto } from '../downstream/accepted-reads.ts'
-import { LENT_BYTES_MIN, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from './read-buffer.ts'
+import { returnReadBuffer, sharedReadBuffer, takeRunBuffer } from './read-buffer.ts'
 import { type Http1ConnectionOwner, ServerLife } from './server-life.ts'
 import { Http1ServerSession } from './server-session.ts'
 import { CLOSED, DISCARD, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL } from './server-states.ts'
@@ -142,9 +142,9 @@ export class Http1ServerConnection extends ServerLife {
 
   /** A copy of what is left of a borrowed chunk, to be handed on; `consume` gives its memory back if nobody keeps it. */
   private lend(chunk: Buffer, at: number, end: number): Buffer {
-    if (end - at < LENT_BYTES_MIN) return this.own(chunk, at, end)
+    const memory = takeRunBuffer(end - at)
+    if (memory === null) return this.own(chunk, at, end)
     this.borrowed = false
-    const memory = takeReadBuffer()
     this.lent = memory
     this.lentIsKept = false
     return memory.subarray(0, chunk.copy(memory, 0, at, end))
