@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import {
   type Logger,
   type Service,
@@ -62,6 +63,8 @@ const OPTION_NAMES = [
 const WARN_INTERVAL_MS = 10_000
 const LAST_REQUESTS_MS = 20
 const LAST_LINES_MS = 1_000
+/** What has not moved for so long at the end will not move any more. */
+const END_STALL_MS = 5_000
 const NOTHING: DestinationStats = { writtenCount: 0, droppedCount: 0, waitingBytes: 0 }
 
 /**
@@ -93,6 +96,9 @@ export class AccessLog implements ProxyObserver, Service {
   #writtenCount = 0
   #warnedAt = -WARN_INTERVAL_MS
   #ending: Promise<void> | undefined
+  /** What waited when it was last looked at, at the end. */
+  #stuckBytes = 0
+  readonly #giveUp: PromiseWithResolvers<void> = Promise.withResolvers()
 
   constructor(options: AccessLogOptions) {
     rejectUnknown(options, OPTION_NAMES, 'the access log')
@@ -109,8 +115,17 @@ export class AccessLog implements ProxyObserver, Service {
     if (typeof sampleRate !== 'number' || !(sampleRate >= 0 && sampleRate <= 1)) {
       throw new RangeError(`sampleRate must be a number from 0 to 1, received ${String(sampleRate)}`)
     }
+    for (const name of ['alwaysLog', 'skip'] as const) {
+      const hook: unknown = options[name]
+      if (hook === undefined || typeof hook === 'function') continue
+      throw new TypeError(`${name} of an access log must be a function, received ${inspect(hook)}`)
+    }
+    const { name = 'access log' } = options
+    if (typeof name !== 'string' || name === '') {
+      throw new TypeError(`The name of an access log must not be empty, received ${inspect(name)}`)
+    }
     const redactor = new Redactor(options.redact)
-    this.name = options.name ?? 'access log'
+    this.name = name
     this.#format = compileFormat(options.format ?? (logger === undefined ? 'combined' : JSON_FORMAT), {
       isSecretField: (name) => redactor.isSecretField(name),
       valueCharactersMax: integer('valueCharactersMax', options.valueCharactersMax ?? 4_096, 16, 65_536),
@@ -195,11 +210,31 @@ export class AccessLog implements ProxyObserver, Service {
   async #end(): Promise<void> {
     // In a fast shutdown the proxy's connections are cut at this moment; their requests end a turn later.
     await setTimeout(LAST_REQUESTS_MS)
+    const watch = setInterval(() => this.#giveUpIfStuck(), END_STALL_MS)
     try {
-      await this.close()
+      this.#stuckBytes = this.stats().waitingBytes
+      await Promise.race([this.close(), this.#giveUp.promise])
     } catch (error) {
       this.#logger.error('The access log failed to close', { service: this.name, error })
+    } finally {
+      clearInterval(watch)
     }
+  }
+
+  /** A disk or a receiver that takes nothing must not hold the end of the server until its grace period is over. */
+  #giveUpIfStuck(): void {
+    const { waitingBytes, droppedCount } = this.stats()
+    if (waitingBytes > 0 && waitingBytes < this.#stuckBytes) {
+      this.#stuckBytes = waitingBytes
+      return
+    }
+    this.#logger.error('The last lines of the access log are given up', {
+      service: this.name,
+      waitingBytes,
+      droppedCount,
+    })
+    this.#giveUp.resolve()
+    this.#destination?.destroy()
   }
 
   /** The server reloads: files are opened again. */

@@ -1,4 +1,5 @@
-import { close, open, openSync, write } from 'node:fs'
+import { close, fstatSync, open, openSync, write } from 'node:fs'
+import { resolve } from 'node:path'
 import { integer, rejectUnknown } from './check.ts'
 import type { DestinationStats, LogDestination } from './destination.ts'
 
@@ -22,9 +23,14 @@ const ENCODE_CHARACTERS = 2_048
 /** Bytes that a character may take in UTF-8, per unit of a string's length. */
 const BYTES_PER_CHARACTER_MAX = 3
 const BUSY_RETRY_MS = 50
+/** What a pipe takes as a whole, whoever else writes to it: PIPE_BUF of Linux, and more than POSIX asks for. */
+const PIPE_BYTES = 4_096
+const NEWLINE = 0x0a
 
 /**
  * Appends lines to a file, in batches, from the thread pool: never blocks, never holds more than `bufferBytesMax`.
+ * Several threads and processes may append to one file; to one pipe or socket too, where lines of more than 4,096
+ * bytes may be torn apart.
  *
  * @param target - A path, which is created if needed, or a file descriptor such as 1, which the caller keeps.
  * @throws {Error} If the file cannot be opened.
@@ -53,6 +59,10 @@ class FileDestination implements LogDestination {
   readonly #bufferBytesMax: number
   readonly #flushIntervalMs: number
   #fd: number
+  /** Bytes of one write: those of others may come between two. */
+  #writeBytesMax: number
+  /** The file ends within a line, of which the rest could not be written. */
+  #isTorn = false
   /** The last lines, joined: not encoded yet. */
   #text = ''
   #textLines = 0
@@ -83,12 +93,13 @@ class FileDestination implements LogDestination {
     this.#flushIntervalMs = integer('flushIntervalMs', options.flushIntervalMs ?? 100, 0, 60_000)
     this.#mode = integer('mode', options.mode ?? 0o640, 0, 0o777)
     if (typeof target === 'string') {
-      this.#path = target
+      this.#path = resolve(target) // the working directory may be another one when it is opened again
       this.#fd = openSync(target, 'a', this.#mode)
     } else {
       this.#path = undefined
       this.#fd = integer('The file descriptor', target, 0, 2 ** 31 - 1)
     }
+    this.#writeBytesMax = writeBytesMax(this.#fd)
   }
 
   write(line: string): boolean {
@@ -203,20 +214,50 @@ class FileDestination implements LogDestination {
   }
 
   #writeFrom(batch: Batch, offset: number): void {
-    write(this.#fd, batch.buffer, offset, batch.length - offset, null, (error, written) => {
+    if (this.#isTorn) {
+      this.#mend(batch, offset)
+      return
+    }
+    const bytes = this.#bytesFrom(batch, offset)
+    write(this.#fd, batch.buffer, offset, bytes, null, (error, written) => {
       if (error !== null && (error.code === 'EAGAIN' || error.code === 'EINTR')) {
         // A pipe whose reader is slow, set to non-blocking by someone who shares it.
-        if (this.#isDestroyed) this.#written(batch, false)
+        if (this.#isDestroyed) this.#written(batch, offset)
         else setTimeout(() => this.#writeFrom(batch, offset), BUSY_RETRY_MS)
       } else if (error === null && offset + written < batch.length) this.#writeFrom(batch, offset + written)
-      else this.#written(batch, error === null)
+      else this.#written(batch, error === null ? batch.length : offset)
     })
   }
 
-  #written(batch: Batch, isDone: boolean): void {
-    // A full disk or a closed pipe loses the batch; the next one tries again.
-    if (isDone) this.#writtenCount += batch.lines
-    else this.#droppedCount += batch.lines
+  /** Whole lines, if there is a bound; a longer line goes by itself. */
+  #bytesFrom({ buffer, length }: Batch, offset: number): number {
+    const max = this.#writeBytesMax
+    if (length - offset <= max) return length - offset
+    const last = buffer.lastIndexOf(NEWLINE, offset + max - 1)
+    if (last >= offset) return last + 1 - offset
+    return buffer.indexOf(NEWLINE, offset) + 1 - offset
+  }
+
+  /** Ends the line that was torn, so that the next one is not taken for its end. */
+  #mend(batch: Batch, offset: number): void {
+    write(this.#fd, '\n', null, 'latin1', (error) => {
+      if (error !== null) this.#written(batch, offset)
+      else {
+        this.#isTorn = false
+        this.#writeFrom(batch, offset)
+      }
+    })
+  }
+
+  #written(batch: Batch, bytes: number): void {
+    // A full disk or a closed pipe loses the rest of the batch; the next one tries again.
+    if (bytes === batch.length) this.#writtenCount += batch.lines
+    else {
+      const lines = linesOf(batch, bytes)
+      this.#writtenCount += lines
+      this.#droppedCount += batch.lines - lines
+      if (bytes > 0) this.#isTorn = batch.buffer[bytes - 1] !== NEWLINE
+    }
     this.#writing = null
     this.#waitingBytes -= batch.bytes
     if (batch.buffer.length === BATCH_BYTES) this.#spare = batch.buffer
@@ -228,6 +269,8 @@ class FileDestination implements LogDestination {
     close(this.#fd, () => undefined)
     this.#fd = this.#nextFd as number
     this.#nextFd = undefined
+    this.#writeBytesMax = writeBytesMax(this.#fd)
+    this.#isTorn = false
   }
 
   #release(): void {
@@ -238,4 +281,17 @@ class FileDestination implements LogDestination {
     if (this.#path !== undefined) close(this.#fd, () => this.#closed?.resolve())
     else this.#closed?.resolve()
   }
+}
+
+/** Appending to a file is one act, however long; pipes and sockets take what they have room for, and wait. */
+function writeBytesMax(fd: number): number {
+  const stat = fstatSync(fd)
+  return stat.isFIFO() || stat.isSocket() ? PIPE_BYTES : Number.POSITIVE_INFINITY
+}
+
+/** The lines that end within the first bytes. */
+function linesOf({ buffer }: Batch, bytes: number): number {
+  let lines = 0
+  for (let at = buffer.indexOf(NEWLINE); at >= 0 && at < bytes; at = buffer.indexOf(NEWLINE, at + 1)) lines++
+  return lines
 }

@@ -1,7 +1,8 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { connect as connectTcp, isIP, isIPv6, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, isIPv6, Socket } from 'node:net'
 import { hostname } from 'node:os'
-import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { type ConnectionOptions, connect as connectTls, createSecureContext } from 'node:tls'
+import { inspect } from 'node:util'
 import { integer, rejectUnknown, suggest } from './check.ts'
 import type { DestinationStats, LogDestination } from './destination.ts'
 
@@ -101,7 +102,14 @@ export function syslogDestination(options: SyslogDestinationOptions): LogDestina
   }
   if (transport !== 'tls' && options.tls !== undefined)
     throw new TypeError('tls belongs to the transport "tls"')
+  checkAddress('host', options.host)
+  checkAddress('path', options.path)
   return transport === 'udp' ? new UdpDestination(options) : new StreamDestination(options)
+}
+
+function checkAddress(option: 'host' | 'path', value: unknown): void {
+  if (value === undefined || (typeof value === 'string' && value !== '' && !value.includes('\0'))) return
+  throw new TypeError(`${option} must be a string with something in it, received ${inspect(value)}`)
 }
 
 /** The fixed parts of every message, and its bound. */
@@ -113,7 +121,7 @@ class MessageFormat {
   constructor(options: SyslogDestinationOptions) {
     const { facility = 'local7', severity = 'info' } = options
     const priority = code('facility', FACILITIES, facility) * 8 + code('severity', SEVERITIES, severity)
-    const host = header('hostname', options.hostname ?? hostname(), 255)
+    const host = header('hostname', options.hostname ?? machineName(), 255)
     const app = header('appName', options.appName ?? 'cirque', 48)
     this.#before = `<${priority}>1 `
     this.#after = ` ${host} ${app} ${process.pid} - - `
@@ -134,6 +142,9 @@ class UdpDestination implements LogDestination {
   readonly #port: number
   readonly #bufferBytesMax: number
   #waitingBytes = 0
+  #waitingLines = 0
+  /** Of what was sent before the socket last failed as a whole nobody hears any more. */
+  #failures = 0
   #writtenCount = 0
   #droppedCount = 0
   #isClosed = false
@@ -150,7 +161,7 @@ class UdpDestination implements LogDestination {
     this.#port = integer('port', options.port ?? PORTS.udp, 1, 65_535)
     this.#bufferBytesMax = bufferBytesMax(options)
     this.#socket = createSocket(isIPv6(this.#host) ? 'udp6' : 'udp4')
-    this.#socket.on('error', () => undefined) // told to the callback of each send as well
+    this.#socket.on('error', () => this.#failed()) // it could not be bound
     this.#socket.unref()
   }
 
@@ -160,14 +171,30 @@ class UdpDestination implements LogDestination {
       this.#droppedCount++
       return false
     }
+    const failures = this.#failures
     this.#waitingBytes += message.length
+    this.#waitingLines++
     this.#socket.send(message, this.#port, this.#host, (error) => {
-      this.#waitingBytes -= message.length
-      if (error === null) this.#writtenCount++
-      else this.#droppedCount++
-      if (this.#isClosed && this.#waitingBytes === 0) this.#release()
+      if (failures === this.#failures) this.#settled(message.length, error === null)
     })
     return true
+  }
+
+  #settled(bytes: number, isSent: boolean): void {
+    this.#waitingBytes -= bytes
+    this.#waitingLines--
+    if (isSent) this.#writtenCount++
+    else this.#droppedCount++
+    if (this.#isClosed && this.#waitingLines === 0) this.#release()
+  }
+
+  /** Node.js forgets what waited for the socket to be bound, and tells nobody. */
+  #failed(): void {
+    this.#failures++
+    this.#droppedCount += this.#waitingLines
+    this.#waitingBytes = 0
+    this.#waitingLines = 0
+    if (this.#isClosed) this.#release()
   }
 
   reopen(): Promise<void> {
@@ -176,12 +203,13 @@ class UdpDestination implements LogDestination {
 
   close(): Promise<void> {
     this.#isClosed = true
-    if (this.#waitingBytes === 0) this.#release()
+    if (this.#waitingLines === 0) this.#release()
     return this.#closed.promise
   }
 
   destroy(): void {
     this.#isClosed = true
+    if (this.#waitingLines > 0) this.#failed()
     this.#release()
   }
 
@@ -229,6 +257,7 @@ class StreamDestination implements LogDestination {
     this.#port =
       options.transport === 'unix' ? 0 : integer('port', options.port ?? PORTS[options.transport], 1, 65_535)
     this.#delayMs = this.#reconnectDelayMs
+    if (options.tls !== undefined) createSecureContext(options.tls) // which throws for what could never be used
   }
 
   write(line: string): boolean {
@@ -263,6 +292,10 @@ class StreamDestination implements LogDestination {
       clearTimeout(this.#timer)
       this.#timer = null
       this.#connect()
+    } else if (this.#isConnected) {
+      // One that takes nothing for so long will not take the last lines either.
+      const socket = this.#socket
+      socket?.setTimeout(this.#connectTimeoutMs, () => socket.destroy())
     }
     return this.#closed.promise
   }
@@ -290,9 +323,13 @@ class StreamDestination implements LogDestination {
     const { transport, host = '127.0.0.1', path, tls } = this.#options
     const port = this.#port
     let socket: Socket
-    if (transport === 'unix') socket = connectTcp({ path: path as string })
-    else if (transport === 'tls') socket = connectTls({ host, port, ...tls })
-    else socket = connectTcp({ host, port })
+    try {
+      if (transport === 'unix') socket = connectTcp({ path: path as string })
+      else if (transport === 'tls') socket = connectTls({ host, port, ...tls })
+      else socket = connectTcp({ host, port })
+    } catch {
+      socket = new Socket().destroy() // an option of `tls` that Node.js refuses: as if nobody answered
+    }
     this.#socket = socket
     socket.setTimeout(this.#connectTimeoutMs, () => socket.destroy())
     socket.on('error', () => undefined) // 'close' follows
@@ -363,6 +400,12 @@ class StreamDestination implements LogDestination {
       socket.end()
     }
   }
+}
+
+/** RFC 5424 §6.2.4: `-` where there is none, or none that fits. */
+function machineName(): string {
+  const name = hostname()
+  return /^[\x21-\x7e]{1,255}$/.test(name) ? name : '-'
 }
 
 function bufferBytesMax(options: SyslogDestinationOptions): number {

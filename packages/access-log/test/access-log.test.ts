@@ -9,7 +9,7 @@ import { Writable } from 'node:stream'
 import { HttpPeer, type LogFields, Server, silentLogger } from '@cirque/core'
 import { httpProxyService } from '@cirque/proxy'
 import { pino } from 'pino'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { start, until } from '../../proxy/test/support/observed-proxy.ts'
 import { type AccessLogFormat, type AccessLogOptions, accessLog, fileDestination } from '../src/index.ts'
 import { Lines } from './support/lines.ts'
@@ -315,11 +315,40 @@ test.each([
   ['a logger and lines', { logger: { info() {} }, format: 'combined' }],
   ['a share above one', { destination: new Lines(), sampleRate: 2 }],
   ['a share that is none', { destination: new Lines(), sampleRate: Number.NaN }],
+  ['a skip that is no function', { destination: new Lines(), skip: '/health' }],
+  ['an alwaysLog that is no function', { destination: new Lines(), alwaysLog: true }],
+  ['an empty name', { destination: new Lines(), name: '' }],
+  ['nothing', undefined],
   ['an unknown option', { destination: new Lines(), sample: 1 }],
   ['values without length', { destination: new Lines(), valueCharactersMax: 0 }],
   ['a list of names that is text', { destination: new Lines(), redact: { query: 'token' } }],
 ])('%s is refused at construction', (_name, options) => {
   expect(() => accessLog(options as never)).toThrow()
+})
+
+test('a destination that takes nothing at the end is given up', async () => {
+  const told: string[] = []
+  const destination = Object.assign(new Lines(), {
+    close: () => new Promise<void>(() => undefined),
+    stats: () => ({ writtenCount: 0, droppedCount: 0, waitingBytes: 7 }),
+    destroyed: 0,
+    destroy: () => void destination.destroyed++,
+  })
+  const log = accessLog({ destination })
+  log.start({
+    logger: { ...silentLogger, error: (message) => void told.push(message) },
+  } as Parameters<typeof log.start>[0])
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  try {
+    const drained = log.drain()
+    await new Promise((resolve) => setTimeout(resolve, 30)) // the last requests
+    vi.advanceTimersByTime(5_000)
+    await drained
+    expect(told).toEqual(['The last lines of the access log are given up'])
+    expect(destination.destroyed).toBe(1)
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('requests that a fast shutdown cuts are in the log, and so is all that waited', async () => {

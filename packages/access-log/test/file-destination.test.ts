@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   closeSync,
   constants,
@@ -129,6 +129,52 @@ test.skipIf(process.platform === 'win32')(
     expect(destination.stats().waitingBytes).toBe(0)
     closeSync(reader)
     closeSync(writer)
+  },
+)
+
+test.skipIf(process.platform === 'win32')('threads that share a pipe never tear a line apart', async () => {
+  const program = join(import.meta.dirname, 'programs/pipe-writers.ts')
+  const child = spawn(process.execPath, ['--conditions=@cirque/source', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let text = ''
+  for await (const chunk of child.stdout.setEncoding('latin1')) {
+    text += chunk
+    await new Promise((resolve) => setImmediate(resolve)) // slower than they write
+  }
+  const next = new Map<string, number>()
+  for (const line of text.trimEnd().split('\n')) {
+    const [, thread = '', index, filling = ''] = /^(\d) (\d+) (\d*)\.$/.exec(line) ?? []
+    expect(Number(index), line).toBe(next.get(thread) ?? 0)
+    expect(filling).toBe(thread.repeat(Number(index) % 700))
+    next.set(thread, Number(index) + 1)
+  }
+  expect([...next.values()]).toEqual([1_500, 1_500, 1_500])
+})
+
+test.skipIf(process.platform !== 'linux')(
+  'a line that a full disk has cut in two is ended before the next; whole ones count',
+  () => {
+    using temporary = folder()
+    const path = temporary.path('access.log')
+    // Node.js ignores SIGXFSZ: a file that is as long as it may be takes a part, then nothing.
+    const program = `
+      import { readFileSync, truncateSync } from 'node:fs'
+      import { fileDestination } from '@cirque/access-log'
+      const destination = fileDestination(${JSON.stringify(path)}, { flushIntervalMs: 0 })
+      for (const letter of 'abc') destination.write(letter.repeat(499))
+      while (destination.stats().waitingBytes > 0) await new Promise((resolve) => setImmediate(resolve))
+      const { writtenCount, droppedCount } = destination.stats()
+      truncateSync(${JSON.stringify(path)}, 510)
+      destination.write('next')
+      await destination.close()
+      const text = readFileSync(${JSON.stringify(path)}, 'latin1')
+      console.log(JSON.stringify([writtenCount, droppedCount, text.slice(500)]))`
+    const command = ['ulimit -f 1; exec "$@"', 'sh', process.execPath, '--conditions=@cirque/source']
+    const said = execFileSync('bash', ['-c', ...command, '--input-type=module', '-e', program], {
+      cwd: import.meta.dirname,
+    })
+    expect(JSON.parse(String(said))).toEqual([2, 1, `${'b'.repeat(10)}\nnext\n`])
   },
 )
 

@@ -209,6 +209,17 @@ describe('streams', () => {
     }
     expect(dropped).toBe(1)
     expect(destination.stats().waitingBytes).toBeLessThanOrEqual(4_194_304)
+    const impatient = syslogDestination({
+      transport: 'tcp',
+      port: receiver.port,
+      bufferBytesMax: 16_777_216,
+      connectTimeoutMs: 100,
+      ...NAMES,
+    })
+    for (let round = 0; round < 2_000; round++) impatient.write(line)
+    await until(() => receiver.sockets.size === 2)
+    await impatient.close() // by itself, as nothing moves
+    expect(impatient.stats()).toMatchObject({ writtenCount: 0, droppedCount: 2_000, waitingBytes: 0 })
     const closed = destination.close()
     destination.destroy()
     await closed
@@ -227,6 +238,9 @@ test.each([
   ['a host name with a space', { transport: 'udp', hostname: 'a b' }],
   ['an application name that is too long', { transport: 'udp', appName: 'a'.repeat(49) }],
   ['port 0', { transport: 'tcp', port: 0 }],
+  ['a host that is a number', { transport: 'tcp', host: 127 }],
+  ['an empty path', { transport: 'unix', path: '' }],
+  ['a certificate that is none', { transport: 'tls', tls: { cert: 'x', key: 'y' } }],
   ['an unknown option', { transport: 'tcp', address: '127.0.0.1' }],
 ])('%s is refused at construction', (_name, options) => {
   expect(() => syslogDestination(options as never)).toThrow()

@@ -1,4 +1,5 @@
-import { close, openSync, write } from 'node:fs'
+import { close, open, openSync, write } from 'node:fs'
+import { resolve } from 'node:path'
 import { inspect } from 'node:util'
 
 /** Facts that go with a log entry. Never put header values, bodies, keys or sockets in here. */
@@ -32,6 +33,7 @@ export interface StderrLoggerOptions {
 export const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
 const LINE_CHARACTERS_MAX: number = 8192
 const RETRY_MS: number = 50
+const FILE_MODE: number = 0o640
 
 /** Drops everything: for tests and for embedders that log elsewhere. */
 export const silentLogger: Logger = Object.freeze({ debug() {}, info() {}, warn() {}, error() {} })
@@ -66,26 +68,33 @@ export function threadLogger(logger: Logger, thread: number): Logger {
 
 /** A {@link Logger} that owns the file it writes to. */
 export interface FileLogger extends Logger {
+  /** Opens the file again, after log rotation has renamed it. Rejects if that fails; the old one stays in use then. */
+  reopen(): Promise<void>
   /** Writes what waits, then closes the file. Later entries are dropped. */
   close(): void
 }
 
 /** A logger that appends to a file, which is created with mode 0640 if needed. Throws if that fails. */
 export function openFileLogger(path: string, level: LogLevel = 'info'): FileLogger {
-  return new LineLogger(LOG_LEVELS.indexOf(level), openSync(path, 'a', 0o640), 1_048_576)
+  const file = resolve(path) // the working directory may be another one when it is opened again
+  return new LineLogger(LOG_LEVELS.indexOf(level), openSync(file, 'a', FILE_MODE), 1_048_576, file)
 }
 
 class LineLogger implements FileLogger {
   readonly #level: number
-  readonly #fd: number
+  readonly #path: string | undefined
   readonly #bufferBytesMax: number
+  #fd: number
+  /** Takes over from `#fd` once the write under way is done. */
+  #nextFd: number | undefined
   #waiting: Buffer[] = []
   #waitingBytes = 0
   #droppedCount = 0
   #writing = false
   #isClosed = false
 
-  constructor(level: number, fd: number, bufferBytesMax: number) {
+  /** @param path - The file's, if it is the logger's own. */
+  constructor(level: number, fd: number, bufferBytesMax: number, path?: string) {
     for (const [name, value] of [
       ['fd', fd],
       ['bufferBytesMax', bufferBytesMax],
@@ -96,6 +105,7 @@ class LineLogger implements FileLogger {
     this.#level = level
     this.#fd = fd
     this.#bufferBytesMax = bufferBytesMax
+    this.#path = path
   }
 
   debug(message: string, fields?: LogFields): void {
@@ -115,6 +125,28 @@ class LineLogger implements FileLogger {
     if (this.#isClosed) return
     this.#isClosed = true
     if (!this.#writing) close(this.#fd, () => undefined)
+  }
+
+  async reopen(): Promise<void> {
+    const path = this.#path
+    if (path === undefined || this.#isClosed) return
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    open(path, 'a', FILE_MODE, (error, fd) => (error === null ? resolve(fd) : reject(error)))
+    const fd = await promise
+    if (this.#isClosed) {
+      close(fd, () => undefined)
+      return
+    }
+    if (this.#nextFd !== undefined) close(this.#nextFd, () => undefined)
+    this.#nextFd = fd
+    if (!this.#writing) this.#takeNextFile()
+  }
+
+  #takeNextFile(): void {
+    if (this.#nextFd === undefined) return
+    close(this.#fd, () => undefined)
+    this.#fd = this.#nextFd
+    this.#nextFd = undefined
   }
 
   #entry(level: string, message: string, fields: LogFields | undefined): void {
@@ -157,6 +189,7 @@ class LineLogger implements FileLogger {
       // A closed pipe or a full disk loses this batch: there is nowhere left to report it.
       this.#waitingBytes -= bytes.length
       this.#writing = false
+      this.#takeNextFile()
       if (this.#waiting.length > 0 || this.#droppedCount > 0) this.#write()
       else if (this.#isClosed) close(this.#fd, () => undefined)
     })

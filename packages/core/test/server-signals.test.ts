@@ -1,7 +1,8 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { Client, Program } from './support.ts'
 
@@ -123,10 +124,15 @@ test('the process id is in pid_file while the server runs, and the log in error_
   await using program = new Program('echo-server.ts', ['--conf', conf])
   await program.line(/^port (\d+)$/m)
   expect(readFileSync(pidFile, 'utf8')).toBe(`${program.child.pid}\n`)
+  // Rotation, as it is made for other servers; the debugger would say on stderr that it listens.
+  renameSync(errorLog, `${errorLog}.1`)
+  program.child.kill('SIGUSR1')
+  while (!existsSync(errorLog) || !readFileSync(errorLog, 'utf8').includes('Reloaded')) await delay(5)
   program.child.kill('SIGTERM')
   expect(await program.exited).toEqual([0, null])
   expect(existsSync(pidFile)).toBe(false)
-  expect(readFileSync(errorLog, 'utf8')).toContain('Listening service=echo')
+  expect(readFileSync(`${errorLog}.1`, 'utf8')).toContain('Listening service=echo')
+  expect(readFileSync(errorLog, 'utf8')).toContain('Signal received signal=SIGTERM')
   expect(program.log).toBe('')
 })
 

@@ -31,6 +31,15 @@ export class ServerLog {
     this.#logger = this.#file
   }
 
+  /** Opens the file again, for log rotation. Never rejects: tells there if it fails, and goes on with the old one. */
+  async reopen(): Promise<void> {
+    try {
+      await this.#file?.reopen()
+    } catch (error) {
+      this.#file?.error('The log was not opened again', { error })
+    }
+  }
+
   /** Writes what the file has not, and closes it. */
   close(): void {
     this.#file?.close()

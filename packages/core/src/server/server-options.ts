@@ -19,7 +19,7 @@ export interface ServerOptions {
 
 /** Options of {@link Server.run}. */
 export interface RunOptions {
-  /** Handle SIGTERM, SIGINT, SIGQUIT and SIGHUP until `run` settles. Default false. */
+  /** Handle SIGTERM, SIGINT, SIGQUIT, SIGHUP and SIGUSR1 until `run` settles. Default false. */
   readonly signals?: boolean
   /** Abort it to shut down: gracefully, or fast if its reason is the string `'fast'`. */
   readonly signal?: AbortSignal

@@ -3,6 +3,7 @@ import { loadConfiguration, type ServerConfiguration } from '../configuration.ts
 import { CONFIGURATION_KEYS } from '../configuration-keys.ts'
 import type { Logger } from '../logger.ts'
 import type { ThreadPool } from '../threads/thread-pool.ts'
+import type { ServerLog } from './server-log.ts'
 import type { ServiceNode } from './service-graph.ts'
 
 /** The keys, as files spell them, whose values differ: all of them are read at start only. */
@@ -22,11 +23,13 @@ export interface ReloadOptions {
   readonly base: ServerConfiguration
   readonly nodes: readonly ServiceNode[]
   readonly pool: ThreadPool | undefined
+  readonly log: ServerLog
 }
 
 /** Checks the configuration file, and has every service reload, in every thread. What fails is logged. */
 export async function reloadServer(options: ReloadOptions): Promise<void> {
-  const { logger, conf, configuration, base, nodes, pool } = options
+  const { logger, conf, configuration, base, nodes, pool, log } = options
+  await log.reopen() // whatever the configuration's mistakes: they would go to a file that nobody looks at
   if (conf !== undefined) {
     try {
       const fixed = changedKeys(configuration, loadConfiguration(conf, base))

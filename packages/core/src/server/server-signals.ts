@@ -13,12 +13,12 @@ export interface SignalTarget {
   readonly logger: Logger
   /** SIGQUIT. Returns false if this server does not upgrade: then the signal drains it. */
   armUpgrade(): boolean
-  /** SIGHUP. Never rejects. */
+  /** SIGHUP or SIGUSR1. Never rejects. */
   reload(): Promise<void>
 }
 
 /**
- * Installs the handlers of SIGTERM, SIGINT, SIGQUIT and SIGHUP. Each further signal to end is one step more urgent
+ * Installs the handlers of SIGTERM, SIGINT, SIGQUIT, SIGHUP and SIGUSR1. Each further signal to end is one step more urgent
  * than what runs already. Returns a function that removes them.
  */
 export function installSignals(urgency: Urgency, target: SignalTarget): () => void {
@@ -36,11 +36,13 @@ export function installSignals(urgency: Urgency, target: SignalTarget): () => vo
   const signals = (Object.keys(FIRST_LEVEL) as NodeJS.Signals[]).filter(
     (signal) => process.platform !== 'win32' || signal !== 'SIGQUIT',
   )
+  // Log rotation made for other servers sends SIGUSR1, at which Node.js would open its debugger's port.
+  const reloads: NodeJS.Signals[] = process.platform === 'win32' ? ['SIGHUP'] : ['SIGHUP', 'SIGUSR1']
   for (const signal of signals) process.on(signal, onSignal)
-  process.on('SIGHUP', onHangup)
+  for (const signal of reloads) process.on(signal, onHangup)
   return () => {
     for (const signal of signals) process.removeListener(signal, onSignal)
-    process.removeListener('SIGHUP', onHangup)
+    for (const signal of reloads) process.removeListener(signal, onHangup)
   }
 }
 

@@ -160,7 +160,7 @@ export class Server {
   }
 
   /**
-   * Has every service read again what can change at run time; what SIGHUP does. The configuration file is checked,
+   * Opens `error_log` again, and has every service read again what can change at run time; what SIGHUP does. The configuration file is checked,
    * and the log names the settings in it that only an upgrade or a restart applies. Never rejects: failures are
    * logged, and a file with mistakes changes nothing. A call while one runs waits for that one.
    */
@@ -180,6 +180,7 @@ export class Server {
       base: this.#base,
       nodes: this.#graph.nodes,
       pool: this.#pool,
+      log: this.#log,
     }).finally(() => {
       this.#reloading = undefined
     })
@@ -320,6 +321,7 @@ export class Server {
         configuration: this.configuration,
         logger: threadLogger(this.logger, link.birth.thread),
         services: this.#graph.nodes.map(({ service }) => service),
+        onReload: () => this.#log.reopen(),
         onPhase: (phase, generation) => {
           this.#workerGeneration = generation
           if (phase !== this.phase && phase !== 'terminated') this.#setPhase(phase)

@@ -17,15 +17,15 @@ export interface SuperviseOptions {
   readonly logger?: Logger
 }
 
-const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGQUIT']
 
 /**
  * Stays in the foreground while generations of a server come and go: for containers, where the end of process 1 is
  * the end of them all.
  *
  * SIGUSR2 has a new generation take over, with the configuration and the program as they are in the files then. If
- * that fails, the reason is logged and the old generation serves on. SIGTERM, SIGINT, SIGHUP and SIGQUIT are passed
- * on to the newest generation.
+ * that fails, the reason is logged and the old generation serves on. SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGQUIT are
+ * passed on to the newest generation.
  *
  * @returns The exit status for this process, when the last generation has ended: that of the newest; 128 and the
  *   signal's number if a signal ended it.

@@ -13,6 +13,8 @@ export interface WorkerLifeOptions {
   readonly logger: Logger
   readonly services: readonly Service[]
   readonly onPhase: (phase: ServerPhase, generation: number) => void
+  /** Called for each service that is to reload. Never rejects. */
+  readonly onReload: () => Promise<void>
 }
 
 /** What tells one service from another: every thread must have built the same, in the same order. */
@@ -90,6 +92,7 @@ export class WorkerLife {
         shutdown.abort()
         return service.destroy()
       case 'reload':
+        await this.#options.onReload()
         return await service.reload?.()
     }
   }
