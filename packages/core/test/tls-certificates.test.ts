@@ -215,7 +215,7 @@ describe('certificates at run time', () => {
     }
     await expect(
       TlsService.start({ loadCertificate, runtimeCertificates: { max: 1 } as never }),
-    ).rejects.toThrow('Unknown option "max"')
+    ).rejects.toThrow("Unknown option 'max'")
   })
 })
 

@@ -250,7 +250,7 @@ describe('client certificates', () => {
       { clientCertificates: { ...require, verify: 1 as never } },
       /verify of clientCertificates to be a function, received 1/,
     ],
-    [{ clientCertificates: { ...require, more: 1 } as never }, /Unknown option "more"/],
+    [{ clientCertificates: { ...require, more: 1 } as never }, /Unknown option 'more'/],
     [{ clientCertificates: 'nobody' as 'none' as never }, /to be an object or 'none', received 'nobody'/],
     [{ clientCertificates: { mode: 'require', ca: 'x' } }, /Invalid "ca" .*: There is no certificate in it/],
     [

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
-import { integer, rejectUnknown } from '../listening/listener-options.ts'
 import { ListeningService } from '../listening/listening-service.ts'
 import { type Logger, silentLogger } from '../logger.ts'
+import { integer, rejectUnknown } from '../option-checks.ts'
 import type { ServiceContext } from '../server/service.ts'
 import { type HttpServerApp, serveHttp } from './http-server-app.ts'
 import type { HttpSession } from './http-session.ts'

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { type Address, parseAddress } from '../address.ts'
 import type { ServerConfiguration } from '../configuration.ts'
-import { nameHint } from '../nearest-name.ts'
+import { integer, rejectUnknown } from '../option-checks.ts'
 import {
   type ProxyProtocolOptions,
   type ProxyProtocolPlan,
@@ -163,27 +163,7 @@ export function completePlan(plan: ListenerPlan, configuration: ServerConfigurat
   }
 }
 
-/** Returns a whole number between two bounds, or throws RangeError naming what was received. */
-export function integer(name: string, value: number, min: number, max: number): number {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return value
-  throw new RangeError(
-    `Expected ${name} to be a whole number from ${min} to ${max}, received ${inspect(value)}`,
-  )
-}
-
 function boolean(name: string, value: boolean): boolean {
   if (typeof value === 'boolean') return value
   throw new TypeError(`Expected ${name} to be true or false, received ${inspect(value)}`)
-}
-
-/** Throws for an option nobody would read. */
-export function rejectUnknown(options: object, keys: readonly string[], where: string): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`Expected the options of ${where} to be an object, received ${inspect(options)}`)
-  }
-  for (const key of Object.keys(options)) {
-    if (!keys.includes(key)) {
-      throw new TypeError(`Unknown option ${inspect(key)} of ${where}${nameHint(key, keys)}`)
-    }
-  }
 }

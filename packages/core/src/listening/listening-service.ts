@@ -4,6 +4,7 @@ import type { ServerConfiguration } from '../configuration.ts'
 import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineConnectionsMax } from '../doctor/listening.ts'
 import { silentLogger } from '../logger.ts'
+import { integer, rejectUnknown } from '../option-checks.ts'
 import { SeldomLog } from '../seldom-log.ts'
 import { readFileDescriptorsMax } from '../server/server-runtime.ts'
 import type {
@@ -27,10 +28,8 @@ import type { ConnectionFilter } from './connection-filter.ts'
 import { ConnectionIntake } from './connection-intake.ts'
 import { Endpoint } from './endpoint.ts'
 import {
-  integer,
   type ListenerConfig,
   planListener,
-  rejectUnknown,
   type TcpListenerOptions,
   type UnixListenerOptions,
 } from './listener-options.ts'

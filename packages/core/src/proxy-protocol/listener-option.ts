@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import { inspect } from 'node:util'
-import { nameHint } from '../nearest-name.ts'
+import { rejectUnknown } from '../option-checks.ts'
 import { PROXY_HEADER_BYTES_MAX_DEFAULT } from './read-header.ts'
 
 /** How a listener takes PROXY protocol headers; option `proxyProtocol` of any listener. */
@@ -46,11 +46,7 @@ export function planProxyProtocol(options: ProxyProtocolOptions, isUnix: boolean
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`Expected proxyProtocol to be an object, received ${inspect(options)}`)
   }
-  for (const key of Object.keys(options)) {
-    if (!KEYS.includes(key)) {
-      throw new TypeError(`Unknown option ${inspect(key)} of proxyProtocol${nameHint(key, KEYS)}`)
-    }
-  }
+  rejectUnknown(options, KEYS, 'proxyProtocol')
   const { trusted, required = true, timeoutMs = 5000, versions = [1, 2] } = options
   const { headerBytesMax = PROXY_HEADER_BYTES_MAX_DEFAULT } = options
   if (typeof required !== 'boolean') {

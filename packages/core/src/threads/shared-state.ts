@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { integer } from '../listening/listener-options.ts'
+import { integer } from '../option-checks.ts'
 
 /** Buffers, values and answers that a server may have, each; a name is one for ever. */
 export const SHARED_NAMES_MAX: number = 4_096

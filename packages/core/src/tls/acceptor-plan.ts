@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { SecureContextOptions, TlsOptions } from 'node:tls'
 import { inspect } from 'node:util'
-import { integer, rejectUnknown } from '../listening/listener-options.ts'
+import { integer, rejectUnknown } from '../option-checks.ts'
 import { guardCallbacks } from './guard.ts'
 import { type CheckedIdentity, checkIdentity, readPem } from './identity.ts'
 import type { TlsCertificate, TlsListenerOptions } from './listener-options.ts'

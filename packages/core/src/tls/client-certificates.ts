@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
-import { integer } from '../listening/listener-options.ts'
-import { nameHint } from '../nearest-name.ts'
+import { integer, rejectUnknown } from '../option-checks.ts'
 import { type Pem, readAuthorities, readRevocations } from './authorities.ts'
 import { type CertificateFacts, certificateFacts } from './certificate-facts.ts'
 import { digestOf } from './followed-files.ts'
@@ -70,11 +69,7 @@ export function planClientCertificates(options: ClientCertificates, where: strin
       `Expected clientCertificates of ${where} to be an object or 'none', received ${inspect(options)}`,
     )
   }
-  for (const key of Object.keys(options)) {
-    if (!KEYS.includes(key)) {
-      throw new TypeError(`Unknown option "${key}" of clientCertificates of ${where}${nameHint(key, KEYS)}`)
-    }
-  }
+  rejectUnknown(options, KEYS, `clientCertificates of ${where}`)
   const { mode, ca, caFile, crl, crlFile, verify } = options
   if (mode !== 'require' && mode !== 'optional') {
     throw new TypeError(

@@ -1,7 +1,6 @@
 import { createSecureContext, type SecureContext, type TlsOptions } from 'node:tls'
 import { inspect } from 'node:util'
-import { integer } from '../listening/listener-options.ts'
-import { nameHint } from '../nearest-name.ts'
+import { integer, rejectUnknown } from '../option-checks.ts'
 import { checkIdentity, type TlsIdentity } from './identity.ts'
 import { type PolicyPlan, withoutIdentity } from './policies.ts'
 import type { LoadedCertificate, RuntimePolicies } from './runtime-policies.ts'
@@ -87,11 +86,7 @@ export class RuntimeCertificates {
 
   /** @throws {TypeError | RangeError} If an option is unknown or out of bounds. */
   constructor(load: LoadCertificate, policies: RuntimePolicies, options: RuntimeCertificateOptions = {}) {
-    for (const key of Object.keys(options)) {
-      if (!OPTION_KEYS.includes(key)) {
-        throw new TypeError(`Unknown option "${key}" of runtimeCertificates${nameHint(key, OPTION_KEYS)}`)
-      }
-    }
+    rejectUnknown(options, OPTION_KEYS, 'runtimeCertificates')
     this.#load = load
     this.#policies = policies
     const { perNamePolicies = false } = options

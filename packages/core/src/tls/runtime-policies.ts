@@ -1,4 +1,4 @@
-import { rejectUnknown } from '../listening/listener-options.ts'
+import { rejectUnknown } from '../option-checks.ts'
 import type { ClientCertificates, ClientPolicy } from './client-certificates.ts'
 import type { TlsIdentity } from './identity.ts'
 import type { Policies, PolicyPlan } from './policies.ts'

@@ -1,0 +1,22 @@
+import { inspect } from 'node:util'
+import { nameHint } from './nearest-name.ts'
+
+/** Returns a whole number between two bounds, or throws RangeError naming what was received. */
+export function integer(name: string, value: number, min: number, max: number): number {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value
+  throw new RangeError(
+    `Expected ${name} to be a whole number from ${min} to ${max}, received ${inspect(value)}`,
+  )
+}
+
+/** Throws for an option nobody would read. */
+export function rejectUnknown(options: object, keys: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`Expected the options of ${where} to be an object, received ${inspect(options)}`)
+  }
+  for (const key of Object.keys(options)) {
+    if (!keys.includes(key)) {
+      throw new TypeError(`Unknown option ${inspect(key)} of ${where}${nameHint(key, keys)}`)
+    }
+  }
+}
