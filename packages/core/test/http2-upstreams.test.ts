@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import {
   block,
   DATA,
@@ -12,7 +12,7 @@ import {
   splitFrames,
 } from '../../../scripts/test-support/http2-frames.ts'
 import { Http1Memory } from '../src/http2/http1-memory.ts'
-import { Connector } from '../src/index.ts'
+import { Connector, type ConnectorOptions } from '../src/index.ts'
 import { fetchOver, type Recorder, send, startUpstream, type Upstream } from './support/upstream.ts'
 
 const PREFACE_BYTES = 24
@@ -170,6 +170,31 @@ test('a connection that closes before an answer allows a retry only when it was 
   expect((await recorder.done).error).toMatchObject({ source: 'upstream', retry: 'if-reused' })
   expect(session.reused).toBe(false)
   connector.close()
+})
+
+test('connectionAgeMaxMs and requestsPerConnectionMax end its use; a clock that is set does not', async () => {
+  await using upstream = await scripted((id) => [head(id, [], END_HEADERS | END_STREAM)])
+  const fetches = async (count: number, options: ConnectorOptions, between: () => unknown) => {
+    const connector = new Connector(options)
+    const before = upstream.sockets.length
+    for (let i = 0; i < count; i++) {
+      await fetchOver(connector, upstream.peer({ httpVersion: 2 }))
+      await between()
+    }
+    connector.close()
+    return upstream.sockets.length - before
+  }
+  expect(await fetches(4, { requestsPerConnectionMax: 2 }, () => undefined)).toBe(2)
+  const wait = () => new Promise((resolve) => setTimeout(resolve, 60))
+  expect(await fetches(2, { connectionAgeMaxMs: 1 }, wait)).toBe(2)
+  const set = vi.spyOn(Date, 'now')
+  let time = Date.now()
+  const tomorrow = () => {
+    time += 86_400_000
+    set.mockReturnValue(time)
+  }
+  expect(await fetches(3, {}, tomorrow)).toBe(1)
+  set.mockRestore()
 })
 
 test('an upstream that speaks something else is told apart from one that is gone', async () => {

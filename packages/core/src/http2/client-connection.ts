@@ -9,7 +9,7 @@ import {
   type Http2Stream,
   type Http2StreamHandler,
 } from '@cirque/http2'
-import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
+import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import type { ConnectionDigest } from '../digest.ts'
 import type { ResponseLimits } from '../http1/client-life.ts'
@@ -73,6 +73,8 @@ export class Http2ClientConnection
   /** Exchanges carried so far, those under way included. */
   requestCount = 0
 
+  /** On the clock that nobody sets, which its age is told by. */
+  private readonly openedAt: number = now()
   private readonly socket: Duplex
   private readonly engine: Http2Connection
   private readonly input: FrameInput
@@ -192,7 +194,7 @@ export class Http2ClientConnection
   get exhausted(): boolean {
     const { requestsPerConnectionMax, connectionAgeMaxMs } = this.owner
     if (requestsPerConnectionMax > 0 && this.requestCount >= requestsPerConnectionMax) return true
-    return connectionAgeMaxMs > 0 && Date.now() - this.establishedAt > connectionAgeMaxMs
+    return connectionAgeMaxMs > 0 && now() - this.openedAt > connectionAgeMaxMs
   }
 
   /** A session for one request of `peer`. */
