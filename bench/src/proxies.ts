@@ -10,7 +10,7 @@ import { nginxCommand } from './nginx.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** What a contender needs to know to start. */
-export interface StartContext {
+interface StartContext {
   setup: Setup
   port: number
   originPort: number

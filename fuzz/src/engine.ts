@@ -37,7 +37,7 @@ export interface FuzzReport {
   readonly findings: readonly Finding[]
 }
 
-export const INPUT_BYTES_MAX: number = 4_096
+const INPUT_BYTES_MAX = 4_096
 const FINDINGS_MAX_DEFAULT = 10
 const TRIM_TRIES = 64
 /** One input in so many is made from the format, not from another input. */

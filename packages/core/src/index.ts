@@ -28,15 +28,7 @@ export {
   type HealthServiceOptions,
   healthService,
 } from './downstream/health-service.ts'
-export {
-  HttpServerApp,
-  type HttpServerHandler,
-  type HttpServerStats,
-  type ServeHttp,
-  type ServeHttpErrorListener,
-  type ServeHttpOptions,
-  serveHttp,
-} from './downstream/http-server-app.ts'
+export { HttpServerApp, type HttpServerHandler, type HttpServerStats } from './downstream/http-server-app.ts'
 export {
   type HttpServerConfiguration,
   type HttpServerOptions,
@@ -51,6 +43,12 @@ export {
   type ResponseInit,
 } from './downstream/http-session.ts'
 export { RequestBody } from './downstream/request-body.ts'
+export {
+  type ServeHttp,
+  type ServeHttpErrorListener,
+  type ServeHttpOptions,
+  serveHttp,
+} from './downstream/serve-http.ts'
 export { ServerSession, type ServerSessionHandler } from './downstream/server-session.ts'
 export type { Http2Counts } from './http2/counts.ts'
 export type { ConnectionCounters } from './listening/connection-counters.ts'

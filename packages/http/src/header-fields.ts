@@ -196,7 +196,7 @@ export function linesOf(header: HeaderFields): string {
 }
 
 /** The lines of `fields` as they go on the wire, without the empty line that ends a head. */
-export function fieldsToWire(fields: readonly string[]): string {
+function fieldsToWire(fields: readonly string[]): string {
   let wire = ''
   for (let index = 0; index < fields.length; index += 2) {
     wire += `${fields[index]}: ${fields[index + 1]}\r\n`

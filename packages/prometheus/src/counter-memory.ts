@@ -13,7 +13,7 @@ const NAME_STRIDE = 4 + NAME_BYTES_MAX
 
 /** The rows of upstreams that have no name of their own. */
 export const NO_UPSTREAM = 0
-export const OTHER_UPSTREAMS = 1
+const OTHER_UPSTREAMS = 1
 const UNNAMED: readonly string[] = ['none', 'other']
 
 /** Where each number has its slot. The same for the same options, so that threads understand each other. */

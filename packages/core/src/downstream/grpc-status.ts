@@ -30,7 +30,7 @@ export function isGrpcRequest(request: RequestHeader): boolean {
 }
 
 /** The `grpc-status` that stands for an HTTP status of an answer of our own. */
-export function grpcStatusFor(status: number): number {
+function grpcStatusFor(status: number): number {
   return BY_HTTP_STATUS.get(status) ?? UNKNOWN
 }
 

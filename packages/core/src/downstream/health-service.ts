@@ -3,8 +3,9 @@ import { ListeningService } from '../listening/listening-service.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { integer, rejectUnknown } from '../option-checks.ts'
 import type { ServiceContext } from '../server/service.ts'
-import { type HttpServerApp, serveHttp } from './http-server-app.ts'
+import type { HttpServerApp } from './http-server-app.ts'
 import type { HttpSession } from './http-session.ts'
+import { serveHttp } from './serve-http.ts'
 
 /**
  * Answers whether something works: true or nothing for yes; false, a throw or a rejection for no. Called for each

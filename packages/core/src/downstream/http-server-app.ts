@@ -1,16 +1,13 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { inspect } from 'node:util'
-import { isProxyError, ProxyError, statusForError } from '@cirque/error'
+import { ProxyError } from '@cirque/error'
 import { type RequestHeadParser, ResponseHeader } from '@cirque/http'
 import { Http1ServerConnection } from '../http1/server-connection.ts'
 import type { Http1ConnectionOwner } from '../http1/server-life.ts'
 import { type Http2Counts, noHttp2Counts } from '../http2/counts.ts'
 import { type PrefaceOwner, PrefaceReader } from '../http2/preface.ts'
 import { type Http2ConnectionOwner, Http2ServerConnection } from '../http2/server-connection.ts'
-import type { HttpModuleBuilder } from '../modules/http-module.ts'
-import { HttpModules } from '../modules/http-modules.ts'
-import { ModuleSession } from '../modules/module-session.ts'
+import { isPromise } from '../is-promise.ts'
 import type { ServerApp } from '../server/service.ts'
 import { hostScopeOf } from '../tls/host-scope.ts'
 import { HostCheckingOwner } from './host-check.ts'
@@ -19,7 +16,6 @@ import {
   type ResolvedHttpServerOptions,
   resolveHttpServerOptions,
 } from './http-server-options.ts'
-import { HttpSession } from './http-session.ts'
 import type { ServerSession } from './server-session.ts'
 
 /** What an HTTP application does with each request. */
@@ -150,12 +146,6 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   }
 }
 
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-  )
-}
-
 /** A handler has thrown in spite of all: its request fails, and nothing else. */
 function handlerFailed(session: ServerSession, cause: unknown): void {
   if (session.closed) return
@@ -167,95 +157,4 @@ function handlerFailed(session: ServerSession, cause: unknown): void {
   session.disableKeepAlive()
   session.writeHead(ResponseHeader.build(500), 0)
   session.endResponse(null)
-}
-
-/** Answers one request. A throw or rejection becomes an error response, or cuts a response that has begun. */
-export type ServeHttp = (session: HttpSession) => void | Promise<void>
-
-/** Where {@link serveHttp} reports what a handler threw that was no `ProxyError`. What it throws itself is dropped. */
-export type ServeHttpErrorListener = (error: unknown, session: HttpSession) => void
-
-/** Options of {@link serveHttp}. */
-export interface ServeHttpOptions extends HttpServerOptions {
-  /** What requests and responses pass, such as `responseCompression()`. Default none. */
-  readonly modules?: Iterable<HttpModuleBuilder>
-}
-
-/**
- * An application made of one function.
- *
- * @example
- * const app = serveHttp((session) => session.respond(200, { body: 'hello\n' }))
- */
-export function serveHttp(
-  serve: ServeHttp,
-  options: ServeHttpOptions = {},
-  onError?: ServeHttpErrorListener,
-): HttpServerApp {
-  if (typeof serve !== 'function')
-    throw new TypeError(`Expected a handler function, received ${inspect(serve)}`)
-  const { modules: builders, ...serverOptions } = options
-  const modules = new HttpModules(builders)
-  const report = (thrown: unknown, session: HttpSession) => {
-    try {
-      const answer: unknown = onError?.(thrown, session)
-      if (isPromise(answer)) Promise.resolve(answer).catch(() => undefined)
-    } catch {
-      // The request fails already.
-    }
-  }
-  const fail = (session: HttpSession, thrown: unknown) => {
-    const error = isProxyError(thrown)
-      ? thrown
-      : new ProxyError('INTERNAL_ERROR', 'internal', 'The handler failed', { cause: thrown })
-    if (!isProxyError(thrown)) report(thrown, session)
-    if (session.downstream.closed) return
-    const status = statusForError(error)
-    if (session.responseWritten || status === 0) session.downstream.destroy(error)
-    else {
-      session.disableKeepAlive()
-      session.respondError(status)
-    }
-  }
-  const call = (session: HttpSession) => {
-    try {
-      const serving = serve(session)
-      if (isPromise(serving)) Promise.resolve(serving).catch((error: unknown) => fail(session, error))
-    } catch (error) {
-      fail(session, error)
-    }
-  }
-  const callThroughModules = (downstream: ServerSession) => {
-    const moduled = new ModuleSession(downstream, modules, {
-      onModuleFailed(error) {
-        session.onDownstreamAbort(error)
-        fail(session, error)
-      },
-    })
-    const session = new HttpSession(moduled, app.options.serverName)
-    try {
-      const filtering = moduled.filterRequestHeader()
-      if (filtering === undefined) call(session)
-      else {
-        filtering.then(
-          () => {
-            if (session.abortError === undefined) call(session)
-          },
-          (error: unknown) => fail(session, error),
-        )
-      }
-    } catch (error) {
-      fail(session, error)
-    }
-  }
-  const app: HttpServerApp = new HttpServerApp(
-    {
-      onSession(downstream) {
-        if (modules.size > 0) callThroughModules(downstream)
-        else call(new HttpSession(downstream, app.options.serverName))
-      },
-    },
-    serverOptions,
-  )
-  return app
 }

@@ -1,6 +1,7 @@
 import { checkTrailers } from '@cirque/http'
+import { isPromise } from '../is-promise.ts'
 import type { HttpModule, ModuleBodyResult, ModuleBytes } from './http-module.ts'
-import { inTime, isPending } from './module-deadline.ts'
+import { inTime } from './module-deadline.ts'
 
 /** What one module does to one body; bound to its request. */
 export interface ModuleBodyStage {
@@ -103,7 +104,7 @@ export class ModuleBody {
     this.#step = 'body'
     for (let i = from; i < this.#stages.length; i++) {
       const pending = this.#stages[i]?.body?.(chunk, false)
-      const result = isPending(pending) ? await this.#inTime(pending) : pending
+      const result = isPromise(pending) ? await this.#inTime(pending) : pending
       if (this.#stopped || result === null) return
       if (result === undefined) continue
       if (!Buffer.isBuffer(result)) {
@@ -148,7 +149,7 @@ export class ModuleBody {
 
   /** What a filter gave at the end of the body, when it has it. */
   async #last<T>(given: T | PromiseLike<T>): Promise<T> {
-    return isPending(given) ? this.#inTime(given) : given
+    return isPromise(given) ? this.#inTime(given) : given
   }
 
   async #finish(): Promise<void> {

@@ -2,11 +2,6 @@ import { ProxyError } from '@cirque/error'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import type { HttpModule } from './http-module.ts'
 
-/** True for what a filter of a module returned when it has to be waited for. */
-export function isPending<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
-  return typeof (result as PromiseLike<T> | null | undefined)?.then === 'function'
-}
-
 /**
  * What a filter of a module promised, or a failure when it takes longer than `ms`; 0 waits for ever. Late results are
  * dropped.

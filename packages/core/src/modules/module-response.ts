@@ -1,10 +1,11 @@
 import type { ProxyError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
+import { isPromise } from '../is-promise.ts'
 import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../write-result.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, type HttpModuleContext } from './http-modules.ts'
 import { ModuleBody } from './module-body.ts'
-import { inTime, isPending } from './module-deadline.ts'
+import { inTime } from './module-deadline.ts'
 import { moduleFailure } from './module-failure.ts'
 import { declaresLength, RESPONSE_FILTERS, responseStages } from './module-stages.ts'
 
@@ -106,7 +107,7 @@ export class ModuleResponse {
         this.#fail(error, 'responseHeaderFilter')
         return
       }
-      if (!isPending(pending)) continue
+      if (!isPromise(pending)) continue
       this.#headPending = true
       Promise.resolve(inTime(pending, context.filterTimeoutMs, 'responseHeaderFilter'))
         .then(() => {

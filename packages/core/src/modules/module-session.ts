@@ -2,10 +2,10 @@ import { type ErrorCode, ProxyError } from '@cirque/error'
 import type { ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
 import { ServerSession, type ServerSessionHandler } from '../downstream/server-session.ts'
+import { isPromise } from '../is-promise.ts'
 import { WRITE_DONE, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, HttpModuleContext, type HttpModules } from './http-modules.ts'
-import { isPending } from './module-deadline.ts'
 import { moduleFailure } from './module-failure.ts'
 import { ModuleRequestBody, type ModuleRequestReader } from './module-request-body.ts'
 import { ModuleResponse, type ModuleResponseSink } from './module-response.ts'
@@ -88,7 +88,7 @@ export class ModuleSession
     const { modules } = this.modules
     for (let i = 0; i < modules.length; i++) {
       const pending = (modules[i] as HttpModule).requestHeaderFilter?.(this.request, this.modules)
-      if (isPending(pending)) return this.#filterRequestHeaderFrom(pending, i + 1)
+      if (isPromise(pending)) return this.#filterRequestHeaderFrom(pending, i + 1)
     }
   }
 
