@@ -1,16 +1,11 @@
 import { ProxyError, peerError } from '@cirque/error'
 import { bodylessStatus, ResponseHeader } from '@cirque/http'
-import { ErrorCode, type Http2Stream, type Http2StreamHandler, type ResetOrigin } from '@cirque/http2'
-import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
-import type { ConnectionDigest } from '../digest.ts'
-import { RequestRuns, type RequestRunsOwner } from '../downstream/request-runs.ts'
-import { SessionLife } from '../downstream/session-life.ts'
+import { ErrorCode, type ResetOrigin } from '@cirque/http2'
+import { CoarseTimer } from '@cirque/timeout'
 import {
   BODYLESS,
-  COMING,
   COMPLETE,
   CUT,
-  ENDED,
   FAILED,
   LENGTH,
   TUNNEL,
@@ -21,11 +16,10 @@ import {
 } from '../downstream/session-states.ts'
 import { WRITE_DONE, type WriteResult } from '../write-result.ts'
 import { informationalFields, responseFields, trailerFields } from './fields.ts'
-import { type Http2RequestHead, passedTrailers } from './request-head.ts'
-import type { Http2ServerConnection } from './server-connection.ts'
-import { fromSwitching, notSwitched, toUpgrade } from './websocket.ts'
+import { Http2ServerRequest } from './server-request.ts'
+import { fromSwitching, notSwitched } from './websocket.ts'
 
-const BODY_TIMER = 0
+/** 0 is the body's. */
 const WRITE_TIMER = 1
 
 /**
@@ -34,147 +28,14 @@ const WRITE_TIMER = 1
  */
 const WRITE_PERIODS_MAX = 4
 
-/** One HTTP/2 stream of a client: a request and its response. */
-export class Http2ServerSession
-  extends SessionLife
-  implements TimerOwner, Http2StreamHandler, RequestRunsOwner
-{
-  private readonly connection: Http2ServerConnection
-  private readonly stream: Http2Stream
-  private readonly contentLength: number
-  private readonly bodied: boolean
-  private readonly continueWanted: boolean
-  /** For an extended CONNECT: what accepts it; else null. */
-  private readonly accept: string | null
-  /** A CONNECT without content: a tunnel is asked for (RFC 9113 §8.5). */
-  private readonly connectWanted: boolean
-  private flowing = false
-  /** What the turn has brought of the request's body; null until there is any. */
-  private runs: RequestRuns | null = null
+/** One HTTP/2 stream of a client: the response to its request, and how the exchange ends. */
+export class Http2ServerSession extends Http2ServerRequest {
   private responseRemaining = 0
   private continued = false
-  private bodyTimer: CoarseTimer | null = null
-  /** When the request must have arrived as a whole; 0 until its body is awaited. */
-  private requestDueAt = 0
   private writeTimer: CoarseTimer | null = null
   private sentAtArm = 0
   private connectionTakenAtArm = 0
   private stalledPeriods = 0
-
-  constructor(
-    connection: Http2ServerConnection,
-    stream: Http2Stream,
-    head: Http2RequestHead,
-    endOfStream: boolean,
-  ) {
-    super(head.header)
-    this.connection = connection
-    this.stream = stream
-    this.accept = head.webSocket ? toUpgrade(head.header) : null
-    this.connectWanted = head.header.method === 'CONNECT' && head.contentLength <= 0
-    const isTunnel = head.webSocket || this.connectWanted
-    this.contentLength = endOfStream || isTunnel ? 0 : head.contentLength
-    this.bodied = !endOfStream && head.contentLength !== 0 && !isTunnel
-    this.continueWanted = head.expectContinue && this.bodied
-  }
-
-  digest(): ConnectionDigest {
-    return this.connection.digest()
-  }
-
-  get hasRequestBody(): boolean {
-    return this.bodied
-  }
-
-  get requestContentLength(): number {
-    return this.contentLength
-  }
-
-  get isUpgrade(): boolean {
-    return this.accept !== null || this.connectWanted
-  }
-
-  get expectsContinue(): boolean {
-    return this.continueWanted
-  }
-
-  get isShuttingDown(): boolean {
-    return this.connection.isDraining
-  }
-
-  /** HTTP/2 connections carry requests side by side, so nothing is handed from one to the next. */
-  get connectionContext(): unknown {
-    return undefined
-  }
-
-  set connectionContext(_value: unknown) {}
-
-  // --- the request's body ----------------------------------------------------------------------
-
-  resumeRequestBody(): void {
-    if (this.closed || this.flowing || this.requestState === FAILED) return
-    this.flowing = true
-    if (this.requestEnded) return
-    this.runs?.pass()
-    if (!this.wantsRuns) return
-    if (this.requestState === TUNNELLED) this.stream.resume()
-    else if (this.bodied) {
-      this.armBodyTimer()
-      this.stream.resume()
-    } else if (this.becomeRequest(ENDED)) this.handler?.onRequestEnd(null)
-  }
-
-  pauseRequestBody(): void {
-    if (!this.flowing) return
-    this.flowing = false
-    if (now() < this.requestDueAt) this.bodyTimer?.cancel()
-    this.stream.pause()
-  }
-
-  onData(buffer: Buffer, start: number, end: number): void {
-    this.requestBodyBytes += end - start
-    if (this.requestState !== TUNNELLED) {
-      const limit = this.connection.owner.options.requestBodyBytesMax
-      if (limit > 0 && this.requestBodyBytes > limit) {
-        this.fail(peerError('BODY_TOO_LARGE', 'downstream', `Request body exceeds ${limit} bytes`), false)
-        return
-      }
-      this.armBodyTimer()
-    }
-    this.runs ??= new RequestRuns(this)
-    this.runs.add(buffer, start, end)
-  }
-
-  get wantsRuns(): boolean {
-    return this.flowing && !this.closed
-  }
-
-  passRun(buffer: Buffer, start: number, end: number): WriteResult | undefined {
-    return this.handler?.onRequestData(buffer, start, end)
-  }
-
-  onEnd(trailers: string[] | null): void {
-    this.bodyTimer?.cancel()
-    this.runs?.pass()
-    const isTunnel = this.requestState === TUNNELLED
-    if (this.closed || (!isTunnel && this.requestState !== COMING) || !this.becomeRequest(ENDED)) return
-    this.handler?.onRequestEnd(isTunnel ? null : passedTrailers(trailers))
-    if (this.responseState === TUNNEL_ENDED) this.becomeResponse(COMPLETE)
-  }
-
-  onResponse(): void {}
-
-  private armBodyTimer(): void {
-    const { bodyTimeoutMs, requestTimeoutMs } = this.connection.owner.options
-    if (this.requestDueAt === 0) this.requestDueAt = now() + requestTimeoutMs
-    const leftMs = this.requestDueAt - now()
-    this.bodyTimer ??= new CoarseTimer(this, BODY_TIMER)
-    // Set anew by each frame it would never fire while bytes come.
-    if (leftMs <= 0 && this.bodyTimer.armed) return
-    this.bodyTimer.arm(Math.max(1, Math.min(bodyTimeoutMs, leftMs)))
-  }
-
-  // --- the response ----------------------------------------------------------------------------
 
   /** Of no effect: the connection's other requests go on. */
   disableKeepAlive(): void {}
@@ -372,7 +233,7 @@ export class Http2ServerSession
    * The client broke the exchange, or we cannot go on with it. `dead` says that the stream is of no use any
    * more; otherwise a response may still be written.
    */
-  private fail(error: ProxyError, dead: boolean): void {
+  protected fail(error: ProxyError, dead: boolean): void {
     if (this.closed) return
     const known = this.requestState === FAILED
     // Whatever it was: a question here could only keep it going.
