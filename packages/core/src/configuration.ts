@@ -4,6 +4,7 @@ import { ConfigurationError, type ConfigurationIssue } from './configuration-err
 import { CONFIGURATION_KEYS, type ConfigurationKey, REFUSED_KEYS } from './configuration-keys.ts'
 import type { LogLevel } from './logger.ts'
 import { nearestName } from './nearest-name.ts'
+import { requireOptions } from './option-checks.ts'
 
 /**
  * The server's settings, complete and frozen. Names are the file's keys in camelCase.
@@ -137,6 +138,7 @@ type Add = (key: string, message: string, node?: unknown, suggestion?: string) =
  * createConfiguration({ gracePeriodSeconds: 30, pidFile: '/run/proxy.pid' })
  */
 export function createConfiguration(input: ConfigurationInput = {}): ServerConfiguration {
+  requireOptions(input, 'the configuration')
   const issues: ConfigurationIssue[] = []
   const values: Values = new Map()
   const add: Add = (key, message, _node, suggestion) => {

@@ -9,11 +9,15 @@ export function integer(name: string, value: number, min: number, max: number): 
   )
 }
 
+/** Throws for what holds no options, though `Object.keys` finds no fault with it: a number, an array, a function. */
+export function requireOptions(options: object, where: string): void {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return
+  throw new TypeError(`Expected the options of ${where} to be an object, received ${inspect(options)}`)
+}
+
 /** Throws for an option nobody would read. */
 export function rejectUnknown(options: object, keys: readonly string[], where: string): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`Expected the options of ${where} to be an object, received ${inspect(options)}`)
-  }
+  requireOptions(options, where)
   for (const key of Object.keys(options)) {
     if (!keys.includes(key)) {
       throw new TypeError(`Unknown option ${inspect(key)} of ${where}${nameHint(key, keys)}`)

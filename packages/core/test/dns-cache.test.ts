@@ -67,8 +67,8 @@ test('a failure is remembered for a while', async () => {
 
 test('an expired answer serves while resolving fails, but not for ever', async () => {
   const { cache, asked } = cacheOf([{ ...V4('10.0.0.1'), ttlMs: 0 }, new Error('down')], {
-    staleMaxMs: 60,
-    negativeTtlMs: 10,
+    staleMaxMs: 600,
+    negativeTtlMs: 100,
   })
   await cache.resolve('a')
   const started = performance.now()
@@ -82,7 +82,7 @@ test('an expired answer serves while resolving fails, but not for ever', async (
     )
     await pause(5)
   }
-  expect(performance.now() - started).toBeGreaterThanOrEqual(59)
+  expect(performance.now() - started).toBeGreaterThanOrEqual(599)
   // And it was not asked for at each look-up meanwhile.
   expect(asked.length).toBeLessThan(12)
 })

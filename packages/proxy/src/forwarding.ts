@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import type { RequestHeader } from '@cirque/http'
+import { requireOptions } from './option-checks.ts'
 import type { Session } from './session.ts'
 
 /** What a proxy tells the upstream about the client. Everything is off unless it is asked for. */
@@ -39,6 +40,7 @@ export class Forwarding {
 
   /** @throws {TypeError} For an unknown option, a malformed range, name or field. */
   constructor(options: ForwardingOptions) {
+    requireOptions(options, 'forwarding')
     for (const name of Object.keys(options)) {
       if (!KNOWN.has(name)) {
         throw new TypeError(`Unknown forwarding option "${name}"; known are ${[...KNOWN].join(', ')}`)

@@ -23,6 +23,7 @@ import { isBroken } from './exchange/exchange-states.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { GuardedLogger } from './guarded-logger.ts'
 import { type ProxyObserver, Watching } from './observing/observers.ts'
+import { requireOptions } from './option-checks.ts'
 import { PHASES } from './phases.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import { type RetryPermission, TokenRetryBudget } from './retry/retry-budget.ts'
@@ -129,6 +130,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
 
   /** @throws {TypeError | RangeError} If an option is unknown, of the wrong type or out of bounds. */
   constructor(configuration: ProxyConfiguration, app: ProxyHttp<Ctx>, options: HttpProxyOptions = {}) {
+    requireOptions(options, 'the proxy')
     for (const name of Object.keys(options)) {
       if (!OPTION_NAMES.has(name)) {
         throw new TypeError(`Unknown proxy option "${name}"; known are ${[...OPTION_NAMES].join(', ')}`)
@@ -172,6 +174,8 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
     this.timedIfWatched = options.recordTimes ?? true
     this.watching = new Watching(options.observers ?? [], this)
     this.#logger = new GuardedLogger(options.logger ?? silentLogger)
+    if (options.connector !== undefined) requireOptions(options.connector, 'the connector')
+    if (options.server !== undefined) requireOptions(options.server, 'the HTTP server')
     this.connector = new Connector(connectorOptions(configuration, options.connector))
     this.serverApp = new HttpServerApp(this, serverOptions(configuration, options.server))
   }
@@ -348,6 +352,7 @@ export function httpProxyService<Ctx = undefined>(
   app: ProxyHttp<Ctx>,
   options: HttpProxyServiceOptions = {},
 ): HttpProxyService<Ctx> {
+  requireOptions(options, 'the proxy')
   const { name = 'HTTP proxy', listening, ...proxyOptions } = options
   const proxy = new HttpProxy<Ctx>(configuration, app, proxyOptions)
   return new HttpProxyService<Ctx>(name, proxy, options.logger !== undefined, listening)

@@ -76,6 +76,9 @@ function find(table: ReadonlyMap<string, SniRoute>, name: string | undefined): S
 }
 
 function tableOf(routes: Readonly<Record<string, SniRoute>>): ReadonlyMap<string, SniRoute> {
+  if (typeof routes !== 'object' || routes === null) {
+    throw new TypeError(`Expected an object of routes, received ${inspect(routes)}`)
+  }
   const entries = Object.entries(routes)
   if (entries.length > SNI_ROUTES_MAX) {
     throw new RangeError(`Expected at most ${SNI_ROUTES_MAX} routes, received ${entries.length}`)

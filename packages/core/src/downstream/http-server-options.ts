@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import type { HttpProfile } from '@cirque/http'
 import type { ServerConfiguration } from '../configuration.ts'
 import { nameHint } from '../nearest-name.ts'
+import { requireOptions } from '../option-checks.ts'
 
 /** How an HTTP service treats its clients. Every bound has a default; 0 means "none" only where it says so. */
 export interface HttpServerOptions {
@@ -128,6 +129,7 @@ const INTEGER_MAX = 2 ** 31 - 1
  * @throws {RangeError} For a number out of bounds.
  */
 export function resolveHttpServerOptions(options: HttpServerOptions = {}): ResolvedHttpServerOptions {
+  requireOptions(options, 'the HTTP server')
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(DEFAULTS, name)) {
       throw new TypeError(`Unknown HTTP server option "${name}"${nameHint(name, Object.keys(DEFAULTS))}`)

@@ -1,4 +1,5 @@
 import { nameHint } from '../nearest-name.ts'
+import { requireOptions } from '../option-checks.ts'
 import { CONTENT_CODINGS, type ContentCoding } from './content-coding.ts'
 
 /** Options of `responseCompression`. */
@@ -93,6 +94,7 @@ export function compressionSettings(
   options: ResponseCompressionOptions,
   compressible: (type: string) => boolean,
 ): CompressionSettings {
+  requireOptions(options, 'responseCompression')
   for (const name of Object.keys(options)) {
     if (!OPTION_NAMES.has(name)) {
       throw new TypeError(`Unknown compression option "${name}"${nameHint(name, OPTION_NAMES)}`)

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import type { ResponseLimits } from '../http1/client-life.ts'
 import { nameHint } from '../nearest-name.ts'
+import { requireOptions } from '../option-checks.ts'
 import { readAuthorities } from '../tls/authorities.ts'
 import { digestOf } from '../tls/followed-files.ts'
 import { readPem } from '../tls/identity.ts'
@@ -86,6 +87,7 @@ export interface ConnectorPlan {
 
 /** Checks the options and reads the file of authorities. Throws as the constructor of a connector says. */
 export function planConnector(options: ConnectorOptions): ConnectorPlan {
+  requireOptions(options, 'the connector')
   for (const name of Object.keys(options)) {
     if (!OPTION_NAMES.has(name)) {
       throw new TypeError(`Unknown connector option "${name}"${nameHint(name, OPTION_NAMES)}`)

@@ -2,6 +2,7 @@ import { lookup, Resolver } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { timeout } from '@cirque/timeout'
 import { nameHint } from '../nearest-name.ts'
+import { requireOptions } from '../option-checks.ts'
 
 /** One resolved address. */
 export interface ResolvedAddress {
@@ -67,6 +68,7 @@ export class DnsCache {
 
   /** @throws {TypeError} For an unknown option. @throws {RangeError} For a number out of bounds. */
   constructor(options: DnsCacheOptions = {}) {
+    requireOptions(options, 'the DNS cache')
     const { resolve, ...numbers } = options
     this.#resolve = resolve
     const given = Object.entries(numbers).filter(([, value]) => value !== undefined)

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { inspect } from 'node:util'
 import type { Dispatcher } from 'undici'
 import { nameHint } from '../nearest-name.ts'
+import { requireOptions } from '../option-checks.ts'
 import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
 import { writeProxyHeader } from '../proxy-protocol/write-header.ts'
 import type { OnHandshakeComplete } from '../tls/handshake-complete.ts'
@@ -143,9 +143,7 @@ const prepared: WeakMap<HttpPeerOptions, PreparedOptions> = new WeakMap()
  * @throws {RangeError} For a number out of bounds.
  */
 export function prepareOptions(options: HttpPeerOptions): PreparedOptions {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`Expected the options of a peer to be an object, received ${inspect(options)}`)
-  }
+  requireOptions(options, 'a peer')
   const known = prepared.get(options)
   if (known !== undefined) return known
   const resolved: Record<string, unknown> = { ...DEFAULTS }
