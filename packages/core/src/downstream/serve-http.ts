@@ -4,6 +4,7 @@ import { isPromise } from '../is-promise.ts'
 import type { HttpModuleBuilder } from '../modules/http-module.ts'
 import { HttpModules } from '../modules/http-modules.ts'
 import { ModuleSession } from '../modules/module-session.ts'
+import { requireOptions } from '../option-checks.ts'
 import { HttpServerApp, type HttpServerHandler } from './http-server-app.ts'
 import type { HttpServerOptions } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
@@ -34,6 +35,7 @@ export function serveHttp(
 ): HttpServerApp {
   if (typeof serve !== 'function')
     throw new TypeError(`Expected a handler function, received ${inspect(serve)}`)
+  requireOptions(options, 'serveHttp')
   const { modules, ...serverOptions } = options
   const handler = new FunctionHandler(serve, new HttpModules(modules), onError)
   const app = new HttpServerApp(handler, serverOptions)
