@@ -103,6 +103,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
     labels: service,
     merge: 'sum',
   },
+  invariants_broken_total: {
+    help: 'States of connections that changed as they never may: defects to report',
+    labels: ['service', 'side'],
+    merge: 'sum',
+  },
   backend_healthy: { help: '1 while the health check says so', labels: backend, merge: 'main' },
   backend_eligible: {
     help: '1 while the backend may be chosen, in every thread',

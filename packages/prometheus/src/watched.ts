@@ -55,7 +55,7 @@ export function readService(service: WatchedService): Reading[] {
     add('downstream_tls_handshakes_total', count, { version })
   }
   add('downstream_tls_resumed_total', resumedCount)
-  const { refusedHeads, http2 } = proxy.serverApp.stats()
+  const { refusedHeads, http2, broken } = proxy.serverApp.stats()
   for (const [code, count] of Object.entries(refusedHeads)) add('http_refused_heads_total', count, { code })
   add('http2_connections_total', http2.connections)
   add('http2_requests_total', http2.requests)
@@ -69,6 +69,8 @@ export function readService(service: WatchedService): Reading[] {
   add('upstream_connections_reused_total', pool.reused)
   add('upstream_connections_failed_total', pool.failed)
   add('upstream_unexpected_data_total', pool.unexpectedData)
+  add('invariants_broken_total', broken, { side: 'downstream' })
+  add('invariants_broken_total', pool.broken, { side: 'upstream' })
   for (const [reason, count] of Object.entries(pool.evictions)) {
     add('upstream_connections_evicted_total', count, { reason })
   }

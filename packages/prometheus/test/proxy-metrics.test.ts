@@ -8,6 +8,11 @@ import { describe, expect, test } from 'vitest'
 import { start, until } from '../../proxy/test/support/observed-proxy.ts'
 import { proxyMetrics } from '../src/index.ts'
 
+/** What a connection has of its states. */
+interface Machine {
+  become(next: number): boolean
+}
+
 /** A sample's value by its line's name and labels; undefined when there is none. */
 async function samples(registry: Registry): Promise<(line: string) => number | undefined> {
   const text = await registry.metrics()
@@ -75,6 +80,34 @@ describe('a proxy’s metrics', () => {
     expect(value(`my_upstream_attempts_total{upstream="127.0.0.1:${port}",outcome="2xx"}`)).toBe(1)
     expect(value('my_http_request_errors_total{source="internal",error="FILTER_FAILED"}')).toBe(1)
   })
+
+  test.each(['downstream', 'upstream'] as const)(
+    'a broken invariant is counted %s, by its code and where it broke',
+    async (side) => {
+      const metrics = proxyMetrics()
+      await using proxy = await start({ observers: [metrics] }, undefined, {
+        connectedToUpstream(session, _peer, upstream) {
+          if (session.request.path !== '/broken') return
+          const { connection } = session.downstream as unknown as { readonly connection: Machine }
+          // For both it is part of a head, which cannot come while an exchange is under way.
+          ;(side === 'downstream' ? connection : (upstream as unknown as Machine)).become(1)
+        },
+      })
+      metrics.watch(proxy.service)
+      const url = `http://127.0.0.1:${proxy.port}`
+      expect((await fetch(url)).status).toBe(200)
+      expect((await fetch(`${url}/broken`)).status).toBe(500)
+      await proxy.idle()
+      const value = await samples(metrics.registry)
+      const other = side === 'downstream' ? 'upstream' : 'downstream'
+      expect(value('cirque_http_request_errors_total{source="internal",error="INVARIANT_BROKEN"}')).toBe(1)
+      expect(value('cirque_http_requests_total{method="GET",code="500"}')).toBe(1)
+      expect(value(`cirque_invariants_broken_total{service="HTTP proxy",side="${side}"}`)).toBe(1)
+      expect(value(`cirque_invariants_broken_total{service="HTTP proxy",side="${other}"}`)).toBe(0)
+      expect(value('cirque_upstream_connections{service="HTTP proxy"}')).toBe(0)
+      expect((await fetch(url)).status).toBe(200)
+    },
+  )
 
   test('a client that leaves is an error of its own, and no longer under way', async () => {
     const metrics = proxyMetrics()
