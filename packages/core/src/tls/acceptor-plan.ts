@@ -104,21 +104,10 @@ export function planAcceptor(
 ): AcceptorPlan {
   const where = `TLS on ${address}`
   rejectUnknown(options, [...PASS_THROUGH, ...OWN_KEYS], where)
+  checkCallbacks(options, where)
   const { certificates = [], loadCertificate, SNICallback } = options
   if (!Array.isArray(certificates)) {
     throw new TypeError(`Expected certificates of ${where} to be an array, received ${inspect(certificates)}`)
-  }
-  if (loadCertificate !== undefined && typeof loadCertificate !== 'function') {
-    throw new TypeError(`Expected loadCertificate of ${where} to be a function`)
-  }
-  const { onHandshakeComplete } = options
-  if (onHandshakeComplete !== undefined && typeof onHandshakeComplete !== 'function') {
-    throw new TypeError(
-      `Expected onHandshakeComplete of ${where} to be a function, received ${inspect(onHandshakeComplete)}`,
-    )
-  }
-  if (options.runtimeCertificates !== undefined && loadCertificate === undefined) {
-    throw new TypeError(`"runtimeCertificates" of ${where} has no effect without "loadCertificate"`)
   }
   if (SNICallback !== undefined && (certificates.length > 0 || loadCertificate !== undefined)) {
     throw new TypeError(`${where} takes "SNICallback" or "certificates" and "loadCertificate", not both`)
@@ -137,42 +126,64 @@ export function planAcceptor(
       `${where} needs a certificate and key, certificates, loadCertificate, SNICallback or pskCallback`,
     )
   }
+  const { clientCertificates } = options
   const policies = new Policies(shared, options, where)
-  const policy = policies.get(alpnProtocols, options.clientCertificates)
-  const sites = certificates.map((site: TlsCertificate, index): SitePlan => {
-    const place = `certificates[${index}] of ${where}`
-    rejectUnknown(site, SITE_KEYS, place)
-    const own = planIdentity(site, place)
-    if (own === undefined) throw new TypeError(`${place} needs a certificate and key`)
-    if (own.checked.names.length === 0 && site.serverNames === undefined) {
-      throw new TypeError(`${place} has no DNS names, so it needs "serverNames"`)
-    }
-    if (site.serverNames !== undefined && !Array.isArray(site.serverNames)) {
-      throw new TypeError(
-        `Expected serverNames of ${place} to be an array, received ${inspect(site.serverNames)}`,
-      )
-    }
-    return {
-      ...own,
-      serverNames: site.serverNames,
-      policy: policies.get(
-        site.alpnProtocols === undefined ? alpnProtocols : policies.checkAlpn(site.alpnProtocols, place),
-        site.clientCertificates ?? options.clientCertificates,
-      ),
-    }
-  })
+  const policy = policies.get(alpnProtocols, clientCertificates)
+  const sites = certificates.map((site: TlsCertificate, index) =>
+    planSite(site, `certificates[${index}] of ${where}`, policies, { alpnProtocols, clientCertificates }),
+  )
   return {
     address,
     identity,
     hasDefault,
     policy,
     policies: policies.all,
-    runtimePolicies: new RuntimePolicies(policies, policy, options.clientCertificates),
+    runtimePolicies: new RuntimePolicies(policies, policy, clientCertificates),
     sites,
     ticketKeys,
     handshakeTimeoutMs: integer('handshakeTimeoutMs', options.handshakeTimeoutMs ?? 10_000, 1, 3_600_000),
     reloadMs: integer('reloadMs', options.reloadMs ?? 60_000, 0, 86_400_000),
   }
+}
+
+function checkCallbacks(options: TlsListenerOptions, where: string): void {
+  const { loadCertificate, onHandshakeComplete, runtimeCertificates } = options
+  if (loadCertificate !== undefined && typeof loadCertificate !== 'function') {
+    throw new TypeError(`Expected loadCertificate of ${where} to be a function`)
+  }
+  if (onHandshakeComplete !== undefined && typeof onHandshakeComplete !== 'function') {
+    throw new TypeError(
+      `Expected onHandshakeComplete of ${where} to be a function, received ${inspect(onHandshakeComplete)}`,
+    )
+  }
+  if (runtimeCertificates !== undefined && loadCertificate === undefined) {
+    throw new TypeError(`"runtimeCertificates" of ${where} has no effect without "loadCertificate"`)
+  }
+}
+
+/** Checks a certificate of the list; what it says nothing of is as in `listener`. */
+function planSite(
+  site: TlsCertificate,
+  place: string,
+  policies: Policies,
+  listener: {
+    readonly alpnProtocols: TlsCertificate['alpnProtocols']
+    readonly clientCertificates: TlsCertificate['clientCertificates']
+  },
+): SitePlan {
+  rejectUnknown(site, SITE_KEYS, place)
+  const own = planIdentity(site, place)
+  if (own === undefined) throw new TypeError(`${place} needs a certificate and key`)
+  const { serverNames, alpnProtocols, clientCertificates } = site
+  if (own.checked.names.length === 0 && serverNames === undefined) {
+    throw new TypeError(`${place} has no DNS names, so it needs "serverNames"`)
+  }
+  if (serverNames !== undefined && !Array.isArray(serverNames)) {
+    throw new TypeError(`Expected serverNames of ${place} to be an array, received ${inspect(serverNames)}`)
+  }
+  const alpn = alpnProtocols === undefined ? listener.alpnProtocols : policies.checkAlpn(alpnProtocols, place)
+  const policy = policies.get(alpn, clientCertificates ?? listener.clientCertificates)
+  return { ...own, serverNames, policy }
 }
 
 /** The certificate and key as options of Node.js. */
