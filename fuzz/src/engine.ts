@@ -55,66 +55,11 @@ export async function fuzz(target: Target, coverage: Coverage, options: FuzzOpti
   const fresh = generator(target, options.seed)
   const findingsMax = options.findingsMax ?? FINDINGS_MAX_DEFAULT
   const bytesMax = target.bytesMax ?? INPUT_BYTES_MAX
-  const corpus: Buffer[] = []
-  const findings = new Map<string, Finding>()
-  const startedAt = performance.now()
-  let runs = 0
-
-  async function attempt(input: Buffer): Promise<Error | undefined> {
-    runs += 1
-    coverage.begin()
-    options.watchdog?.begin(input)
-    try {
-      const pending = target.run(input)
-      if (pending !== undefined) await pending
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error))
-    } finally {
-      options.watchdog?.end()
-    }
-    return undefined
-  }
-
-  /** Runs an input, and keeps it or what is wrong with it. What was kept before is short already. */
-  async function take(input: Buffer, shorten: boolean): Promise<void> {
-    const error = await attempt(input)
-    if (error !== undefined) {
-      const kind = kindOf(error)
-      if (findings.has(kind)) return
-      const small = await minimize(input, async (candidate) => {
-        const other = await attempt(candidate)
-        return other !== undefined && kindOf(other) === kind
-      })
-      findings.set(kind, { input: small, error: (await attempt(small)) ?? error })
-      return
-    }
-    const news = coverage.news()
-    if (news.length === 0) return
-    const small = await minimize(
-      input,
-      async (candidate) => {
-        if ((await attempt(candidate)) !== undefined) return false
-        const reached = new Set(coverage.news())
-        return news.every((each) => reached.has(each))
-      },
-      shorten ? (input.length > CORPUS_INPUT_BYTES_MAX ? 4 * TRIM_TRIES : TRIM_TRIES) : 0,
-    )
-    // Also what a second run does not reach, since something was kept meanwhile: or it would be news for ever.
-    coverage.remember(news)
-    corpus.push(small)
-  }
-
-  const report = (): FuzzReport => ({
-    runs,
-    seconds: (performance.now() - startedAt) / 1_000,
-    reached: coverage.reached,
-    corpus,
-    findings: [...findings.values()],
-  })
-
+  const run = new FuzzRun(target, coverage, options.watchdog)
+  const { corpus, findings, startedAt } = run
   coverage.reset()
   for (const seed of [...options.corpus, ...target.seeds]) {
-    await take(Buffer.from(seed as string, 'latin1').subarray(0, bytesMax), false)
+    await run.take(Buffer.from(seed as string, 'latin1').subarray(0, bytesMax), false)
   }
   if (corpus.length === 0) corpus.push(Buffer.alloc(0))
   const words = [...coverage.literals, ...(target.words ?? [])]
@@ -126,15 +71,91 @@ export async function fuzz(target: Target, coverage: Coverage, options: FuzzOpti
   const until = startedAt + options.seconds * 1_000
   let progressAt = startedAt + PROGRESS_MS
   for (let round = 0; performance.now() < until && findings.size < findingsMax; round += 1) {
-    if (round % FRESH_ONE_IN === 0) await take(fresh().subarray(0, bytesMax), true)
-    else await take(mutate(choose(corpus, random), random, material), true)
+    if (round % FRESH_ONE_IN === 0) await run.take(fresh().subarray(0, bytesMax), true)
+    else await run.take(mutate(choose(corpus, random), random, material), true)
     if (round % TURN_RUNS !== 0) continue
     await new Promise((resolve) => setImmediate(resolve))
     if (performance.now() < progressAt) continue
     progressAt += PROGRESS_MS
-    options.onProgress?.(report())
+    options.onProgress?.(run.report())
   }
-  return report()
+  return run.report()
+}
+
+/** What one run has found so far. */
+class FuzzRun {
+  readonly corpus: Buffer[] = []
+  readonly findings: Map<string, Finding> = new Map()
+  readonly startedAt: number = performance.now()
+  readonly #target: Target
+  readonly #coverage: Coverage
+  readonly #watchdog: Watchdog | undefined
+  #runs = 0
+
+  constructor(target: Target, coverage: Coverage, watchdog: Watchdog | undefined) {
+    this.#target = target
+    this.#coverage = coverage
+    this.#watchdog = watchdog
+  }
+
+  /** Runs an input, and keeps it or what is wrong with it. What was kept before is short already. */
+  async take(input: Buffer, shorten: boolean): Promise<void> {
+    const error = await this.#attempt(input)
+    if (error !== undefined) {
+      await this.#keepFinding(input, error)
+      return
+    }
+    const coverage = this.#coverage
+    const news = coverage.news()
+    if (news.length === 0) return
+    const small = await minimize(
+      input,
+      async (candidate) => {
+        if ((await this.#attempt(candidate)) !== undefined) return false
+        const reached = new Set(coverage.news())
+        return news.every((each) => reached.has(each))
+      },
+      shorten ? (input.length > CORPUS_INPUT_BYTES_MAX ? 4 * TRIM_TRIES : TRIM_TRIES) : 0,
+    )
+    // Also what a second run does not reach, since something was kept meanwhile: or it would be news for ever.
+    coverage.remember(news)
+    this.corpus.push(small)
+  }
+
+  report(): FuzzReport {
+    return {
+      runs: this.#runs,
+      seconds: (performance.now() - this.startedAt) / 1_000,
+      reached: this.#coverage.reached,
+      corpus: this.corpus,
+      findings: [...this.findings.values()],
+    }
+  }
+
+  async #keepFinding(input: Buffer, error: Error): Promise<void> {
+    const kind = kindOf(error)
+    if (this.findings.has(kind)) return
+    const small = await minimize(input, async (candidate) => {
+      const other = await this.#attempt(candidate)
+      return other !== undefined && kindOf(other) === kind
+    })
+    this.findings.set(kind, { input: small, error: (await this.#attempt(small)) ?? error })
+  }
+
+  async #attempt(input: Buffer): Promise<Error | undefined> {
+    this.#runs += 1
+    this.#coverage.begin()
+    this.#watchdog?.begin(input)
+    try {
+      const pending = this.#target.run(input)
+      if (pending !== undefined) await pending
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error))
+    } finally {
+      this.#watchdog?.end()
+    }
+    return undefined
+  }
 }
 
 /** As few and as short of `inputs` as still reach what all of them reach. */

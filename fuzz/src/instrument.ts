@@ -27,86 +27,9 @@ const LITERAL_CHARACTERS_MAX = 64
  */
 export function instrument(source: string, firstCounter: number): Instrumented {
   const plain = stripTypeScriptTypes(source, { mode: 'strip' })
-  const insertions: { at: number; text: string }[] = []
-  const literals = new Set<string>()
-  let next = firstCounter
-  const count = (): string => `$hits[${next++}]++`
-  const insert = (at: number, text: string): number => insertions.push({ at, text })
-
-  function wrap(node: Node, before: string, after: string): void {
-    insert(node.start, before)
-    visit(node)
-    insert(node.end, after)
-  }
-
-  /** A statement that runs on a decision. A block counts by itself. */
-  function branch(node: Node): void {
-    if (node.type === 'BlockStatement') visit(node)
-    else wrap(node, `{${count()};`, '}')
-  }
-
-  function visit(node: Node): void {
-    switch (node.type) {
-      case 'BlockStatement':
-        insert(node.start + 1, `${count()};`)
-        break
-      case 'IfStatement':
-        visit(node['test'] as Node)
-        branch(node['consequent'] as Node)
-        if (node['alternate'] === null) insert((node['consequent'] as Node).end, `else{${count()}}`)
-        else branch(node['alternate'] as Node)
-        return
-      case 'ForStatement':
-      case 'ForInStatement':
-      case 'ForOfStatement':
-      case 'WhileStatement':
-      case 'DoWhileStatement':
-        visitChildren(node, 'body')
-        branch(node['body'] as Node)
-        return
-      case 'SwitchCase': {
-        const [first] = node['consequent'] as Node[]
-        if (first !== undefined) insert(first.start, `${count()};`)
-        break
-      }
-      case 'ConditionalExpression':
-        visit(node['test'] as Node)
-        wrap(node['consequent'] as Node, `(${count()},`, ')')
-        wrap(node['alternate'] as Node, `(${count()},`, ')')
-        return
-      case 'LogicalExpression':
-        visit(node['left'] as Node)
-        wrap(node['right'] as Node, `(${count()},`, ')')
-        return
-      case 'Literal':
-        keepLiteral(node['value'])
-        return
-      case 'ImportDeclaration':
-      case 'ExportAllDeclaration':
-        return
-    }
-    visitChildren(node)
-  }
-
-  function visitChildren(node: Node, except?: string): void {
-    for (const key of Object.keys(node)) {
-      if (key === except) continue
-      const value = node[key]
-      for (const child of Array.isArray(value) ? value : [value]) {
-        if (typeof (child as Node | null)?.type === 'string') visit(child as Node)
-      }
-    }
-  }
-
-  function keepLiteral(value: unknown): void {
-    if (typeof value === 'string') {
-      if (value.length > 0 && value.length <= LITERAL_CHARACTERS_MAX) literals.add(value)
-    } else if (typeof value === 'number' && Number.isInteger(value) && value >= 0) {
-      literals.add(value < 256 ? String.fromCharCode(value) : String(value))
-    }
-  }
-
-  visit(parseAst(plain) as unknown as Node)
+  const counting = new Counting(firstCounter)
+  counting.visit(parseAst(plain) as unknown as Node)
+  const { insertions, literals } = counting
   // Stable: what was inserted first at a place stays in front, as outer parts open before inner ones.
   insertions.sort((a, b) => a.at - b.at)
   let code = 'const $hits=globalThis.__fuzzHits;'
@@ -115,5 +38,104 @@ export function instrument(source: string, firstCounter: number): Instrumented {
     code += plain.slice(at, insertion.at) + insertion.text
     at = insertion.at
   }
-  return { code: code + plain.slice(at), counters: next - firstCounter, literals: [...literals] }
+  return { code: code + plain.slice(at), counters: counting.next - firstCounter, literals: [...literals] }
+}
+
+/** Walks a module and notes what is to be inserted where. */
+class Counting {
+  readonly insertions: { at: number; text: string }[] = []
+  readonly literals: Set<string> = new Set()
+  /** Of the counters. */
+  next: number
+
+  constructor(firstCounter: number) {
+    this.next = firstCounter
+  }
+
+  visit(node: Node): void {
+    switch (node.type) {
+      case 'BlockStatement':
+        this.#insert(node.start + 1, `${this.#count()};`)
+        break
+      case 'IfStatement':
+        this.#visitIf(node)
+        return
+      case 'ForStatement':
+      case 'ForInStatement':
+      case 'ForOfStatement':
+      case 'WhileStatement':
+      case 'DoWhileStatement':
+        this.#visitChildren(node, 'body')
+        this.#branch(node['body'] as Node)
+        return
+      case 'SwitchCase': {
+        const [first] = node['consequent'] as Node[]
+        if (first !== undefined) this.#insert(first.start, `${this.#count()};`)
+        break
+      }
+      case 'ConditionalExpression':
+        this.visit(node['test'] as Node)
+        this.#wrap(node['consequent'] as Node, `(${this.#count()},`, ')')
+        this.#wrap(node['alternate'] as Node, `(${this.#count()},`, ')')
+        return
+      case 'LogicalExpression':
+        this.visit(node['left'] as Node)
+        this.#wrap(node['right'] as Node, `(${this.#count()},`, ')')
+        return
+      case 'Literal':
+        this.#keepLiteral(node['value'])
+        return
+      case 'ImportDeclaration':
+      case 'ExportAllDeclaration':
+        return
+    }
+    this.#visitChildren(node)
+  }
+
+  #visitIf(node: Node): void {
+    const consequent = node['consequent'] as Node
+    const alternate = node['alternate'] as Node | null
+    this.visit(node['test'] as Node)
+    this.#branch(consequent)
+    if (alternate === null) this.#insert(consequent.end, `else{${this.#count()}}`)
+    else this.#branch(alternate)
+  }
+
+  #visitChildren(node: Node, except?: string): void {
+    for (const key of Object.keys(node)) {
+      if (key === except) continue
+      const value = node[key]
+      for (const child of Array.isArray(value) ? value : [value]) {
+        if (typeof (child as Node | null)?.type === 'string') this.visit(child as Node)
+      }
+    }
+  }
+
+  /** A statement that runs on a decision. A block counts by itself. */
+  #branch(node: Node): void {
+    if (node.type === 'BlockStatement') this.visit(node)
+    else this.#wrap(node, `{${this.#count()};`, '}')
+  }
+
+  #wrap(node: Node, before: string, after: string): void {
+    this.#insert(node.start, before)
+    this.visit(node)
+    this.#insert(node.end, after)
+  }
+
+  #insert(at: number, text: string): void {
+    this.insertions.push({ at, text })
+  }
+
+  #count(): string {
+    return `$hits[${this.next++}]++`
+  }
+
+  #keepLiteral(value: unknown): void {
+    if (typeof value === 'string') {
+      if (value.length > 0 && value.length <= LITERAL_CHARACTERS_MAX) this.literals.add(value)
+    } else if (typeof value === 'number' && Number.isInteger(value) && value >= 0) {
+      this.literals.add(value < 256 ? String.fromCharCode(value) : String(value))
+    }
+  }
 }

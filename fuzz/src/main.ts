@@ -34,6 +34,20 @@ function line({ runs, seconds, reached, corpus, findings }: FuzzReport): string 
   return `${runs} runs in ${seconds.toFixed(1)} s (${rate}/s), ${reached} places reached by ${corpus.length} inputs, ${findings.length} findings`
 }
 
+function tellFindings(name: string, { findings }: FuzzReport): void {
+  process.exitCode = 1
+  for (const { input, error } of findings) {
+    process.stdout.write(`\n${name} fails on ${show(input)}\n${error.stack ?? error.message}\n\n`)
+  }
+  writeInputs(
+    join(FINDINGS, `${name}.jsonl`),
+    findings.map(({ input }) => input),
+  )
+  process.stdout.write(
+    `run them again: npm run fuzz -- --target ${name} --replay fuzz/findings/${name}.jsonl\n`,
+  )
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -68,7 +82,6 @@ async function main(): Promise<void> {
       process.stdout.write(`${name}: nothing found\n`)
       continue
     }
-    const file = corpusFile(name)
     const report = await fuzz(target, coverage, {
       seconds,
       seed,
@@ -77,22 +90,10 @@ async function main(): Promise<void> {
       onProgress: (progress) => process.stdout.write(`${name}: ${line(progress)}\n`),
     })
     process.stdout.write(`${name}: ${line(report)}\n`)
-    for (const { input, error } of report.findings) {
-      process.exitCode = 1
-      process.stdout.write(`\n${name} fails on ${show(input)}\n${error.stack ?? error.message}\n\n`)
-    }
-    if (report.findings.length > 0) {
-      writeInputs(
-        join(FINDINGS, `${name}.jsonl`),
-        report.findings.map(({ input }) => input),
-      )
-      process.stdout.write(
-        `run them again: npm run fuzz -- --target ${name} --replay fuzz/findings/${name}.jsonl\n`,
-      )
-    }
+    if (report.findings.length > 0) tellFindings(name, report)
     if (values.keep === true) {
       const short = report.corpus.filter(({ length }) => length <= CORPUS_INPUT_BYTES_MAX)
-      writeInputs(file, await distill(target, coverage, short))
+      writeInputs(corpusFile(name), await distill(target, coverage, short))
     }
   }
   await watchdog.stop()
