@@ -125,6 +125,30 @@ function parseCores(text: string): BenchOptions['cores'] {
   return [load, proxy]
 }
 
+const TEXT = { type: 'string' } as const
+const FLAG = { type: 'boolean' } as const
+const FLAGS = {
+  proxies: TEXT,
+  protocols: TEXT,
+  bodies: TEXT,
+  connections: TEXT,
+  modes: TEXT,
+  threads: TEXT,
+  rounds: TEXT,
+  seconds: TEXT,
+  idle: TEXT,
+  relay: TEXT,
+  key: TEXT,
+  groups: TEXT,
+  cores: TEXT,
+  tools: TEXT,
+  output: TEXT,
+  'from-source': FLAG,
+  quick: FLAG,
+  smoke: FLAG,
+  help: { type: 'boolean', short: 'h' },
+} as const
+
 /**
  * Reads the command line. `--smoke` and `--quick` set defaults that other flags override.
  *
@@ -132,32 +156,7 @@ function parseCores(text: string): BenchOptions['cores'] {
  * @throws {TypeError} On an unknown flag.
  */
 export function parseOptions(args: readonly string[], coreCount: number): BenchOptions | 'help' {
-  const text = { type: 'string' } as const
-  const flag = { type: 'boolean' } as const
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      proxies: text,
-      protocols: text,
-      bodies: text,
-      connections: text,
-      modes: text,
-      threads: text,
-      rounds: text,
-      seconds: text,
-      idle: text,
-      relay: text,
-      key: text,
-      groups: text,
-      cores: text,
-      tools: text,
-      output: text,
-      'from-source': flag,
-      quick: flag,
-      smoke: flag,
-      help: { type: 'boolean', short: 'h' },
-    },
-  })
+  const { values } = parseArgs({ args: [...args], options: FLAGS })
   if (values.help === true) return 'help'
   const smoke = values.smoke === true
   const quick = values.quick === true

@@ -1,15 +1,14 @@
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
-import { Agent } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type CertificateFiles, Gateway, startOrigin } from './children.ts'
+import { GOOD_CLIENT_MS, GoodClient } from './good-client.ts'
 import { closeHttp, get, HTTP1_KINDS } from './http-traffic.ts'
 import { closeOthers, OTHER_KINDS, UPGRADE_KINDS } from './other-traffic.ts'
 import type { GatewayState } from './programs/gateway.ts'
 import type { SoakResult } from './report.ts'
-import { quantile } from './statistics.ts'
 import { Traffic } from './traffic.ts'
 import { judge, notGivenBack, type Sample } from './verdict.ts'
 
@@ -27,7 +26,6 @@ export interface SoakOptions {
 const CERTIFICATES: URL = new URL('../../packages/core/test/data/', import.meta.url)
 const SAMPLES = 400
 const COLLECT_ONE_IN = 4
-const GOOD_CLIENT_MS = 25
 /** Longer than what the gateway keeps of idle clients and UDP sessions. */
 const SETTLE_MS = 30_000
 
@@ -52,6 +50,24 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   }
 }
 
+/** How far a soak is, and what it has seen. */
+class Course {
+  readonly seconds: number
+  readonly samples: Sample[] = []
+  reloads = 0
+  upgrades = 0
+  readonly #startedAt: number = performance.now()
+
+  constructor(seconds: number) {
+    this.seconds = seconds
+  }
+
+  /** Seconds since it began. */
+  get since(): number {
+    return (performance.now() - this.#startedAt) / 1_000
+  }
+}
+
 async function run(
   options: SoakOptions,
   gateway: Gateway,
@@ -65,49 +81,19 @@ async function run(
   traffic.begin(gateway, [...HTTP1_KINDS, ...OTHER_KINDS], options.perSecond)
   traffic.begin(upgraded, [...newConnections(), ...UPGRADE_KINDS], share)
   good.begin()
-  const seconds = options.minutes * 60
-  const startedAt = performance.now()
-  const since = (): number => (performance.now() - startedAt) / 1_000
-  const samples: Sample[] = []
-  let reloads = 0
-  let upgrades = 0
-
-  async function sampling(): Promise<void> {
-    const every = Math.max(0.5, seconds / SAMPLES)
-    for (let count = 1; since() < seconds; count += 1) {
-      await delay(Math.max(0, count * every - since()) * 1_000)
-      const state = await gateway.state(count % COLLECT_ONE_IN === 0)
-      const sample: Sample = { seconds: since(), state, ...good.take() }
-      samples.push(sample)
-      options.onSample?.(sample)
-    }
-  }
-
-  async function reloading(): Promise<void> {
-    const every = Math.max(3, seconds / 60)
-    while (since() + every < seconds) {
-      await delay(every * 1_000)
-      if (reloads % 2 === 0) copyCertificates(tls)
-      gateway.reload(++reloads)
-    }
-  }
-
-  async function upgrading(): Promise<void> {
-    const every = Math.max(10, seconds / 30)
-    while (since() + every < seconds) {
-      await delay(every * 1_000)
-      await upgraded.upgrade()
-      upgrades += 1
-    }
-  }
-
+  const course = new Course(options.minutes * 60)
   const failed = (error: unknown): void => traffic.report(`the soak itself: ${(error as Error).message}`)
-  await Promise.all([sampling().catch(failed), reloading().catch(failed), upgrading().catch(failed)])
+  await Promise.all([
+    sample(course, gateway, good, options.onSample).catch(failed),
+    reload(course, gateway, tls).catch(failed),
+    upgrade(course, upgraded).catch(failed),
+  ])
   await Promise.all([traffic.end(), good.end()])
   closeHttp()
   closeOthers()
+  const { samples, reloads, upgrades } = course
   return {
-    minutes: since() / 60,
+    minutes: course.since / 60,
     threads: options.threads ?? 1,
     perSecond: Math.round(options.perSecond + share + 1_000 / GOOD_CLIENT_MS),
     samples,
@@ -117,6 +103,40 @@ async function run(
     upgrades,
     reloads,
     left: await settled(gateway, before),
+  }
+}
+
+async function sample(
+  course: Course,
+  gateway: Gateway,
+  good: GoodClient,
+  onSample: SoakOptions['onSample'],
+): Promise<void> {
+  const every = Math.max(0.5, course.seconds / SAMPLES)
+  for (let count = 1; course.since < course.seconds; count += 1) {
+    await delay(Math.max(0, count * every - course.since) * 1_000)
+    const state = await gateway.state(count % COLLECT_ONE_IN === 0)
+    const taken: Sample = { seconds: course.since, state, ...good.take() }
+    course.samples.push(taken)
+    onSample?.(taken)
+  }
+}
+
+async function reload(course: Course, gateway: Gateway, tls: CertificateFiles): Promise<void> {
+  const every = Math.max(3, course.seconds / 60)
+  while (course.since + every < course.seconds) {
+    await delay(every * 1_000)
+    if (course.reloads % 2 === 0) copyCertificates(tls)
+    gateway.reload(++course.reloads)
+  }
+}
+
+async function upgrade(course: Course, upgraded: Gateway): Promise<void> {
+  const every = Math.max(10, course.seconds / 30)
+  while (course.since + every < course.seconds) {
+    await delay(every * 1_000)
+    await upgraded.upgrade()
+    course.upgrades += 1
   }
 }
 
@@ -136,52 +156,6 @@ function newConnections(): typeof HTTP1_KINDS {
     name: `${kind.name}, through upgrades`,
     ...(kind.name === 'own answer' ? { run: (place) => get(place, '/own') } : {}),
   }))
-}
-
-/** A well-behaved client on one connection, whose waits are measured. */
-class GoodClient {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  readonly #gateway: Gateway
-  readonly #traffic: Traffic
-  #latencies: number[] = []
-  #isEnding = false
-  #running: Promise<void> = Promise.resolve()
-
-  constructor(gateway: Gateway, traffic: Traffic) {
-    this.#gateway = gateway
-    this.#traffic = traffic
-  }
-
-  begin(): void {
-    this.#running = this.#run()
-  }
-
-  /** The waits since it was last asked. */
-  take(): Pick<Sample, 'latencyP50Ms' | 'latencyP99Ms'> {
-    const latencies = this.#latencies
-    this.#latencies = []
-    return { latencyP50Ms: quantile(latencies, 0.5), latencyP99Ms: quantile(latencies, 0.99) }
-  }
-
-  async end(): Promise<void> {
-    this.#isEnding = true
-    await this.#running
-    this.#agent.destroy()
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#isEnding) {
-      const begun = performance.now()
-      try {
-        const [status] = await get(this.#gateway, '/hello', { agent: this.#agent })
-        if (status !== 200) this.#traffic.report(`good client: status ${status}`)
-      } catch (error) {
-        this.#traffic.report(`good client: ${(error as Error).message}`)
-      }
-      this.#latencies.push(performance.now() - begun)
-      await delay(GOOD_CLIENT_MS)
-    }
-  }
 }
 
 function certificatesIn(folder: string): CertificateFiles {
