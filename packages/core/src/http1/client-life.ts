@@ -105,6 +105,14 @@ export abstract class ClientLife extends ClientSession implements TimerOwner {
     return connectionDigest(this.socket as Socket, this.establishedAt, this.requestCount)
   }
 
+  /**
+   * A write has heard of a reset. The system tells that once, so that the read behind it finds an end like any other;
+   * had there been one before the reset, the write would have failed with EPIPE.
+   */
+  protected get wasReset(): boolean {
+    return this.error !== null && 'code' in this.error && this.error.code === 'ECONNRESET'
+  }
+
   protected closedEarly(): ProxyError {
     // No byte of a response: the classic race of a reused connection that the peer closed meanwhile.
     const retry: RetryDecision = this.responseStarted ? 'never' : this.requestSent ? 'if-reused' : 'allowed'

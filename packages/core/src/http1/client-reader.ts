@@ -279,10 +279,15 @@ export abstract class ClientReader extends ClientWriter implements ChunkSink {
   protected onEnd(): void {
     this.ended = true
     if (this.state === BODY && this.bodyKind === BODY_UNTIL_CLOSE) {
-      this.finish(null, false)
+      if (this.wasReset) this.fail(this.closedWithin())
+      else this.finish(null, false)
       return
     }
     if (this.state === TUNNEL) {
+      if (this.wasReset) {
+        this.fail(this.closedWithin())
+        return
+      }
       this.responseEnded = true
       this.handler?.onResponseEnd(null)
       return

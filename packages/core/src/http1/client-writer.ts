@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import { ProxyError, peerError } from '@cirque/error'
 import { encodeChunkHead, latin1, type RequestHeader, TRAIT_EXPECT } from '@cirque/http'
 import { CoarseTimer } from '@cirque/timeout'
@@ -89,7 +90,10 @@ export abstract class ClientWriter extends ClientLife {
     this.requestEnded = true
     if (this.state === TUNNEL) {
       this.flushText()
-      this.socket?.end()
+      const { socket } = this
+      // Ended from within a read, TLS in Node.js loses the records behind it: its shutdown reads them, and drops them.
+      if (socket instanceof TLSSocket) setImmediate(() => socket.end())
+      else socket?.end()
       return
     }
     // What came after a failed write was dropped: how the peer ends tells what became of the request.

@@ -36,7 +36,7 @@ test.each(Object.keys(APPS))(
     }
     await Promise.all(Array.from({ length: AT_ONCE }, worker))
     await nothingLeft(proxy as RunningProxy<unknown>, () => logged)
-    checkOrigin(origin, stories)
+    await checkOrigin(origin, stories)
   },
   runTimeout(360),
 )

@@ -4,9 +4,10 @@ import { until } from '../../support/waiting.ts'
 import { isOf, type Story } from './h1-client.ts'
 import { readResponses } from './readers.ts'
 import { type TaggedOrigin, wishOf } from './tagged-origin.ts'
+import { checkTunnels } from './tunnels.ts'
 
 /** The origin has seen what was plainly said, once, in order, and nothing else. */
-export function checkOrigin(origin: TaggedOrigin, stories: readonly Story[]): void {
+export async function checkOrigin(origin: TaggedOrigin, stories: readonly Story[]): Promise<void> {
   expect(origin.violations).toEqual([])
   const seen = new Map(
     origin.readers.flatMap(({ seen: requests }) => requests.map((one) => [wishOf(one.target).id, one])),
@@ -39,23 +40,10 @@ export function checkOrigin(origin: TaggedOrigin, stories: readonly Story[]): vo
     })
   }
   expect([...seen.keys()]).toEqual([])
-  checkTunnels(origin, stories)
-}
-
-/** After 101 everything that the client sends is the tunnel's, and before it nothing is. */
-function checkTunnels(origin: TaggedOrigin, stories: readonly Story[]): void {
-  const raw = new Map<string, string>()
-  for (const { shots } of stories) {
-    shots.forEach((shot, index) => {
-      const after = shots.slice(index + 1).map(({ head, rest }) => head + rest)
-      if (shot.kind === 'tunnel') raw.set(shot.id, shot.rest + after.join(''))
-    })
-  }
-  for (const { tunnel, seen } of origin.readers) {
-    if (tunnel === null) continue
-    const sent = raw.get(wishOf(seen.at(-1)?.target ?? '').id)
-    expect(sent?.startsWith(tunnel), `a tunnel carried ${JSON.stringify(tunnel)}`).toBe(true)
-  }
+  await checkTunnels(
+    origin.tunnels,
+    stories.flatMap(({ tunnel }) => tunnel ?? []),
+  )
 }
 
 export async function nothingLeft(proxy: RunningProxy<unknown>, logged: () => number): Promise<void> {

@@ -1,11 +1,13 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { TLSSocket } from 'node:tls'
 import { expect } from 'vitest'
 import { RawClient } from '../../support/client.ts'
 import { until } from '../../support/waiting.ts'
 import type { Dice } from './dice.ts'
 import { readResponses, type SeenResponse } from './readers.ts'
 import { type Shot, shoot } from './requests.ts'
-import { taggedBody, wishOf } from './tagged-origin.ts'
+import { acceptOfKey, taggedBody, tunnelText, wishOf } from './tagged-origin.ts'
+import type { TunnelStory } from './tunnels.ts'
 
 /** What one client sent and got. */
 export interface Story {
@@ -13,11 +15,13 @@ export interface Story {
   readonly client: RawClient
   /** It went away by itself. */
   readonly gone: boolean
+  /** What it did with the tunnel that it got. */
+  readonly tunnel: TunnelStory | null
 }
 
 export interface PlayOptions {
-  /** What a request for a switch of protocols comes to is not known. */
-  readonly noUpgrades?: boolean
+  /** To an origin of HTTP/2 nothing but WebSockets is tunnelled. */
+  readonly onlyWebSockets?: boolean
   readonly tls?: boolean
 }
 
@@ -26,12 +30,12 @@ export async function play(
   port: number,
   dice: Dice,
   name: string,
-  { noUpgrades = false, tls = false }: PlayOptions = {},
+  { onlyWebSockets = false, tls = false }: PlayOptions = {},
 ): Promise<Story> {
   const shots = Array.from({ length: dice.integer(1, 6) }, (_, index) => {
-    let shot = shoot(dice, `${name}x${index}`)
-    while (noUpgrades && shot.kind === 'tunnel') shot = shoot(dice, `${name}x${index}`)
-    return shot
+    const shot = shoot(dice, `${name}x${index}`)
+    const refused = onlyWebSockets && shot.kind === 'tunnel' && shot.key === ''
+    return refused ? { ...shot, kind: 'refused' as const } : shot
   })
   const client = new RawClient(port, true, tls)
   const cut = dice.chance(0.06) ? dice.integer(0, 900) : Number.POSITIVE_INFINITY
@@ -79,8 +83,46 @@ export async function play(
     }
   }
   if (goingOn) await settled(client, shots, name)
+  const tunnel = await leaveTunnel(client, shots, goingOn, dice)
   client.socket.destroy()
-  return { shots, client, gone: !goingOn }
+  return { shots, client, gone: !goingOn, tunnel }
+}
+
+/** In the tunnel that it got, if it did, a client goes on, and ends it in one of three ways. */
+async function leaveTunnel(
+  client: RawClient,
+  shots: readonly Shot[],
+  goesOn: boolean,
+  dice: Dice,
+): Promise<TunnelStory | null> {
+  const at = shots.findIndex(({ kind }) => kind === 'tunnel')
+  const shot = shots[at]
+  if (shot === undefined) return null
+  const wish = wishOf(targetOf(shot))
+  const said =
+    shot.rest +
+    shots
+      .slice(at + 1)
+      .map(({ head, rest }) => head + rest)
+      .join('')
+  const { responses } = readResponses(
+    client.received,
+    shots.map(({ method }) => method),
+    client.ended,
+  )
+  if (!goesOn || responses.at(-1)?.status !== 101 || client.closed) return { wish, sent: said, whole: false }
+  const more = ` and ${wish.id} goes on`
+  client.write(more)
+  const sent = said + more
+  const how = dice.pick(['end', 'end', 'end', 'destroy', 'reset'])
+  if (how === 'destroy') client.socket.destroy()
+  else if (how === 'reset' && !(client.socket instanceof TLSSocket)) client.socket.resetAndDestroy()
+  else {
+    client.socket.end()
+    await until(() => client.ended || client.closed, `${wish.id}: its tunnel does not end`)
+    return { wish, sent, whole: client.error === null }
+  }
+  return { wish, sent, whole: false }
 }
 
 /** Waits until everything is answered or the connection has ended. */
@@ -90,7 +132,10 @@ function settled(client: RawClient, shots: readonly Shot[], name: string): Promi
     () => {
       if (client.closed || client.ended) return true
       const { responses, rest } = readResponses(client.received, methods, false)
-      if (responses.at(-1)?.status === 101) return rest.endsWith('welcomes')
+      if (responses.at(-1)?.status === 101) {
+        const wish = wishOf(targetOf(shots[responses.length - 1] as Shot))
+        return rest.length >= tunnelText(wish).length
+      }
       return responses.length === shots.length && responses.at(-1)?.complete === true
     },
     `${name}: not settled: ${JSON.stringify(client.received.slice(-300))} of ${JSON.stringify(shots.at(-1)?.head)}`,
@@ -103,14 +148,20 @@ export function checkClient({ shots, client, gone }: Story): void {
   const { responses, rest } = readResponses(client.received, methods, client.ended)
   responses.forEach((response, index) => {
     const { id, kind, head } = shots[index] as Shot
-    const { framing, size } = wishOf(/ (?:http:\/\/a)?(\/\S*)/.exec(head)?.[1] ?? '')
+    const { framing, size, resets } = wishOf(targetOf(shots[index] as Shot))
     const ours = isOf(response, id)
     const story = `${JSON.stringify(head)} got ${response.status} ${response.fields['x-tag']}`
-    if (kind === 'good' || kind === 'tunnel') expect(ours, story).toBe(true)
-    else if (!ours) expect([400, 501, 505].includes(response.status), story).toBe(true)
+    // Where it is reset before its head has passed all hooks, nobody has seen more than that.
+    const cutShort = kind === 'tunnel' && resets && response.status === 502
+    if (kind === 'good' || (kind === 'tunnel' && !cutShort)) expect(ours, story).toBe(true)
+    else if (!ours && !cutShort) expect([400, 501, 505].includes(response.status), story).toBe(true)
     if (kind === 'bad-head') expect(ours, story).toBe(false)
+    if (kind === 'refused') expect(response.status, story).not.toBe(101)
+    const { key } = shots[index] as Shot
+    if (response.status === 101 && key !== '')
+      expect(response.fields['sec-websocket-accept'], story).toBe(acceptOfKey(key))
     if (!ours) expect(response.body, story).toBe('')
-    else if (response.status === 200 && methods[index] !== 'HEAD') {
+    else if ((response.status === 200 || response.status === 403) && methods[index] !== 'HEAD') {
       const body = taggedBody(id, size)
       if (response.complete && (framing !== 'close' || kind !== 'bad-body'))
         expect(response.body, story).toBe(body)
@@ -120,18 +171,32 @@ export function checkClient({ shots, client, gone }: Story): void {
   const final = responses.at(-1)
   const ends = final?.fields['connection'] === 'close' || final?.complete === false || final?.status === 101
   if (gone) return
-  if (final?.status === 101) expect(rest).toBe(`${shots[responses.length - 1]?.id} welcomes`)
-  else expect(rest).toBe('')
+  if (final?.status === 101) {
+    const wish = wishOf(targetOf(shots[responses.length - 1] as Shot))
+    const text = tunnelText(wish)
+    const story = `${wish.id}: its tunnel brought ${rest.length} bytes, ${JSON.stringify(rest.slice(-300))}, ${client.error}`
+    expect(wish.resets ? text.startsWith(rest) && rest.length < text.length : rest === text, story).toBe(true)
+    // TLS says by itself that it was cut.
+    if (wish.resets && !(client.socket instanceof TLSSocket)) expect(client.ended, story).toBe(false)
+  } else expect(rest).toBe('')
   if (responses.length < shots.length && !ends) {
-    // Cut without a word: only after a body that cannot be answered any more.
-    const { id = '', head, kind } = shots[responses.length] ?? {}
+    // Cut without a word: only after a body that cannot be answered any more, or by a reset that overtook the word.
+    const shot = shots[responses.length] as Shot
+    const { id, head, kind } = shot
+    const overtaken = kind === 'tunnel' && wishOf(targetOf(shot)).resets
     const how = client.error ?? (client.ended ? 'an end' : client.closed ? 'a close' : 'open')
-    expect(kind, `${id}, ${head}: ${how} after ${client.received.slice(-300)}`).toBe('bad-body')
+    if (!overtaken)
+      expect(kind, `${id}, ${head}: ${how} after ${client.received.slice(-300)}`).toBe('bad-body')
   }
   responses.slice(0, -1).forEach((response, index) => {
     expect(response.fields['connection'], shots[index]?.head).not.toBe('close')
   })
-  for (const shot of shots.slice(0, responses.length - 1)) expect(shot.last, shot.head).toBe(false)
+  for (const shot of shots.slice(0, Math.max(0, responses.length - 1)))
+    expect(shot.last, shot.head).toBe(false)
+}
+
+function targetOf({ head }: Shot): string {
+  return / (?:http:\/\/a)?(\/\S*)/.exec(head)?.[1] ?? ''
 }
 
 /** The response is the origin's to this request. */

@@ -2,29 +2,38 @@ import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { settings } from '../../../../../scripts/test-support/http2-frames.ts'
 import { startRawUpstream } from '../../support/upstream.ts'
-import { H2Peer, type H2Stream } from './h2-wire.ts'
+import { H2Peer, type H2Stream, valuesOf } from './h2-wire.ts'
 import type { SeenRequest } from './readers.ts'
-import { type TaggedOrigin, taggedBody, wishOf } from './tagged-origin.ts'
+import { type TaggedOrigin, taggedBody, tunnelText, type Wish, wishOf } from './tagged-origin.ts'
+import { serveTunnel, type TunnelRecord } from './tunnels.ts'
 
 /** Fields that have no place in HTTP/2 (RFC 9113 §8.2.2), and `host`, which repeats `:authority`. */
 const FOREIGN = /^(?:connection|keep-alive|proxy-connection|transfer-encoding|upgrade|http2-settings|host)$/
 
 /** The same as `startTaggedOrigin`, over HTTP/2. */
 export async function startTaggedH2Origin(tls = false): Promise<TaggedOrigin> {
-  const readers: { seen: SeenRequest[]; tunnel: null }[] = []
+  const readers: { seen: SeenRequest[] }[] = []
   const violations: string[] = []
+  const tunnels = new Map<string, TunnelRecord>()
   const upstream = await startRawUpstream(
-    (socket) => serve(socket, readers, violations),
+    (socket) => serve(socket, readers, violations, tunnels),
     tls ? ['h2'] : undefined,
   )
-  return { ...upstream, readers, violations }
+  return { ...upstream, readers, violations, tunnels }
 }
 
-function serve(socket: Socket, readers: { seen: SeenRequest[]; tunnel: null }[], violations: string[]): void {
+function serve(
+  socket: Socket,
+  readers: { seen: SeenRequest[] }[],
+  violations: string[],
+  tunnels: Map<string, TunnelRecord>,
+): void {
   socket.setNoDelay(true)
-  const reader = { seen: [] as SeenRequest[], tunnel: null }
+  const reader = { seen: [] as SeenRequest[] }
   readers.push(reader)
   const requests = new Map<H2Stream, SeenRequest>()
+  /** To be told that the client has ended its side of a tunnel. */
+  const ended = new Map<H2Stream, () => void>()
   const complain = (what: string) => void violations.push(what)
   const peer: H2Peer = new H2Peer(
     socket,
@@ -39,7 +48,14 @@ function serve(socket: Socket, readers: { seen: SeenRequest[]; tunnel: null }[],
         const request = readHead(fields, complain)
         requests.set(stream, request)
         reader.seen.push(request)
-        const { when } = wishOf(request.target)
+        const wish = wishOf(request.target)
+        const { when } = wish
+        if (valuesOf(fields, ':protocol').length > 0) {
+          if (tunnels.has(wish.id)) complain(`a second tunnel for ${wish.id}`)
+          openTunnel(peer, stream, wish, tunnels, new Promise((resolve) => ended.set(stream, resolve)))
+          request.complete = true
+          return
+        }
         if (request.fields.has('expect') && when !== 'early')
           peer.headers(stream.id, [':status', '100'], false)
         if (when === 'early') void answer(peer, stream, request)
@@ -47,6 +63,11 @@ function serve(socket: Socket, readers: { seen: SeenRequest[]; tunnel: null }[],
       onEnd(stream) {
         const request = requests.get(stream)
         if (request === undefined) return
+        // A tunnel has two ends, and what follows a refused one belongs to nothing.
+        if (request.complete) {
+          ended.get(stream)?.()
+          return
+        }
         request.body = stream.body
         request.complete = true
         const length = request.fields.get('content-length')?.[0]
@@ -57,12 +78,12 @@ function serve(socket: Socket, readers: { seen: SeenRequest[]; tunnel: null }[],
         else if (when !== 'early') void answer(peer, stream, request)
       },
     },
-    settings([3, 100]),
+    settings([3, 100], [8, 1]),
   )
   socket.on('end', () => socket.end())
   socket.on('close', () => {
     violations.push(...peer.violations)
-    for (const [stream, request] of requests) request.body = stream.body
+    for (const [stream, request] of requests) if (!request.complete) request.body = stream.body
   })
 }
 
@@ -82,19 +103,67 @@ function readHead(list: readonly string[], complain: (what: string) => void): Se
     if (name === 'te' && value !== 'trailers') complain(`te: ${value}`)
     fields.set(name, [...(fields.get(name) ?? []), value])
   }
-  const expected = [':authority', ':method', ':path', ':scheme']
+  const protocol = pseudo.get(':protocol')
+  const expected = [
+    ':authority',
+    ':method',
+    ':path',
+    ...(protocol === undefined ? [] : [':protocol']),
+    ':scheme',
+  ]
   if ([...pseudo.keys()].toSorted().join() !== expected.join())
     complain(`pseudo-fields ${[...pseudo.keys()]}`)
+  if (protocol !== undefined) {
+    if (protocol !== 'websocket' || pseudo.get(':method') !== 'CONNECT') complain(`:protocol ${protocol}`)
+    if (fields.has('sec-websocket-key') || fields.has('content-length')) complain('fields of another upgrade')
+  }
   if ((fields.get('content-length') ?? []).length > 1) complain('two lengths')
   if (pseudo.get(':authority') !== 'a') complain(`:authority ${pseudo.get(':authority')}`)
   return {
-    method: pseudo.get(':method') ?? '',
+    // An upgrade is one, whatever it is called (RFC 8441 §5).
+    method: protocol === undefined ? (pseudo.get(':method') ?? '') : 'GET',
     target: pseudo.get(':path') ?? '',
     fields,
     trailers: [],
     body: '',
     complete: false,
   }
+}
+
+/** RFC 8441: any 2xx opens the tunnel. */
+function openTunnel(
+  peer: H2Peer,
+  stream: H2Stream,
+  wish: Wish,
+  tunnels: Map<string, TunnelRecord>,
+  clientEnded: Promise<void>,
+): void {
+  const { id, framing, size, interim } = wish
+  for (let i = 0; i < interim; i++) peer.headers(stream.id, [':status', '103', 'link', '</x>'], false)
+  if (framing !== 'length') {
+    peer.headers(stream.id, [':status', '403', 'x-tag', id], size === 0)
+    if (size > 0) peer.data(stream.id, taggedBody(id, size), true)
+    return
+  }
+  tunnels.set(id, {
+    get received() {
+      return stream.body
+    },
+    get ended() {
+      return stream.ended
+    },
+  })
+  peer.headers(stream.id, [':status', '200', 'x-tag', id], false)
+  void serveTunnel(
+    {
+      write: (text) => peer.data(stream.id, text, false),
+      end: () => peer.data(stream.id, '', true),
+      reset: () => peer.reset(stream.id, 8),
+    },
+    wish,
+    tunnelText(wish),
+    clientEnded,
+  )
 }
 
 async function answer(peer: H2Peer, stream: H2Stream, request: SeenRequest): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Dice } from './dice.ts'
-import { bait, wish } from './requests.ts'
+import { bait, tunnelTarget, wish } from './requests.ts'
 import { taggedBody } from './tagged-origin.ts'
 
 /** A request as an HTTP/2 client of the attack sends it, and what may come of it. */
@@ -24,6 +24,8 @@ export interface H2Shot {
   readonly body: string | null
   /** What is done to the stream after its parts. */
   readonly finish: 'end' | 'reset'
+  /** In a tunnel: what is sent once it stands; null when all is sent at once, its end too. */
+  readonly late: readonly string[] | null
   readonly raw: ((stream: number) => readonly (readonly [number, number, number, string])[]) | null
 }
 
@@ -147,14 +149,14 @@ const early = (id: string) => `early ${id}${bait(id)}`
 
 export function shootH2(dice: Dice, id: string, tunnels = false): H2Shot {
   const target = `/${id}?${wish(dice)}`
-  const base = { id, target, trailers: null, body: null, finish: 'end', raw: null } as const
-  const pseudo = (method: string) => [
+  const base = { id, target, trailers: null, body: null, finish: 'end', raw: null, late: null } as const
+  const pseudo = (method: string, path = target) => [
     ':method',
     method,
     ':scheme',
     'http',
     ':path',
-    target,
+    path,
     ':authority',
     'a',
   ]
@@ -182,8 +184,12 @@ export function shootH2(dice: Dice, id: string, tunnels = false): H2Shot {
   if (choice < 0.33)
     return { ...base, method: 'GET', fields: [], parts: null, kind: 'fatal', raw: dice.pick(FATAL) }
   if (tunnels && choice < 0.43) {
-    const fields = [...pseudo('CONNECT'), ':protocol', 'websocket', 'x-check', id]
-    return { ...base, method: 'GET', fields, parts: split(dice, early(id)), body: '', kind: 'tunnel' }
+    const target = tunnelTarget(dice, id)
+    const fields = [...pseudo('CONNECT', target), ':protocol', 'websocket', 'x-check', id]
+    const parts = dice.chance(0.7) ? split(dice, early(id)) : []
+    const late = dice.chance(0.7) ? split(dice, payload(dice, id)) : null
+    const finish = late !== null && dice.chance(0.2) ? 'reset' : 'end'
+    return { ...base, target, method: 'GET', fields, parts, late, finish, body: '', kind: 'tunnel' }
   }
   return goodShot(dice, base, target)
 }

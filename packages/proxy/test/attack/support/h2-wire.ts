@@ -65,6 +65,8 @@ export class H2Peer {
   /** The code of GOAWAY, or -1. */
   goaway = -1
   closed = false
+  /** Answers to {@link ping}. */
+  pongs = 0
   readonly #events: H2Events
   readonly #decoder = new HpackDecoder({ listBytesMax: 1 << 20, fieldsMax: 2_000 })
   #rest: Buffer = NOTHING
@@ -128,6 +130,11 @@ export class H2Peer {
   /** Nothing of the stream's body waits for a window. */
   sent(id: number): boolean {
     return !this.#queue.some(({ stream }) => stream.id === id && stream.reset < 0)
+  }
+
+  /** The answer says that all before it has been read. */
+  ping(): void {
+    this.send(frame(PING, 0, 0, Buffer.alloc(8)))
   }
 
   reset(id: number, code: number): void {
@@ -208,6 +215,7 @@ export class H2Peer {
         break
       case PING:
         if ((flags & ACK) === 0) this.send(frame(PING, ACK, 0, payload))
+        else this.pongs++
         break
       case GOAWAY:
         this.goaway = payload.readUInt32BE(4)

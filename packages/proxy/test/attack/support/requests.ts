@@ -12,14 +12,17 @@ export interface Shot {
    * - `bad-head`: nothing of it arrives.
    * - `bad-body`: it arrives, if at all, without its end.
    * - `tunnel`: it asks for a switch of protocols; `rest` is raw.
+   * - `refused`: the same, where there is no such tunnel: it is refused, or answered as if it had not asked.
    */
-  readonly kind: 'good' | 'bad-head' | 'bad-body' | 'tunnel'
+  readonly kind: 'good' | 'bad-head' | 'bad-body' | 'tunnel' | 'refused'
   /** What the origin must read as its body. */
   readonly body: string
   /** The client said that nothing follows: what does anyway is nobody's request. */
   readonly last: boolean
   /** The body is sent only after 100 or a final response. */
   readonly waits: boolean
+  /** The key of the WebSocket that it asks for, or the empty string. */
+  readonly key: string
 }
 
 /** What the origin is asked to do, as part of the target. */
@@ -27,7 +30,14 @@ export function wish(dice: Dice): string {
   const framing = dice.pick(['length', 'length', 'chunked', 'chunked', 'close', 'empty', 'none'])
   const size = dice.chance(0.1) ? dice.integer(60_000, 200_000) : dice.integer(0, 400)
   const when = dice.chance(0.12) ? 'early' : dice.chance(0.2) ? 'later' : 'end'
-  return `f=${framing}&n=${size}&w=${when}&i=${dice.chance(0.1) ? dice.integer(1, 3) : 0}`
+  const interim = dice.chance(0.1) ? dice.integer(1, 3) : 0
+  return `f=${framing}&n=${size}&w=${when}&i=${interim}&r=${dice.chance(0.15) ? 1 : 0}`
+}
+
+/** For what asks for a tunnel: most of them are opened. */
+export function tunnelTarget(dice: Dice, id: string): string {
+  const wished = wish(dice)
+  return `/${id}?${dice.chance(0.6) ? wished.replace(/f=[a-z]+/, 'f=length') : wished}`
 }
 
 /** Text that would do harm if anybody read it as a request. */
@@ -147,7 +157,16 @@ const BAD_CHUNKS: readonly string[] = [
 /** Any request: most are good ones, in all the ways in which one may be sent. */
 export function shoot(dice: Dice, id: string): Shot {
   const target = `/${id}?${wish(dice)}`
-  const shot = { id, method: 'GET', body: '', rest: '', last: false, waits: false, kind: 'good' } as const
+  const shot = {
+    id,
+    method: 'GET',
+    body: '',
+    rest: '',
+    last: false,
+    waits: false,
+    kind: 'good',
+    key: '',
+  } as const
   const choice = dice.next()
   if (choice < 0.05) {
     const head = dice.pick(BAD_START)(target)
@@ -162,10 +181,14 @@ export function shoot(dice: Dice, id: string): Shot {
     const rest = dice.pick(BAD_CHUNKS).replace('DATA', 'data') + bait(id)
     return { ...shot, method: 'PUT', head, rest, body: 'data', kind: 'bad-body', last: true }
   }
-  if (choice < 0.24) {
-    const protocol = dice.pick(['websocket', 'raw', 'h2c', 'raw, h2c'])
-    const head = `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`
-    return { ...shot, head, rest: `early ${id}${bait(id)}`, kind: 'tunnel', last: true }
+  if (choice < 0.28) {
+    const target = tunnelTarget(dice, id)
+    const protocol = dice.pick(['websocket', 'websocket', 'websocket', 'raw', 'h2c', 'raw, h2c'])
+    const key = protocol === 'websocket' ? Buffer.from(id.padEnd(16, '.').slice(-16)).toString('base64') : ''
+    const fields = key === '' ? '' : `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n`
+    const head = `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n${fields}\r\n`
+    const rest = dice.chance(0.7) ? `early ${id}${bait(id)}` : ''
+    return { ...shot, head, rest, kind: 'tunnel', last: true, key }
   }
   return goodShot(dice, target, shot)
 }
