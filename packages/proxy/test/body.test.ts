@@ -421,12 +421,14 @@ describe('filters of the response body', () => {
   test('keepContentLength keeps the length, and a body that differs cuts the connection', async () => {
     await using upstream = await startScript(ORIGINS['Content-Length'] as string)
     let change: Buffer | undefined
+    const errors: (string | undefined)[] = []
     await using proxy = await startProxy({
       upstreamPeer: () => new HttpPeer(upstream.address),
       responseFilter(session) {
         session.keepContentLength = true
       },
       responseBodyFilter: (_session, _chunk, end) => (end ? undefined : change),
+      logging: (_session, error) => void errors.push(error?.source),
     })
     change = Buffer.from('THE BODY')
     const { body, headers } = await ask(proxy.port, get())
@@ -435,6 +437,8 @@ describe('filters of the response body', () => {
     await expect(ask(proxy.port, get())).rejects.toThrow('cut')
     change = Buffer.from('longer than that')
     await expect(ask(proxy.port, get())).rejects.toThrow(/cut|ended/)
+    await proxy.idle()
+    expect(errors).toEqual([undefined, 'internal', 'internal'])
   })
 
   test.each([

@@ -146,9 +146,16 @@ export abstract class ExchangeLife<Ctx>
       )
       return
     }
-    if (!this.become(WRITTEN)) return
-    if (!downstream.responseEnded) downstream.endResponse(null)
-    this.finishWritten(undefined)
+    if (this.become(WRITTEN)) this.finishWritten(this.endDownstream(null))
+  }
+
+  /** Completes the response; the error if less was written than was announced, which cuts it. */
+  protected endDownstream(trailers: string[] | null): ProxyError | undefined {
+    const { downstream } = this
+    if (downstream.closed || downstream.responseEnded) return undefined
+    downstream.endResponse(trailers)
+    if (downstream.responseEnded) return undefined
+    return new ProxyError('FILTER_FAILED', 'internal', 'The response ended before its announced length')
   }
 
   /** Once the request is on its way there is no phase that may answer it: the upstream's response is to come. */

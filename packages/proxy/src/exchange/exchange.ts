@@ -9,7 +9,7 @@ import {
   WRITE_DONE,
   type WriteResult,
 } from '@cirque/core'
-import { type ProxyError, peerError } from '@cirque/error'
+import { ProxyError, peerError } from '@cirque/error'
 import type { RequestHeader, ResponseHeader } from '@cirque/http'
 import { CoarseTimer } from '@cirque/timeout'
 import { ResponseFlow } from '../flow/response-flow.ts'
@@ -257,13 +257,18 @@ export class ProxyExchange<Ctx>
       this.tunnel.upstreamEnded()
       return
     }
+    if (downstream.closed) {
+      this.fail(
+        new ProxyError('FILTER_FAILED', 'internal', 'A hook ended the response while another is proxied'),
+      )
+      return
+    }
     if (!this.become(WRITTEN)) return
     // First the pool, then the client: a pipelined request finds the connection already idle.
     this.upstream = null
     this.request?.stop()
     if (upstream !== null) this.proxy.connector.release(upstream)
-    downstream.endResponse(trailers)
-    this.finishWritten(undefined)
+    this.finishWritten(this.endDownstream(trailers))
   }
 
   // --- failures ----------------------------------------------------------------------------------

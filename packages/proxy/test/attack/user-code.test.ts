@@ -191,3 +191,26 @@ test('a session that is used after its end does nothing to the next one of its c
   }
   expect(client.received).toBe('')
 })
+
+test.each<[string, (session: Session) => void]>([
+  ['cuts', ({ downstream }) => downstream.destroy()],
+  ['ends', ({ downstream }) => downstream.endResponse(null)],
+])('a body filter that %s the response itself is told of, and no success', async (_name, act) => {
+  await using upstream = await startOk()
+  let misbehaves = true
+  const errors: (string | undefined)[] = []
+  await using proxy = await startProxy({
+    upstreamPeer: () => new HttpPeer(upstream.address),
+    responseBodyFilter(session) {
+      if (misbehaves) act(session)
+      return undefined
+    },
+    logging: (_session, error) => void errors.push(error?.code),
+  })
+  await ask(proxy.port, get()).catch(() => undefined)
+  await proxy.idle()
+  misbehaves = false
+  expect((await ask(proxy.port, get())).body).toBe('ok')
+  await proxy.idle()
+  expect(errors).toEqual(['FILTER_FAILED', undefined])
+})
