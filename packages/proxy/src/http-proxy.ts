@@ -7,24 +7,22 @@ import {
   type HttpServerHandler,
   type HttpServerOptions,
   HttpSession,
-  ListeningService,
-  type ListeningServiceOptions,
   type Logger,
   type ServerSession,
-  type ServiceContext,
   silentLogger,
-  type WorkerContext,
 } from '@cirque/core'
 import { ProxyError } from '@cirque/error'
 import { connectorOptions, type ProxyConfiguration, serverOptions } from './configured.ts'
 import { type ConnectOptions, ConnectTunnels } from './connect-tunnels.ts'
 import { ProxyExchange } from './exchange/exchange.ts'
+import type { ExchangeHost } from './exchange/exchange-host.ts'
 import { isBroken } from './exchange/exchange-states.ts'
 import { Forwarding, type ForwardingOptions } from './forwarding.ts'
 import { GuardedLogger } from './guarded-logger.ts'
-import { type ProxyObserver, Watching } from './observing/observers.ts'
+import { checkHooks } from './hooks/hook-names.ts'
+import { Watching } from './observing/observers.ts'
+import type { ProxyObserver } from './observing/proxy-observer.ts'
 import { requireOptions } from './option-checks.ts'
-import { PHASES } from './phases.ts'
 import type { ProxyHttp } from './proxy-http.ts'
 import { type RetryPermission, TokenRetryBudget } from './retry/retry-budget.ts'
 import { downstreamModules, upstreamModules } from './upstream-modules.ts'
@@ -94,7 +92,7 @@ export interface HttpProxyStats {
 }
 
 /** A proxy: a {@link ProxyHttp} and what its exchanges share. An HTTP application, to be put behind listeners. */
-export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
+export class HttpProxy<Ctx = undefined> implements HttpServerHandler, ExchangeHost<Ctx> {
   readonly app: ProxyHttp<Ctx>
   readonly connector: Connector
   readonly maxRetries: number
@@ -109,7 +107,7 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   readonly modules: HttpModules | null
   /** What `initUpstreamModules` added, or null. */
   readonly upstreamModules: HttpModules | null
-  /** The HTTP protocol's side; give it to a {@link ListeningService} of your own. */
+  /** The HTTP protocol's side; give it to a `ListeningService` of your own. */
   readonly serverApp: HttpServerApp
   /**
    * Whether requests record their times also when nobody watches: reading the clock five times costs more than all
@@ -245,34 +243,6 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler {
   }
 }
 
-/** A hook under another spelling would never be called, and nothing would say so. */
-function checkHooks(app: object): void {
-  if (typeof app !== 'object' || app === null) return
-  for (const { name } of PHASES) {
-    const hook: unknown = Reflect.get(app, name)
-    if (hook === undefined || typeof hook === 'function') continue
-    throw new TypeError(`The hook ${name} must be a method, received ${inspect(hook)}`)
-  }
-  const seen = new Set<string>()
-  for (let level: object = app; level !== null && level !== Object.prototype; ) {
-    for (const name of Object.getOwnPropertyNames(level)) seen.add(name)
-    level = Object.getPrototypeOf(level) as object
-  }
-  for (const name of seen) {
-    const meant = HOOKS_BY_LETTERS.get(lettersOf(name))
-    if (meant === undefined || meant === name || name.startsWith('_')) continue // `_logging` is somebody's own
-    throw new TypeError(`A proxy has no hook "${name}"; did you mean "${meant}"?`)
-  }
-}
-
-function lettersOf(name: string): string {
-  return name.replaceAll('_', '').toLowerCase()
-}
-
-const HOOKS_BY_LETTERS: ReadonlyMap<string, string> = new Map(
-  PHASES.map(({ name }) => [lettersOf(name), name]),
-)
-
 function checkBudget(budget: RetryPermission): RetryPermission {
   if (typeof budget?.recordRequest === 'function' && typeof budget.tryRetry === 'function') return budget
   throw new TypeError(
@@ -293,67 +263,4 @@ function integer(name: string, value: number, least: number, most: number): numb
     )
   }
   return value
-}
-
-/** A listening service around a proxy. */
-export class HttpProxyService<Ctx = undefined> extends ListeningService<HttpServerApp> {
-  readonly proxy: HttpProxy<Ctx>
-  readonly #ownLogger: boolean
-
-  constructor(name: string, proxy: HttpProxy<Ctx>, ownLogger: boolean, options?: ListeningServiceOptions) {
-    super(name, proxy.serverApp, options)
-    this.proxy = proxy
-    this.#ownLogger = ownLogger
-  }
-
-  override start(context: ServiceContext): Promise<void> {
-    this.#useLogger(context.logger)
-    return super.start(context)
-  }
-
-  override startInWorker(context: WorkerContext): void | Promise<void> {
-    this.#useLogger(context.logger)
-    return super.startInWorker(context)
-  }
-
-  #useLogger(logger: Logger): void {
-    if (!this.#ownLogger) this.proxy.logger = logger
-    this.proxy.connector.logger = this.proxy.logger
-  }
-
-  override async drain(): Promise<void> {
-    await super.drain()
-    this.proxy.connector.close()
-  }
-
-  override destroy(): void {
-    super.destroy()
-    this.proxy.connector.close()
-  }
-}
-
-/** {@link HttpProxyOptions} and those of the service around it. */
-export interface HttpProxyServiceOptions extends HttpProxyOptions {
-  /** Shown in logs. Default `'HTTP proxy'`. */
-  readonly name?: string
-  readonly listening?: ListeningServiceOptions
-}
-
-/**
- * A service that proxies HTTP as `app` says. Add listeners to it, and it to a server.
- *
- * @example
- * const proxy = httpProxyService(server.configuration, { upstreamPeer: () => new HttpPeer('127.0.0.1:9000') })
- * proxy.addTcp('127.0.0.1:8080')
- * server.addService(proxy)
- */
-export function httpProxyService<Ctx = undefined>(
-  configuration: ProxyConfiguration,
-  app: ProxyHttp<Ctx>,
-  options: HttpProxyServiceOptions = {},
-): HttpProxyService<Ctx> {
-  requireOptions(options, 'the proxy')
-  const { name = 'HTTP proxy', listening, ...proxyOptions } = options
-  const proxy = new HttpProxy<Ctx>(configuration, app, proxyOptions)
-  return new HttpProxyService<Ctx>(name, proxy, options.logger !== undefined, listening)
 }

@@ -1,13 +1,13 @@
 import type { HttpPeer, ServerSession } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { answerAtOnce, isPromise, isVerdict, wrongAnswer } from '../hooks/hook-answers.ts'
-import type { HttpProxy } from '../http-proxy.ts'
 import type { ProxyHttp } from '../proxy-http.ts'
 import type { Session } from '../session.ts'
+import type { ExchangeHost } from './exchange-host.ts'
 
 /** An exchange that has ended, as those see it who account for it. What their hooks throw is logged, no more. */
 export interface EndedExchange<Ctx> {
-  readonly proxy: HttpProxy<Ctx>
+  readonly proxy: ExchangeHost<Ctx>
   readonly app: ProxyHttp<Ctx>
   readonly session: Session
   readonly ctx: Ctx
@@ -84,6 +84,6 @@ export function persistContext<Ctx>(exchange: EndedExchange<Ctx>): void {
 }
 
 /** A hook of which nobody waits for the answer has failed. */
-export function logHookFailure<Ctx>(proxy: HttpProxy<Ctx>, thrown: unknown, phase: string): void {
+export function logHookFailure<Ctx>(proxy: ExchangeHost<Ctx>, thrown: unknown, phase: string): void {
   proxy.logger.error('A hook failed after the request had ended', { phase, error: thrown })
 }

@@ -1,15 +1,54 @@
-import { type ClientSession, HttpPeer } from '@cirque/core'
+import {
+  type ClientSession,
+  type ConnectHandler,
+  HttpPeer,
+  type PendingConnect,
+  type ServerSession,
+} from '@cirque/core'
 import { type ProxyError, peerError } from '@cirque/error'
+import type { RequestHeader } from '@cirque/http'
 import type { ConnectTunnels } from '../connect-tunnels.ts'
 import { hookError, isPromise, judgedError } from '../hooks/hook-answers.ts'
+import type { ProxyHttp } from '../proxy-http.ts'
+import type { Attempt } from '../record.ts'
 import { FailedPeers } from '../retry/failed-peers.ts'
-import type { ProxyExchange } from './exchange.ts'
-import { CHOOSING, CONNECTING } from './exchange-states.ts'
+import type { Session } from '../session.ts'
+import type { ExchangeHost } from './exchange-host.ts'
+import { CHOOSING, CONNECTING, type ExchangeState } from './exchange-states.ts'
 import { PeerLease } from './peer-lease.ts'
 import { buildUpstreamRequest, wantsUpgrade } from './upstream-request.ts'
 
+/** The exchange, as the phases of an attempt see it. */
+export interface AttemptPhasesOwner<Ctx> extends ConnectHandler {
+  readonly proxy: ExchangeHost<Ctx>
+  readonly app: ProxyHttp<Ctx>
+  readonly session: Session
+  readonly ctx: Ctx
+  readonly downstream: ServerSession
+  readonly state: ExchangeState
+  /** Of this attempt, once it is chosen. */
+  readonly peer: HttpPeer | null
+  lease: PeerLease | null
+  pending: PendingConnect | null
+  upgrade: boolean
+  failedPeers: FailedPeers | null
+  become(next: ExchangeState): boolean
+  invoke<T>(phase: string, hook: () => T | Promise<T>, next: (value: T) => void): void
+  wait<T>(result: PromiseLike<T>, phase: string, next: (value: T) => void, unheard?: (value: T) => void): void
+  /** This attempt is to go to `peer`. */
+  usePeer(peer: HttpPeer): void
+  /** Tells whoever chose the peer how it went; without an attempt, that it was not used. */
+  releaseLease(attempt: Attempt | null): void
+  /** Shows observers what is about to be sent. */
+  observeRequest(request: RequestHeader): void
+  /** The head is ready to go. */
+  sendRequest(request: RequestHeader): void
+  attemptFailed(error: ProxyError): void
+  fail(error: ProxyError): void
+}
+
 /** An attempt's way from the choice of its peer to the request's head on its way, phase by phase. */
-export function choosePeer<Ctx>(exchange: ProxyExchange<Ctx>): void {
+export function choosePeer<Ctx>(exchange: AttemptPhasesOwner<Ctx>): void {
   const { app, session, ctx } = exchange
   if (session.request.method === 'CONNECT') {
     connectTunnel(exchange)
@@ -35,7 +74,7 @@ function giveBackUnused(peer: HttpPeer): void {
 }
 
 /** The client has chosen the peer: it gets a tunnel to there, if the list of the proxy names it. */
-function connectTunnel<Ctx>(exchange: ProxyExchange<Ctx>): void {
+function connectTunnel<Ctx>(exchange: AttemptPhasesOwner<Ctx>): void {
   let peer: HttpPeer
   try {
     peer = (exchange.proxy.tunnels as ConnectTunnels).peerFor(exchange.session.request.target)
@@ -47,7 +86,7 @@ function connectTunnel<Ctx>(exchange: ProxyExchange<Ctx>): void {
   if (exchange.become(CONNECTING)) exchange.pending = exchange.proxy.connector.connectTunnel(peer, exchange)
 }
 
-function connect<Ctx>(exchange: ProxyExchange<Ctx>, peer: HttpPeer): void {
+function connect<Ctx>(exchange: AttemptPhasesOwner<Ctx>, peer: HttpPeer): void {
   if (!(peer instanceof HttpPeer)) {
     const given =
       peer === undefined ? 'undefined; when nobody is there, give new HttpPeer(undefined)' : typeof peer
@@ -77,7 +116,7 @@ function connect<Ctx>(exchange: ProxyExchange<Ctx>, peer: HttpPeer): void {
 }
 
 /** The peer could not be connected to: `failToConnect` says what to make of it. */
-export function judgeConnectError<Ctx>(exchange: ProxyExchange<Ctx>, error: ProxyError): void {
+export function judgeConnectError<Ctx>(exchange: AttemptPhasesOwner<Ctx>, error: ProxyError): void {
   const { app, session, ctx } = exchange
   const peer = exchange.peer as HttpPeer
   exchange.failedPeers ??= new FailedPeers()
@@ -93,7 +132,7 @@ export function judgeConnectError<Ctx>(exchange: ProxyExchange<Ctx>, error: Prox
 }
 
 /** A connection stands: what follows is the request's head. */
-export function useConnection<Ctx>(exchange: ProxyExchange<Ctx>, upstream: ClientSession): void {
+export function useConnection<Ctx>(exchange: AttemptPhasesOwner<Ctx>, upstream: ClientSession): void {
   const { app, session, ctx } = exchange
   if (app.connectedToUpstream === undefined) prepareRequest(exchange)
   else {
@@ -105,7 +144,7 @@ export function useConnection<Ctx>(exchange: ProxyExchange<Ctx>, upstream: Clien
   }
 }
 
-function prepareRequest<Ctx>(exchange: ProxyExchange<Ctx>): void {
+function prepareRequest<Ctx>(exchange: AttemptPhasesOwner<Ctx>): void {
   const { app, session, ctx } = exchange
   if (session.request.method === 'CONNECT') {
     // The peer is told nothing: the connection is all that was asked for.

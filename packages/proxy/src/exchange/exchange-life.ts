@@ -12,7 +12,6 @@ import { RequestFlow } from '../flow/request-flow.ts'
 import type { ResponseFlow } from '../flow/response-flow.ts'
 import { answerAtOnce, hookError, wrongAnswer } from '../hooks/hook-answers.ts'
 import { HookCaller } from '../hooks/hook-caller.ts'
-import type { HttpProxy } from '../http-proxy.ts'
 import type { ObserverSet } from '../observing/observers.ts'
 import type { ProxyHttp } from '../proxy-http.ts'
 import type { Attempt } from '../record.ts'
@@ -20,6 +19,7 @@ import type { FailedPeers } from '../retry/failed-peers.ts'
 import type { RetryFacts } from '../retry/retry-rules.ts'
 import { Session, type SessionOwner } from '../session.ts'
 import { callLogging, type EndedExchange, logFailure, logHookFailure, persistContext } from './account.ts'
+import type { ExchangeHost } from './exchange-host.ts'
 import {
   ENDED,
   EXCHANGE_STATES,
@@ -53,7 +53,7 @@ export abstract class ExchangeLife<Ctx>
   readonly ctx: Ctx
   readonly downstream: ServerSession
   readonly moduled: ModuleSession | null
-  readonly proxy: HttpProxy<Ctx>
+  readonly proxy: ExchangeHost<Ctx>
   state: ExchangeState = REQUEST
   /** False once `newCtx` has failed: then no hook is called. */
   readonly hasCtx: boolean
@@ -80,7 +80,7 @@ export abstract class ExchangeLife<Ctx>
   protected tunnel: Tunnel | null = null
   protected retryTimer: CoarseTimer | null = null
 
-  constructor(proxy: HttpProxy<Ctx>, client: ServerSession) {
+  constructor(proxy: ExchangeHost<Ctx>, client: ServerSession) {
     super()
     this.proxy = proxy
     this.observers = proxy.watching.current()

@@ -1,7 +1,6 @@
 import {
   type ClientSession,
   type ClientSessionHandler,
-  type ConnectHandler,
   type HttpModules,
   type HttpPeer,
   type ServerSession,
@@ -15,10 +14,10 @@ import { CoarseTimer } from '@cirque/timeout'
 import { ResponseFlow } from '../flow/response-flow.ts'
 import type { ResponseFlowOwner } from '../flow/response-phases.ts'
 import { answerAtOnce, hookError, judgedError } from '../hooks/hook-answers.ts'
-import type { HttpProxy } from '../http-proxy.ts'
 import type { Attempt } from '../record.ts'
 import { affordsRetry, mayRetry, nothingSent } from '../retry/retry-rules.ts'
-import { choosePeer, judgeConnectError, useConnection } from './attempt-phases.ts'
+import { type AttemptPhasesOwner, choosePeer, judgeConnectError, useConnection } from './attempt-phases.ts'
+import type { ExchangeHost } from './exchange-host.ts'
 import { ExchangeLife } from './exchange-life.ts'
 import { CHOOSING, CONNECTED, isBroken, LOST, PROXYING, REQUEST, TUNNEL, WRITTEN } from './exchange-states.ts'
 import { type RequestPhasesOwner, runRequestPhases } from './request-phases.ts'
@@ -37,12 +36,12 @@ export class ProxyExchange<Ctx>
   implements
     ServerSessionHandler,
     ClientSessionHandler,
-    ConnectHandler,
-    ResponseFlowOwner<Ctx>,
     RequestPhasesOwner<Ctx>,
+    AttemptPhasesOwner<Ctx>,
+    ResponseFlowOwner<Ctx>,
     TunnelOwner
 {
-  constructor(proxy: HttpProxy<Ctx>, client: ServerSession) {
+  constructor(proxy: ExchangeHost<Ctx>, client: ServerSession) {
     super(proxy, client)
     this.downstream.handler = this
   }

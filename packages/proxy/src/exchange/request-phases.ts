@@ -1,13 +1,13 @@
 import type { ModuleSession, ServerSession } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { answerAtOnce, hookError, isVerdict } from '../hooks/hook-answers.ts'
-import type { HttpProxy } from '../http-proxy.ts'
 import type { ProxyHttp } from '../proxy-http.ts'
 import type { Session } from '../session.ts'
+import type { ExchangeHost } from './exchange-host.ts'
 
 /** The exchange, as the phases before its first attempt see it. */
 export interface RequestPhasesOwner<Ctx> {
-  readonly proxy: HttpProxy<Ctx>
+  readonly proxy: ExchangeHost<Ctx>
   readonly app: ProxyHttp<Ctx>
   readonly session: Session
   readonly ctx: Ctx

@@ -2,7 +2,7 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 import type { ProxyError } from '@cirque/error'
 import type { Attempt } from '../record.ts'
 import type { Session } from '../session.ts'
-import type { ProxyObserver } from './observers.ts'
+import type { ProxyObserver } from './proxy-observer.ts'
 
 /** What is published on `cirque:request:start` and `cirque:request:end`; `error` is undefined at the start. */
 export interface RequestMessage {
