@@ -49,7 +49,6 @@ export {
   type ServeHttpOptions,
   serveHttp,
 } from './downstream/serve-http.ts'
-export { ServerSession, type ServerSessionHandler } from './downstream/server-session.ts'
 export type { Http2Counts } from './http2/counts.ts'
 export type { ConnectionCounters } from './listening/connection-counters.ts'
 export type { ConnectionFilter } from './listening/connection-filter.ts'
@@ -143,6 +142,15 @@ export {
 } from './server/service.ts'
 export type { ServiceHandle } from './server/service-graph.ts'
 export { type SuperviseOptions, supervise } from './server/supervisor.ts'
+export { ClientSession, type ClientSessionHandler } from './sessions/client-session.ts'
+export { ServerSession, type ServerSessionHandler } from './sessions/server-session.ts'
+export {
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from './sessions/write-result.ts'
 export {
   type Answer,
   type AskOptions,
@@ -165,7 +173,6 @@ export type { LoadCertificate, RuntimeCertificateOptions } from './tls/runtime-c
 export type { LoadedCertificate } from './tls/runtime-policies.ts'
 export { TicketKeys, type TicketKeysOptions } from './tls/ticket-keys.ts'
 export { datagramDescriptor, stopReceiving } from './upgrade/datagrams.ts'
-export { ClientSession, type ClientSessionHandler } from './upstream/client-session.ts'
 export type { ConnectHandler, PendingConnect } from './upstream/connect-handler.ts'
 export { Connector, type SessionOptions } from './upstream/connector.ts'
 export type { ConnectorStats, PoolMessage } from './upstream/connector-counts.ts'
@@ -183,4 +190,3 @@ export type {
   NextHopProxy,
   ResolvedPeerOptions,
 } from './upstream/peer-options.ts'
-export { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from './write-result.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { RequestRuns, type RequestRunsOwner } from '../src/downstream/request-runs.ts'
-import { WRITE_DONE, WRITE_RETAINED, type WriteResult } from '../src/write-result.ts'
+import { WRITE_DONE, WRITE_RETAINED, type WriteResult } from '../src/sessions/write-result.ts'
 
 /** Takes runs, and counts the memory that they come in. */
 class Taker implements RequestRunsOwner {

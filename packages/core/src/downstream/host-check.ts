@@ -2,11 +2,11 @@ import { parseHostPort, type RequestHeadParser } from '@cirque/http'
 import type { Http1ServerConnection } from '../http1/server-connection.ts'
 import type { Http1ConnectionOwner } from '../http1/server-life.ts'
 import type { Http2ConnectionOwner, Http2ServerConnection } from '../http2/server-connection.ts'
+import type { ServerSession } from '../sessions/server-session.ts'
 import { HOST_ASKS_OTHERWISE, HOST_SERVED, type HostScope } from '../tls/host-scope.ts'
 import { normalServerName } from '../tls/server-names.ts'
 import type { ResolvedHttpServerOptions } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
-import type { ServerSession } from './server-session.ts'
 
 /** What owns the connections of an HTTP application. */
 type ConnectionOwner = Http1ConnectionOwner & Http2ConnectionOwner

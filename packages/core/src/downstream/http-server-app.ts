@@ -9,6 +9,7 @@ import { type PrefaceOwner, PrefaceReader } from '../http2/preface.ts'
 import { type Http2ConnectionOwner, Http2ServerConnection } from '../http2/server-connection.ts'
 import { isPromise } from '../is-promise.ts'
 import type { ServerApp } from '../server/service.ts'
+import type { ServerSession } from '../sessions/server-session.ts'
 import { hostScopeOf } from '../tls/host-scope.ts'
 import { HostCheckingOwner } from './host-check.ts'
 import {
@@ -16,7 +17,6 @@ import {
   type ResolvedHttpServerOptions,
   resolveHttpServerOptions,
 } from './http-server-options.ts'
-import type { ServerSession } from './server-session.ts'
 
 /** What an HTTP application does with each request. */
 export interface HttpServerHandler {

@@ -12,10 +12,10 @@ import {
 import type { ConnectionDigest } from '../digest.ts'
 import { GrpcWeb } from '../modules/grpc-web.ts'
 import type { HttpModuleContext } from '../modules/http-modules.ts'
-import { WRITE_PAUSE, type WriteResult } from '../write-result.ts'
+import type { ServerSession, ServerSessionHandler } from '../sessions/server-session.ts'
+import { WRITE_PAUSE, type WriteResult } from '../sessions/write-result.ts'
 import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
 import { RequestBody } from './request-body.ts'
-import type { ServerSession, ServerSessionHandler } from './server-session.ts'
 
 /** The parts of a response that {@link HttpSession.respond} writes. */
 export interface ResponseInit {

@@ -1,7 +1,7 @@
 import { type ProxyError, peerError } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
-import { WRITE_DONE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
-import type { ServerSession } from './server-session.ts'
+import type { ServerSession } from '../sessions/server-session.ts'
+import { WRITE_DONE, WRITE_RETAINED, type WriteResult } from '../sessions/write-result.ts'
 
 const NOTHING = Buffer.alloc(0)
 

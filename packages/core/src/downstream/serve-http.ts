@@ -5,10 +5,10 @@ import type { HttpModuleBuilder } from '../modules/http-module.ts'
 import { HttpModules } from '../modules/http-modules.ts'
 import { ModuleSession } from '../modules/module-session.ts'
 import { requireOptions } from '../option-checks.ts'
+import type { ServerSession } from '../sessions/server-session.ts'
 import { HttpServerApp, type HttpServerHandler } from './http-server-app.ts'
 import type { HttpServerOptions } from './http-server-options.ts'
 import { HttpSession } from './http-session.ts'
-import type { ServerSession } from './server-session.ts'
 
 /** Answers one request. A throw or rejection becomes an error response, or cuts a response that has begun. */
 export type ServeHttp = (session: HttpSession) => void | Promise<void>

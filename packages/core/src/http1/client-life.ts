@@ -6,7 +6,7 @@ import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
 import { connectionDigest } from '../connection-digest.ts'
 import { cutConnection } from '../cut-connection.ts'
 import type { ConnectionDigest } from '../digest.ts'
-import { ClientSession } from '../upstream/client-session.ts'
+import { ClientSession } from '../sessions/client-session.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 import {
   BODY,

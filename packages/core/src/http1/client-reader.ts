@@ -9,7 +9,7 @@ import {
   type ResponseHeader,
   ResponseHeadParser,
 } from '@cirque/http'
-import { WRITE_PAUSE, WRITE_RETAINED } from '../write-result.ts'
+import { WRITE_PAUSE, WRITE_RETAINED } from '../sessions/write-result.ts'
 import { BODY, CLOSED, COMPLETE, HEAD, IDLE, TUNNEL } from './client-states.ts'
 import { ClientWriter } from './client-writer.ts'
 import { handOnRun, sharedReadBuffer } from './read-buffer.ts'

@@ -3,7 +3,13 @@ import { TLSSocket } from 'node:tls'
 import { ProxyError, peerError } from '@cirque/error'
 import { encodeChunkHead, latin1, type RequestHeader, TRAIT_EXPECT } from '@cirque/http'
 import { CoarseTimer } from '@cirque/timeout'
-import { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
+import {
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from '../sessions/write-result.ts'
 import { ClientLife, READ_TIMER, WRITE_TIMER } from './client-life.ts'
 import { CLOSED, COMPLETE, HEAD, IDLE, TUNNEL } from './client-states.ts'
 import { requestHeadText } from './head-writer.ts'

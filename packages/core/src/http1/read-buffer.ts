@@ -1,5 +1,5 @@
-import type { ClientSessionHandler } from '../upstream/client-session.ts'
-import { WRITE_RETAINED, type WriteResult } from '../write-result.ts'
+import type { ClientSessionHandler } from '../sessions/client-session.ts'
+import { WRITE_RETAINED, type WriteResult } from '../sessions/write-result.ts'
 import { TEXT_BODY_BYTES_MAX } from './wire.ts'
 
 /** Bytes that one read can bring: what libuv itself asks for. */

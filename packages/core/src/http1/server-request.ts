@@ -4,7 +4,7 @@ import type { ConnectionDigest } from '../digest.ts'
 import { RequestRuns, type RequestRunsOwner } from '../downstream/request-runs.ts'
 import { SessionLife } from '../downstream/session-life.ts'
 import { COMING, DROPPED, ENDED, FAILED, TUNNELLED, UNWRITTEN } from '../downstream/session-states.ts'
-import { isMemoryFree, type WriteResult } from '../write-result.ts'
+import { isMemoryFree, type WriteResult } from '../sessions/write-result.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { RUNS_PER_TURN_MAX } from './wire.ts'
 

@@ -16,7 +16,13 @@ import {
   UNTIL_END,
   UNWRITTEN,
 } from '../downstream/session-states.ts'
-import { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
+import {
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from '../sessions/write-result.ts'
 import { responseHeadText, statusLine, unframedFieldsText } from './head-writer.ts'
 import type { Http1ServerConnection } from './server-connection.ts'
 import { Http1ServerRequest } from './server-request.ts'

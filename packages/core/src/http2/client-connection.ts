@@ -15,8 +15,8 @@ import type { ConnectionDigest } from '../digest.ts'
 import type { ResponseLimits } from '../http1/client-life.ts'
 import { encryptsAtOnce } from '../http1/wire.ts'
 import { guardWrites } from '../http1/write-guard.ts'
+import type { WriteResult } from '../sessions/write-result.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
-import type { WriteResult } from '../write-result.ts'
 import {
   CLOSED,
   CLOSING,

@@ -1,7 +1,7 @@
 import { fromSystemError, ProxyError, peerError, type RetryDecision } from '@cirque/error'
 import type { RequestHeader } from '@cirque/http'
 import { ErrorCode, errorName, type ResetOrigin } from '@cirque/http2'
-import type { ClientSession } from '../upstream/client-session.ts'
+import type { ClientSession } from '../sessions/client-session.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 import type { Http2ClientConnection } from './client-connection.ts'
 

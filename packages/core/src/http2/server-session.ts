@@ -14,7 +14,7 @@ import {
   UNTIL_END,
   UNWRITTEN,
 } from '../downstream/session-states.ts'
-import { WRITE_DONE, type WriteResult } from '../write-result.ts'
+import { WRITE_DONE, type WriteResult } from '../sessions/write-result.ts'
 import { informationalFields, responseFields, trailerFields } from './fields.ts'
 import { Http2ServerRequest } from './server-request.ts'
 import { fromSwitching, notSwitched } from './websocket.ts'

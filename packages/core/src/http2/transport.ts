@@ -1,5 +1,11 @@
 import type { Duplex } from 'node:stream'
-import { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../write-result.ts'
+import {
+  WRITE_DONE,
+  WRITE_FULL,
+  WRITE_PAUSE,
+  WRITE_RETAINED,
+  type WriteResult,
+} from '../sessions/write-result.ts'
 
 /** What goes into one TLS write is gathered here; all connections of a thread share it. */
 const gathered: Buffer = Buffer.allocUnsafeSlow(5 * 65_536)

@@ -1,7 +1,7 @@
 import type { ProxyError } from '@cirque/error'
 import { bodylessStatus, type ResponseHeader } from '@cirque/http'
 import { isPromise } from '../is-promise.ts'
-import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../write-result.ts'
+import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../sessions/write-result.ts'
 import type { HttpModule } from './http-module.ts'
 import { closeModules, type HttpModuleContext } from './http-modules.ts'
 import { ModuleBody } from './module-body.ts'

@@ -1,5 +1,5 @@
 import type { ProxyError } from '@cirque/error'
-import type { ClientSession } from './client-session.ts'
+import type { ClientSession } from '../sessions/client-session.ts'
 
 /** Who waits for a session. Exactly one of the two is called, once, unless the wait is cancelled. */
 export interface ConnectHandler {

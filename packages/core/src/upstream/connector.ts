@@ -12,8 +12,8 @@ import {
   type ReadSource,
 } from '../http2/client-pool.ts'
 import { type Logger, silentLogger } from '../logger.ts'
+import type { ClientSession } from '../sessions/client-session.ts'
 import { TlsSessionCache } from '../tls/session-cache.ts'
-import type { ClientSession } from './client-session.ts'
 import type { ConnectHandler, PendingConnect } from './connect-handler.ts'
 import { ConnectorCounts, type ConnectorStats } from './connector-counts.ts'
 import { type ConnectorOptions, planConnector } from './connector-options.ts'

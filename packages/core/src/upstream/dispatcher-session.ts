@@ -3,8 +3,8 @@ import { fromSystemError, isProxyError, type KnownErrorCode, ProxyError, peerErr
 import { bodylessStatus, isFieldValue, type RequestHeader, ResponseHeader } from '@cirque/http'
 import type { Dispatcher } from 'undici'
 import type { ConnectionDigest } from '../digest.ts'
-import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../write-result.ts'
-import { ClientSession } from './client-session.ts'
+import { ClientSession } from '../sessions/client-session.ts'
+import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../sessions/write-result.ts'
 import type { HttpPeer } from './peer.ts'
 
 /** Request body bytes that wait for the dispatcher. */

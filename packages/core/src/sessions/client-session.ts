@@ -1,7 +1,7 @@
 import type { ProxyError } from '@cirque/error'
 import type { RequestHeader, ResponseHeader } from '@cirque/http'
 import type { ConnectionDigest } from '../digest.ts'
-import type { WriteResult } from '../write-result.ts'
+import type { WriteResult } from './write-result.ts'
 
 /**
  * Who owns one upstream exchange. Calls never overlap; none comes after `onUpstreamError`, after the session
