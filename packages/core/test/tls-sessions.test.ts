@@ -167,6 +167,32 @@ describe('client certificates', () => {
     expect(await outcomes(reversed, 'two.example')).toEqual([...open, ...open])
   })
 
+  test.each(versions)(
+    '%s: a session of a listener that asks otherwise opens nothing, though both share ticket keys (CVE-2025-23419)',
+    async (maxVersion) => {
+      const ticketKeys = new TicketKeys()
+      const others: TlsListenerOptions[] = [
+        {},
+        { clientCertificates: { mode: 'optional', ca: authority.cert } },
+        { clientCertificates: { mode: 'optional', ca: stranger.cert } },
+        { requestCert: true, rejectUnauthorized: false },
+      ]
+      await using strict = await TlsService.start({ ...pem(one), ticketKeys, clientCertificates: require })
+      for (const asks of others) {
+        await using open = await TlsService.start({ ...pem(one), ticketKeys, ...asks })
+        const { session } = await open.visit('one.example', { maxVersion })
+        expect((await open.visit('one.example', { maxVersion, session: session as Buffer })).resumed).toBe(
+          true,
+        )
+        await expect(
+          strict.visit('one.example', { maxVersion, session: session as Buffer }),
+        ).rejects.toThrow()
+        const shown = { maxVersion, session: session as Buffer, ...pem(client) }
+        expect((await strict.visit('one.example', shown)).resumed).toBe(false)
+      }
+    },
+  )
+
   test('verify decides with the facts; false, a throw, a rejection and silence refuse', async () => {
     const asked: [CertificateFacts, string | undefined][] = []
     const verdicts: (() => unknown)[] = [
