@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CONFIGURATION_KEYS } from '../../packages/core/src/configuration-keys.ts'
@@ -17,6 +17,31 @@ const MADE_BY_RULE: readonly string[] = [
   'HttpProxyOptions.filterTimeoutMs',
   'HealthCheckOptions.timeoutMs',
 ]
+
+/**
+ * Constants that bound nothing that others could cause: the range of an option, a property of a format, or where one
+ * way of doing things becomes dearer than the other.
+ */
+const NO_BOUNDS: Readonly<Record<string, string>> = {
+  'access-log': 'BYTES_PER_CHARACTER_MAX RECONNECT_DELAY_MAX_MS',
+  core: 'LEVEL_MAX SECONDS_MAX INTEGER_MAX TIMEOUT_MS_MAX TIMER_MS_MAX HEADER_BYTES_MOST LENGTH_MAX HEARTBEAT_MS_MAX RESTART_MS_MAX ALPN_BYTES_MAX UNIX_PATH_BYTES_MAX KNOWN_NODE_MAJOR_MAX PSEUDO_FIELDS_MAX GATHERING_MAX SPARE_COUNT_MAX SPARE_LONG_COUNT_MAX TEXT_BODY_BYTES_MAX',
+  error: 'STATES_MAX',
+  hpack:
+    'LIST_BYTES_MAX FIELDS_MAX DEPTH_MAX MISSES_MAX GUESSED_MAX UPDATES_BYTES_MAX FIELD_BYTES_MAX LOOP_MAX CODE_BITS_MAX INTEGER_BYTES_MAX KEY_BYTES_MAX',
+  http: 'BYTES_CEILING CONNECTION_OPTIONS_CEILING WHOLE_CHUNK_BYTES_MAX HEAD_BYTES_CEILING FIELDS_CEILING SECOND_MAX TARGET_BYTES_CEILING',
+  http2:
+    'INTEGER_31_MAX SINGLE_RUNS_MAX GATHERED_RUN_BYTES_MAX SPARE_COUNT_MAX USED_COUNT_MAX COPY_BYTES_MAX FRAME_BYTES_MAX FRAME_BYTES_MOST',
+  ketama: 'POINT_COUNT_MAX',
+  limits:
+    'COUNT_MAX SECONDS_MAX UNITS_MAX WINDOW_MS_MAX INTERVAL_MS_MAX LIMIT_MAX CAPACITY_MAX TOKENS_PER_SECOND_MAX BEHIND_MAX',
+  'load-balancing':
+    'WEIGHT_MAX TIMER_MS_MAX PARALLEL_MAX PROPOSALS_MAX PASSES_MAX DRAWS_MAX PAIRS_MAX AT_ONCE_MAX NAMED_MAX RETRY_MS_MAX',
+  'memory-cache': 'ENTRIES_MAX_MOST WEIGHT_MOST TIMEOUT_MS_MOST',
+  prometheus: 'EVENTS_MAX',
+  'stream-proxy': 'TIMEOUT_MS_MAX OWN_COUNT_MAX SPARE_COUNT_MAX',
+  timeout: 'TIMER_MS_MAX',
+  tinyufo: 'COUNTER_MAX ENTRIES_MAX ESTIMATED_SIZE_DEFAULT_MAX WEIGHT_MAX USES_MAX SWEEP_MAX',
+}
 
 function rowsOf(pattern: RegExp): string[][] {
   return [...PAGE.matchAll(pattern)].map(([, ...cells]) => cells)
@@ -69,7 +94,31 @@ describe('docs/user-guide/security.md', () => {
       expect(declared, `${folder}: ${name}`).toContain(numberOf(value))
     }
   })
+
+  test('and each bound of the sources is there', () => {
+    const shown = new Set(
+      rowsOf(/^\| `([\w-]+)` \| `([A-Z_0-9]+)` \| .+ \|$/gm).map(([folder, name]) => `${folder}: ${name}`),
+    )
+    const declared = packageFolders().flatMap((folder) =>
+      filesUnder(join(root, 'packages', folder, 'src'), '.ts').flatMap((file) => {
+        const names = readFileSync(file, 'utf8').matchAll(
+          /^(?:export )?const ([A-Z0-9_]+_(?:MAX|MOST|CEILING|TIMEOUT_MS|MAX_MS))\b/gm,
+        )
+        return [...names].map(([, name]) => [folder, name as string] as const)
+      }),
+    )
+    const known = ([folder, name]: readonly [string, string]) =>
+      shown.has(`${folder}: ${name}`) || NO_BOUNDS[folder]?.split(' ').includes(name) === true
+    expect(declared.filter((one) => !known(one)).map(([folder, name]) => `${folder}: ${name}`)).toEqual([])
+    for (const [folder, names] of Object.entries(NO_BOUNDS)) {
+      for (const name of names.split(' ')) expect(declared).toContainEqual([folder, name])
+    }
+  })
 })
+
+function packageFolders(): string[] {
+  return readdirSync(join(root, 'packages'))
+}
 
 function shownAs(fallback: string): string {
   return /^[\d,]+$/.test(fallback) ? numberOf(fallback).toLocaleString('en') : fallback
