@@ -15,11 +15,7 @@ export {
   type ServerConfiguration,
 } from './configuration.ts'
 export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
-export { connectionDigest } from './connection-digest.ts'
-export { cutConnection } from './cut-connection.ts'
-export type { ConnectionDigest, ProxyDigest, TlsDigest } from './digest.ts'
 export { DOCTOR_CHECKS, type DoctorCode, type DoctorFinding, doctorReport } from './doctor/finding.ts'
-export { type ReadCallback, readInto } from './downstream/accepted-reads.ts'
 export { listsEntityTag, notModifiedFilter, toNotModified } from './downstream/conditional.ts'
 export {
   type HealthAnswer,
@@ -151,6 +147,10 @@ export {
   WRITE_RETAINED,
   type WriteResult,
 } from './sessions/write-result.ts'
+export { type ReadCallback, readInto } from './sockets/accepted-reads.ts'
+export { connectionDigest } from './sockets/connection-digest.ts'
+export { cutConnection } from './sockets/cut-connection.ts'
+export type { ConnectionDigest, ProxyDigest, TlsDigest } from './sockets/digest.ts'
 export {
   type Answer,
   type AskOptions,

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { join } from 'node:path'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { expect, test } from 'vitest'
-import { readInto } from '../src/downstream/accepted-reads.ts'
+import { readInto } from '../src/sockets/accepted-reads.ts'
 
 const data = join(import.meta.dirname, 'data')
 const identity = {

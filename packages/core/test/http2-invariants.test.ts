@@ -21,7 +21,6 @@ import {
   WINDOW_UPDATE,
 } from '../../../scripts/test-support/http2-frames.ts'
 import { listening, movesOf } from '../../../scripts/test-support/invariants.ts'
-import { COMING, COMPLETE, UNWRITTEN } from '../src/downstream/session-states.ts'
 import { HTTP2_CLIENT_STATES } from '../src/http2/client-connection-states.ts'
 import { HTTP2_SESSION_STATES } from '../src/http2/client-session-states.ts'
 import { HTTP2_SERVER_STATES } from '../src/http2/server-connection-states.ts'
@@ -33,6 +32,7 @@ import {
   WRITE_DONE,
   WRITE_FULL,
 } from '../src/index.ts'
+import { COMING, COMPLETE, UNWRITTEN } from '../src/sessions/session-states.ts'
 import { startApp, type TestServer } from './support/http-server.ts'
 import { turn } from './support/raw-client.ts'
 import { connectRawHttp2, request } from './support/raw-http2.ts'

@@ -11,16 +11,16 @@ import {
   RST_STREAM,
 } from '../../../scripts/test-support/http2-frames.ts'
 import { listening, movesOf } from '../../../scripts/test-support/invariants.ts'
+import { BODY, CLIENT_STATES, IDLE } from '../src/http1/client-states.ts'
+import * as server from '../src/http1/server-states.ts'
+import { HttpServerApp, type ServerSession, WRITE_DONE, WRITE_FULL } from '../src/index.ts'
 import {
   COMING,
   COMPLETE,
   REQUEST_STATES,
   RESPONSE_STATES,
   TUNNEL_ENDED,
-} from '../src/downstream/session-states.ts'
-import { BODY, CLIENT_STATES, IDLE } from '../src/http1/client-states.ts'
-import * as server from '../src/http1/server-states.ts'
-import { HttpServerApp, type ServerSession, WRITE_DONE, WRITE_FULL } from '../src/index.ts'
+} from '../src/sessions/session-states.ts'
 import { startApp } from './support/http-server.ts'
 import { connectRaw, exchange, turn } from './support/raw-client.ts'
 import { connectRawHttp2, request } from './support/raw-http2.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { RequestRuns, type RequestRunsOwner } from '../src/downstream/request-runs.ts'
+import { RequestRuns, type RequestRunsOwner } from '../src/sessions/request-runs.ts'
 import { WRITE_DONE, WRITE_RETAINED, type WriteResult } from '../src/sessions/write-result.ts'
 
 /** Takes runs, and counts the memory that they come in. */

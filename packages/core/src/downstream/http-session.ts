@@ -9,11 +9,11 @@ import {
   type RequestHeader,
   ResponseHeader,
 } from '@cirque/http'
-import type { ConnectionDigest } from '../digest.ts'
 import { GrpcWeb } from '../modules/grpc-web.ts'
 import type { HttpModuleContext } from '../modules/http-modules.ts'
 import type { ServerSession, ServerSessionHandler } from '../sessions/server-session.ts'
 import { WRITE_PAUSE, type WriteResult } from '../sessions/write-result.ts'
+import type { ConnectionDigest } from '../sockets/digest.ts'
 import { grpcErrorHeader, isGrpcRequest } from './grpc-status.ts'
 import { RequestBody } from './request-body.ts'
 

@@ -3,10 +3,10 @@ import type { Duplex } from 'node:stream'
 import { fromSystemError, isProxyError, type ProxyError, peerError, type RetryDecision } from '@cirque/error'
 import type { HttpProfile, ResponseHeadParser } from '@cirque/http'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
-import { connectionDigest } from '../connection-digest.ts'
-import { cutConnection } from '../cut-connection.ts'
-import type { ConnectionDigest } from '../digest.ts'
 import { ClientSession } from '../sessions/client-session.ts'
+import { connectionDigest } from '../sockets/connection-digest.ts'
+import { cutConnection } from '../sockets/cut-connection.ts'
+import type { ConnectionDigest } from '../sockets/digest.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 import {
   BODY,

@@ -15,7 +15,7 @@ import {
   TUNNEL,
   UNTIL_END,
   UNWRITTEN,
-} from '../downstream/session-states.ts'
+} from '../sessions/session-states.ts'
 import {
   WRITE_DONE,
   WRITE_FULL,

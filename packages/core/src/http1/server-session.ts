@@ -10,7 +10,7 @@ import {
   TUNNELLED,
   UNTIL_END,
   UNWRITTEN,
-} from '../downstream/session-states.ts'
+} from '../sessions/session-states.ts'
 import { unframedFieldsText } from './head-writer.ts'
 import { Http1ServerResponse } from './server-response.ts'
 

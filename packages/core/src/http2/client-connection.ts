@@ -10,12 +10,12 @@ import {
   type Http2StreamHandler,
 } from '@cirque/http2'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
-import { connectionDigest } from '../connection-digest.ts'
-import type { ConnectionDigest } from '../digest.ts'
 import type { ResponseLimits } from '../http1/client-life.ts'
 import { encryptsAtOnce } from '../http1/wire.ts'
 import { guardWrites } from '../http1/write-guard.ts'
 import type { WriteResult } from '../sessions/write-result.ts'
+import { connectionDigest } from '../sockets/connection-digest.ts'
+import type { ConnectionDigest } from '../sockets/digest.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 import {
   CLOSED,

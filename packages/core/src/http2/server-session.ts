@@ -13,7 +13,7 @@ import {
   TUNNELLED,
   UNTIL_END,
   UNWRITTEN,
-} from '../downstream/session-states.ts'
+} from '../sessions/session-states.ts'
 import { WRITE_DONE, type WriteResult } from '../sessions/write-result.ts'
 import { informationalFields, responseFields, trailerFields } from './fields.ts'
 import { Http2ServerRequest } from './server-request.ts'

@@ -1,5 +1,5 @@
 import { isIP, isIPv4, isIPv6, SocketAddress } from 'node:net'
-import type { ConnectionDigest } from '../digest.ts'
+import type { ConnectionDigest } from '../sockets/digest.ts'
 import { crc32c } from './crc32c.ts'
 import {
   type ProxyEndpoint,

@@ -1,4 +1,4 @@
-import type { ConnectionDigest, TlsDigest } from '../digest.ts'
+import type { ConnectionDigest, TlsDigest } from '../sockets/digest.ts'
 import type { ProxyTlv } from './proxy-header.ts'
 import {
   TLV_ALPN,

@@ -1,6 +1,6 @@
 import type { ProxyError } from '@cirque/error'
 import type { RequestHeader, ResponseHeader } from '@cirque/http'
-import type { ConnectionDigest } from '../digest.ts'
+import type { ConnectionDigest } from '../sockets/digest.ts'
 import type { WriteResult } from './write-result.ts'
 
 /**

@@ -1,7 +1,7 @@
 import type { ProxyError } from '@cirque/error'
 import type { RequestHeader, ResponseHeader } from '@cirque/http'
-import type { ConnectionDigest } from '../digest.ts'
 import type { HttpModuleContext } from '../modules/http-modules.ts'
+import type { ConnectionDigest } from '../sockets/digest.ts'
 import type { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WriteResult } from './write-result.ts'
 
 /**

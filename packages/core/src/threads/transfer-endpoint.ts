@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
-import { cutConnection } from '../cut-connection.ts'
 import type { Admission } from '../listening/admission.ts'
 import { ignoreError } from '../listening/connection-intake.ts'
 import { clientOf } from '../listening/listener-limits.ts'
 import type { ListenerPlan } from '../listening/listener-options.ts'
 import type { SeldomLog } from '../seldom-log.ts'
+import { cutConnection } from '../sockets/cut-connection.ts'
 import type { ServiceDispatch } from './service-dispatch.ts'
 import type { TransferredConnection } from './worker-thread.ts'
 

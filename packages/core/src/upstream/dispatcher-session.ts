@@ -2,9 +2,9 @@ import { Readable } from 'node:stream'
 import { fromSystemError, isProxyError, type KnownErrorCode, ProxyError, peerError } from '@cirque/error'
 import { bodylessStatus, isFieldValue, type RequestHeader, ResponseHeader } from '@cirque/http'
 import type { Dispatcher } from 'undici'
-import type { ConnectionDigest } from '../digest.ts'
 import { ClientSession } from '../sessions/client-session.ts'
 import { WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../sessions/write-result.ts'
+import type { ConnectionDigest } from '../sockets/digest.ts'
 import type { HttpPeer } from './peer.ts'
 
 /** Request body bytes that wait for the dispatcher. */

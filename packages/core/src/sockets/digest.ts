@@ -1,5 +1,5 @@
-import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
-import type { CertificateFacts } from './tls/certificate-facts.ts'
+import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
+import type { CertificateFacts } from '../tls/certificate-facts.ts'
 
 /** Facts read off a TLS connection. */
 export interface TlsDigest {

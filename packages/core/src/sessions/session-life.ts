@@ -1,5 +1,5 @@
 import type { ProxyError } from '@cirque/error'
-import { ServerSession } from '../sessions/server-session.ts'
+import { ServerSession } from './server-session.ts'
 import {
   COMING,
   COMPLETE,

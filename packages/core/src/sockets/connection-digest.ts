@@ -1,12 +1,12 @@
 import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { proxyHeaderOf } from '../proxy-protocol/proxied-sockets.ts'
+import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
+import { certificateFacts } from '../tls/certificate-facts.ts'
+import { handshakeExtension } from '../tls/handshake-complete.ts'
+import { groupOfSession } from '../tls/session-group.ts'
 import type { ConnectionDigest, TlsDigest } from './digest.ts'
-import { proxyHeaderOf } from './proxy-protocol/proxied-sockets.ts'
-import type { ProxyHeader } from './proxy-protocol/proxy-header.ts'
-import { certificateFacts } from './tls/certificate-facts.ts'
-import { handshakeExtension } from './tls/handshake-complete.ts'
-import { groupOfSession } from './tls/session-group.ts'
 
 /**
  * Reads the facts off a socket of either side, such as one that a `ServerApp` was given.

@@ -1,6 +1,6 @@
 import { returnReadBuffer, takeReadBuffer, takeRunBuffer } from '../http1/read-buffer.ts'
 import { atTurnEnd, type TurnWriter } from '../http2/turn-end.ts'
-import { isMemoryFree, type WriteResult } from '../sessions/write-result.ts'
+import { isMemoryFree, type WriteResult } from './write-result.ts'
 
 /** Requests of a thread that gather at once, 64 KiB each: the next one lets the first of them go on. */
 const GATHERING_MAX = 32
