@@ -93,6 +93,7 @@ export {
   type ResponseCompressionBuilder,
   responseCompression,
 } from './modules/response-compression.ts'
+export { Places } from './places.ts'
 export type { ProxyProtocolOptions } from './proxy-protocol/listener-option.ts'
 export { clientAddressOf, proxyHeaderOf } from './proxy-protocol/proxied-sockets.ts'
 export type { ProxyEndpoint, ProxyHeader, ProxyTlv, ProxyTransport } from './proxy-protocol/proxy-header.ts'

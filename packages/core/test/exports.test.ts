@@ -24,6 +24,7 @@ test('the exported names change on purpose only', () => {
       "ModuleResponse",
       "ModuleSession",
       "PROXY_HEADER_BYTES_MAX_DEFAULT",
+      "Places",
       "RESPONSE_COMPRESSION_ORDER",
       "RequestBody",
       "ResponseCompression",

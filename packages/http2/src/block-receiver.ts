@@ -84,7 +84,7 @@ export class BlockReceiver implements BlockSink {
     if (!stream.become(OPEN) || (endOfStream && !stream.become(HALF_CLOSED_REMOTE))) return
     const request =
       fields === null ? 'HTTP2_HEAD_BYTES' : readRequest(fields, options.connectProtocol, this.decoder)
-    streams.open.set(id, stream)
+    streams.open.add(stream)
     if (typeof request === 'string') {
       this.refuseRequest(stream, request)
       return

@@ -206,7 +206,7 @@ export class Http2Connection {
     const stream = new Http2Stream(this, id)
     stream.handler = handler
     stream.bodyless = fields[1] === 'HEAD'
-    streams.open.set(id, stream)
+    streams.open.add(stream)
     stream.sendHead(fields, endOfStream, neverIndexed)
     return stream
   }

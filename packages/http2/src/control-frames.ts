@@ -168,7 +168,7 @@ export class ControlFrames implements ControlSink {
       // The same frame twice names ever smaller ids, so that a peer can drain without losing requests.
       const last = Math.min(connection.peerLastStreamId, lastStreamId)
       connection.peerLastStreamId = last
-      for (const stream of [...streams.open.values()]) {
+      for (const stream of streams.open.values()) {
         if (stream.id > last) streams.closedByPeer(stream, code, 'unprocessed')
       }
     }

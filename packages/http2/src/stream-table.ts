@@ -3,10 +3,11 @@ import type { Http2Connection } from './connection.ts'
 import { ErrorCode, FRAME_RST_STREAM, INTEGER_31_MAX } from './constants.ts'
 import { CLOSED, HALF_CLOSED_LOCAL, HALF_CLOSED_REMOTE } from './states.ts'
 import type { Http2Stream, ResetOrigin } from './stream.ts'
+import { StreamMap } from './stream-map.ts'
 
 /** The streams of a connection: those that are open, what is remembered of the others, and how each ends. */
 export class StreamTable {
-  readonly open: Map<number, Http2Stream> = new Map()
+  readonly open: StreamMap = new StreamMap()
   readonly closed: ClosedStreams
   /** The last stream that the peer has begun. */
   lastPeerId = 0
@@ -115,7 +116,7 @@ export class StreamTable {
 
   /** The connection has ended. */
   closeAll(code: number): void {
-    for (const stream of [...this.open.values()]) this.close(stream, code, 'connection', FORGOTTEN)
+    for (const stream of this.open.values()) this.close(stream, code, 'connection', FORGOTTEN)
   }
 
   private close(stream: Http2Stream, code: number, origin: ResetOrigin, how: number): void {

@@ -32,6 +32,8 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
   peer: StreamPeer | undefined = undefined
   /** Addresses that were tried and did not connect, in order: pass over them when choosing anew. */
   readonly triedAddresses: string[] = []
+  /** Where the proxy keeps it. @internal */
+  place = -1
 
   readonly #host: SessionHost<Ctx>
   readonly #toUpstream: Pump

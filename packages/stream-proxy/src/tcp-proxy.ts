@@ -6,6 +6,7 @@ import {
   ListeningService,
   type ListeningServiceOptions,
   type Logger,
+  Places,
   type ServerApp,
   type ServerConfiguration,
   type ServiceContext,
@@ -86,7 +87,7 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
   }
   readonly dns: DnsCache
   logger: Logger = silentLogger
-  readonly #sessions: Set<StreamSession<Ctx>> = new Set()
+  readonly #sessions: Places<StreamSession<Ctx>> = new Places()
   #draining = false
   #count = 0
   #failed = 0
@@ -119,13 +120,13 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
     this.#count++
     const ctx = this.app.newCtx?.() as Ctx
     const session = new StreamSession<Ctx>(this, socket, info, ctx)
-    this.#sessions.add(session)
+    session.place = this.#sessions.add(session)
     session.start()
   }
 
   startDraining(): void {
     this.#draining = true
-    for (const session of this.#sessions) session.drain()
+    for (const session of this.#sessions.values()) session.drain()
   }
 
   connectFailed(): void {
@@ -137,7 +138,7 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
   }
 
   sessionEnded(session: StreamSession<Ctx>, error: ProxyError | undefined): void {
-    this.#sessions.delete(session)
+    this.#sessions.remove(session.place, session)
     if (error !== undefined) this.#failed++
     this.#bytesFromClients += session.bytesFromClient
     this.#bytesFromUpstreams += session.bytesFromUpstream

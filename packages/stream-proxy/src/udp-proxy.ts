@@ -7,6 +7,7 @@ import {
   type InheritedListener,
   type Logger,
   type PeerAddress,
+  Places,
   parseAddress,
   type Service,
   type ServiceContext,
@@ -33,7 +34,9 @@ const LISTENER_KEYS: readonly string[] = ['ipv6Only', 'reusePort', 'receiveBuffe
 interface UdpListener {
   readonly wanted: Address & { readonly kind: 'tcp' }
   readonly options: UdpListenerOptions
-  readonly sessions: Map<string, UdpSession>
+  /** Where the session of a client's address is. */
+  readonly places: Map<string, number>
+  readonly sessions: Places<UdpSession>
   socket: Socket | null
   bound: Address | undefined
 }
@@ -95,7 +98,14 @@ export class UdpProxyService implements Service, UdpSessionHost {
     if (options.receiveBufferBytes !== undefined) {
       integerIn('receiveBufferBytes', options.receiveBufferBytes, 1024, 1_073_741_824)
     }
-    this.#listeners.push({ wanted, options, sessions: new Map(), socket: null, bound: undefined })
+    this.#listeners.push({
+      wanted,
+      options,
+      places: new Map(),
+      sessions: new Places(),
+      socket: null,
+      bound: undefined,
+    })
     return this
   }
 
@@ -240,14 +250,15 @@ export class UdpProxyService implements Service, UdpSessionHost {
 
   #receive(listener: UdpListener, socket: Socket, message: Buffer, client: RemoteInfo): void {
     const key = `${client.address} ${client.port}`
-    let session = listener.sessions.get(key)
+    const place = listener.places.get(key)
+    let session = place === undefined ? undefined : listener.sessions.at(place)
     if (session === undefined) {
       if (this.#draining || this.#counts.open >= this.#sessionsMax || !this.#admits(client)) {
         this.#counts.refused++
         return
       }
       session = new UdpSession(this, socket, client)
-      listener.sessions.set(key, session)
+      listener.places.set(key, listener.sessions.add(session))
       this.#counts.sessions++
       this.#counts.open++
       session.start()
@@ -310,7 +321,7 @@ export class UdpProxyService implements Service, UdpSessionHost {
   /** @internal */
   sessionEnded(session: UdpSession, error: ProxyError | undefined): void {
     const listener = this.#listeners.find(({ socket }) => socket === session.listener)
-    listener?.sessions.delete(`${session.remoteAddress} ${session.remotePort}`)
+    if (listener !== undefined) forget(listener, session)
     this.#counts.open--
     if (error !== undefined) this.#counts.failed++
     try {
@@ -321,6 +332,12 @@ export class UdpProxyService implements Service, UdpSessionHost {
     }
     if (this.#draining && this.#counts.open === 0) this.#empty.resolve()
   }
+}
+
+function forget({ places, sessions }: UdpListener, session: UdpSession): void {
+  const key = `${session.remoteAddress} ${session.remotePort}`
+  const place = places.get(key)
+  if (place !== undefined && sessions.remove(place, session)) places.delete(key)
 }
 
 function sameAddress(

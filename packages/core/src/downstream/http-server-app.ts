@@ -8,6 +8,7 @@ import { type Http2Counts, noHttp2Counts } from '../http2/counts.ts'
 import { type PrefaceOwner, PrefaceReader } from '../http2/preface.ts'
 import { type Http2ConnectionOwner, Http2ServerConnection } from '../http2/server-connection.ts'
 import { isPromise } from '../is-promise.ts'
+import { Places } from '../places.ts'
 import type { ServerApp } from '../server/service.ts'
 import type { ServerSession } from '../sessions/server-session.ts'
 import { hostScopeOf } from '../tls/host-scope.ts'
@@ -50,7 +51,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   readonly http2Counts: Http2Counts = noHttp2Counts()
 
   readonly #handler: HttpServerHandler
-  readonly #connections: Set<HttpConnection> = new Set()
+  readonly #connections: Places<HttpConnection> = new Places()
   readonly #refused: Map<string, number> = new Map()
   #requests = 0
   #broken = 0
@@ -70,7 +71,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   }
 
   #add(connection: HttpConnection): void {
-    this.#connections.add(connection)
+    connection.place = this.#connections.add(connection)
     // It came before the listener closed, and had its PROXY header or handshake since.
     if (this.draining && !this.keepsIdle) connection.drain()
   }
@@ -92,12 +93,12 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   }
 
   onProtocol(reader: PrefaceReader, http2: boolean, buffer: Buffer, count: number): void {
-    this.#connections.delete(reader)
+    this.#connections.remove(reader.place, reader)
     this.#serve(reader.socket, http2).onSharedRead(count, buffer)
   }
 
   onPrefaceFailed(reader: PrefaceReader): void {
-    this.#connections.delete(reader)
+    this.#connections.remove(reader.place, reader)
   }
 
   onSession(session: ServerSession): void {
@@ -120,7 +121,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   }
 
   onConnectionClosed(connection: Http1ServerConnection | Http2ServerConnection): void {
-    this.#connections.delete(connection)
+    this.#connections.remove(connection.place, connection)
   }
 
   /** Every response of HTTP/1 is its connection's last one from now on; idle connections are left open. */
@@ -132,7 +133,7 @@ export class HttpServerApp implements ServerApp, Http1ConnectionOwner, Http2Conn
   startDraining(): void {
     this.draining = true
     this.keepsIdle = false
-    for (const connection of this.#connections) connection.drain()
+    for (const connection of this.#connections.values()) connection.drain()
   }
 
   stats(): HttpServerStats {

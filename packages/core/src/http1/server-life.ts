@@ -48,6 +48,8 @@ export abstract class ServerLife implements TimerOwner {
   readonly socket: Socket | TLSSocket
   readonly owner: Http1ConnectionOwner
   readonly establishedAt: number = Date.now()
+  /** Where the owner keeps it. */
+  place = -1
   /** Reads come in TLS records. */
   readonly encrypted: boolean
   /** Writes need no memory after they return, if none was queued before. */

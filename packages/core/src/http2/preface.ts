@@ -18,6 +18,8 @@ export interface PrefaceOwner {
 /** Reads the first bytes of a cleartext connection, to tell HTTP/2 with prior knowledge from HTTP/1. */
 export class PrefaceReader implements TimerOwner {
   readonly socket: Socket
+  /** Where the owner keeps it. */
+  place = -1
   readonly #owner: PrefaceOwner
   readonly #timer: CoarseTimer
   readonly #openedAt: number = now()

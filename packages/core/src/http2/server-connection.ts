@@ -63,6 +63,8 @@ export class Http2ServerConnection
   readonly socket: Socket | TLSSocket
   readonly owner: Http2ConnectionOwner
   readonly establishedAt: number = Date.now()
+  /** Where the owner keeps it. */
+  place = -1
   state: Http2ServerConnectionState = OPEN
   requestCount = 0
 

@@ -17,7 +17,7 @@ export class Admission implements ConnectionCounts {
   acceptErrorCount = 0
   proxyHeaderFailedCount = 0
   /** The clients of connections that this thread serves, if they are counted. */
-  readonly #clientOf: Map<Socket, string> = new Map()
+  readonly #clientOf: WeakMap<Socket, string> = new WeakMap()
 
   constructor(connectionsMax: number, connectionsPerIpMax: number) {
     this.connectionsMax = connectionsMax

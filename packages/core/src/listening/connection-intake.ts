@@ -1,5 +1,6 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
+import { Places } from '../places.ts'
 import { isTrustedProxy } from '../proxy-protocol/listener-option.ts'
 import { clientAddressOf, proxyHeaderOf } from '../proxy-protocol/proxied-sockets.ts'
 import { HeaderReceiving } from '../proxy-protocol/receive-header.ts'
@@ -32,6 +33,13 @@ export interface ConnectionCounts {
   proxyHeaderFailed(): void
 }
 
+/** Where the intake keeps a socket: on the socket, since it is asked for once per connection. */
+const PLACE: unique symbol = Symbol('place')
+
+interface PlacedSocket extends Socket {
+  [PLACE]?: number
+}
+
 /**
  * What becomes of the connections of a service in the thread that serves them: PROXY header, cap per client, filter,
  * TLS, and then the app. It keeps every open one, to cut it at last.
@@ -42,7 +50,7 @@ export class ConnectionIntake {
   counts: ConnectionCounts
   filter: ConnectionFilter | undefined
   readonly #filterTimeoutMs: number
-  readonly #sockets: Set<Socket> = new Set()
+  readonly #sockets: Places<PlacedSocket> = new Places()
   readonly #onClose: (this: Socket) => void
   #lastClosed: PromiseWithResolvers<void> | undefined
 
@@ -72,12 +80,12 @@ export class ConnectionIntake {
 
   /** Cuts every connection. */
   destroy(): void {
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.values()) socket.destroy()
   }
 
   /** Takes a connection that is counted. It has an `error` listener. */
-  take(socket: Socket, endpoint: ServingEndpoint): void {
-    this.#sockets.add(socket)
+  take(socket: PlacedSocket, endpoint: ServingEndpoint): void {
+    socket[PLACE] = this.#sockets.add(socket)
     socket.on('close', this.#onClose)
     const { proxyProtocol, isTcp } = endpoint
     if (proxyProtocol === undefined) this.admit(socket, endpoint)
@@ -157,8 +165,8 @@ export class ConnectionIntake {
     cutConnection(socket)
   }
 
-  #forget(socket: Socket): void {
-    if (!this.#sockets.delete(socket)) return
+  #forget(socket: PlacedSocket): void {
+    if (!this.#sockets.remove(socket[PLACE] ?? -1, socket)) return
     this.counts.closed(socket)
     if (this.#sockets.size === 0) this.#lastClosed?.resolve()
   }

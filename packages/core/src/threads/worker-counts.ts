@@ -19,9 +19,9 @@ export class WorkerCounts implements ConnectionCounts {
   readonly #own: Admission
   readonly #connections: WorkerConnections
   /** What the main thread knows a connection by. */
-  readonly #ids: Map<Socket, number> = new Map()
+  readonly #ids: WeakMap<Socket, number> = new WeakMap()
   /** The listener of each connection that was accepted here. */
-  readonly #accepted: Map<Socket, number> = new Map()
+  readonly #accepted: WeakMap<Socket, number> = new WeakMap()
   readonly #claims: Map<number, (ok: boolean) => void> = new Map()
 
   constructor(own: Admission, connections: WorkerConnections) {
