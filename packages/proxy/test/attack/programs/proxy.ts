@@ -66,7 +66,9 @@ const service = httpProxyService(
   },
 )
 service.addTcp('127.0.0.1:0')
-service.addTls('127.0.0.1:0', { ...CERTIFICATE_FILES, handshakeTimeoutMs: 1_200 })
+// With two policies the name is read before the handshake begins.
+const other = { ...CERTIFICATE_FILES, serverNames: ['other.example'], alpnProtocols: ['http/1.1'] }
+service.addTls('127.0.0.1:0', { ...CERTIFICATE_FILES, certificates: [other], handshakeTimeoutMs: 1_200 })
 await service.start(serviceContext(silentLogger))
 const { proxy } = service
 

@@ -6,6 +6,9 @@ import { type Attack, KIB, speak, type Talk } from './attack.ts'
 /** The first bytes of a hello that announces 500 and never gets there. */
 const HALF_A_HELLO = Buffer.from('16030101f4010001f00303', 'hex')
 
+/** The beginning of one of 16 KiB. */
+const LONG_HELLO = Buffer.from('01003ff0', 'hex')
+
 interface TlsAttack extends Pick<Attack, 'clients' | 'bytesMax' | 'backMs'> {
   readonly options?: ConnectionOptions
   readonly onSecure: (socket: TLSSocket, index: number) => void
@@ -35,6 +38,11 @@ function raw(given: Talk & Pick<Attack, 'clients'>): Attack {
 export const TLS_ATTACKS: Readonly<Record<string, Attack>> = {
   'handshakes that never begin': raw({ clients: 300, bytesMax: 80 * KIB }),
   'handshakes that stay half open': raw({ clients: 300, opening: HALF_A_HELLO, bytesMax: 80 * KIB }),
+  'hellos in records of one byte': raw({
+    clients: 100,
+    bytesMax: 80 * KIB,
+    next: (round) => Buffer.from([0x16, 3, 1, 0, 1, LONG_HELLO[round] ?? 0]),
+  }),
   'bytes that are no handshake': raw({
     clients: 50,
     backMs: 1,
