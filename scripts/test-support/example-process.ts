@@ -81,8 +81,8 @@ export class ExampleProcess implements AsyncDisposable {
   }
 
   /** Asks it to end, and waits until it has. */
-  stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<ExampleResult> {
-    this.#child.kill(signal)
+  stop(): Promise<ExampleResult> {
+    this.#child.kill()
     return this.#ended
   }
 
