@@ -106,10 +106,10 @@ export class AccessLog implements ProxyObserver, Service {
     if ((destination === undefined) === (logger === undefined)) {
       throw new TypeError('An access log needs either a destination or a logger')
     }
-    if (destination !== undefined && typeof destination.write !== 'function') {
+    if (destination !== undefined && typeof destination?.write !== 'function') {
       throw new TypeError('The destination of an access log needs write()')
     }
-    if (logger !== undefined && typeof logger.info !== 'function') {
+    if (logger !== undefined && typeof logger?.info !== 'function') {
       throw new TypeError('The logger of an access log needs info()')
     }
     if (typeof sampleRate !== 'number' || !(sampleRate >= 0 && sampleRate <= 1)) {

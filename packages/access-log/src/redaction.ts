@@ -1,3 +1,5 @@
+import { rejectUnknown } from './check.ts'
+
 /** What must not get into a log. Names are compared in lower case. */
 export interface Redaction {
   /** Parameters of queries, in `$request`, `$request_uri`, `$args`, `$arg_…` and `$http_referer`. Default {@link REDACTED_QUERY_DEFAULT}. */
@@ -48,6 +50,7 @@ export class Redactor {
 
   /** @throws {TypeError} If a list is none. */
   constructor(redaction: Redaction = {}) {
+    rejectUnknown(redaction, ['query', 'headers'], 'redact')
     this.#query = names('query', redaction.query ?? REDACTED_QUERY_DEFAULT)
     this.#queryLengths = new Set(Array.from(this.#query, (name) => name.length))
     this.#headers = names('headers', redaction.headers ?? REDACTED_HEADERS_DEFAULT)

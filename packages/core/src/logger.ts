@@ -1,6 +1,7 @@
 import { close, open, openSync, write } from 'node:fs'
 import { resolve } from 'node:path'
 import { inspect } from 'node:util'
+import { rejectUnknown } from './option-checks.ts'
 
 /** Facts that go with a log entry. Never put header values, bodies, keys or sockets in here. */
 export type LogFields = Readonly<Record<string, unknown>>
@@ -49,6 +50,7 @@ export const silentLogger: Logger = Object.freeze({ debug() {}, info() {}, warn(
  * @throws {RangeError} If `bufferBytesMax` or `fd` is not a whole number ≥ 0.
  */
 export function stderrLogger(options: StderrLoggerOptions = {}): Logger {
+  rejectUnknown(options, ['level', 'bufferBytesMax', 'fd'], 'stderrLogger')
   const level = options.level ?? 'info'
   if (!LOG_LEVELS.includes(level)) {
     throw new TypeError(`Expected a level of ${LOG_LEVELS.join(', ')}, received ${inspect(level)}`)

@@ -194,7 +194,7 @@ export async function buildContinuum(
 ): Promise<Continuum> {
   options.signal?.throwIfAborted()
   // A copy: the caller may change its list while this waits.
-  const copy = buckets.map(({ address, weight = 1 }) => ({ address, weight }))
+  const copy = Array.isArray(buckets) ? buckets.map((bucket: Bucket) => ({ ...bucket })) : buckets
   const steps = buildRing(readSources(copy, options))
   let pauseAt = performance.now() + SLICE_MS
   let step = steps.next()
@@ -206,12 +206,14 @@ export async function buildContinuum(
     }
     step = steps.next()
   }
-  const continuum = new Continuum([], options)
+  const continuum = new Continuum([])
   adopt(continuum, Object.freeze(copy.map((bucket) => bucket.address)), step.value)
   return continuum
 }
 
 function readSources(buckets: readonly Bucket[], options: ContinuumOptions): Source[] {
+  onlyNames('the options', options, ['pointsPerWeight', 'pointCountMax', 'ipv6Brackets', 'signal'])
+  if (!Array.isArray(buckets)) throw new TypeError(`Buckets must be an array, received ${describe(buckets)}`)
   const {
     pointsPerWeight = POINTS_PER_WEIGHT,
     pointCountMax = POINT_COUNT_MAX,
@@ -219,8 +221,13 @@ function readSources(buckets: readonly Bucket[], options: ContinuumOptions): Sou
   } = options
   assertCount('pointsPerWeight', pointsPerWeight)
   assertCount('pointCountMax', pointCountMax)
+  if (typeof ipv6Brackets !== 'boolean') {
+    throw new TypeError(`ipv6Brackets must be true or false, received ${describe(ipv6Brackets)}`)
+  }
   let pointCount = 0
-  const sources = buckets.map(({ address, weight = 1 }): Source => {
+  const sources = (buckets as readonly Bucket[]).map((bucket): Source => {
+    onlyNames('a bucket', bucket, ['address', 'weight'])
+    const { address, weight = 1 } = bucket
     if (typeof address !== 'string' || address === '') {
       throw new TypeError(`Bucket address must be a non-empty string, received ${describe(address)}`)
     }
@@ -232,6 +239,18 @@ function readSources(buckets: readonly Bucket[], options: ContinuumOptions): Sou
     throw new RangeError(`Ring needs ${pointCount} points, more than pointCountMax ${pointCountMax}`)
   }
   return sources
+}
+
+/** What is misspelt would be ignored, and the ring another than was meant. */
+function onlyNames(what: string, value: object, known: readonly string[]): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(`Expected ${what} to be an object, received ${describe(value)}`)
+  }
+  for (const name in value) {
+    if (!known.includes(name)) {
+      throw new TypeError(`Unknown "${name}" in ${what}; known are ${known.join(', ')}`)
+    }
+  }
 }
 
 function assertCount(name: string, value: number): void {

@@ -3,6 +3,9 @@ export const COUNT_MAX: number = 2 ** 30
 
 /** Refuses an option that nobody would read: a misspelt limit would be another limit than was meant. */
 export function checkNames(options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`The options must be an object, received ${describe(options)}`)
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw new TypeError(`Unknown option "${name}"; known are ${known.join(', ')}`)
   }

@@ -147,7 +147,9 @@ export class FallbackLimitStore implements LimitStore {
   async #call(key: string, units: number, signal: AbortSignal): Promise<Decision> {
     this.#pending++
     try {
-      return await this.#store.take(key, units, { signal })
+      const decision = await this.#store.take(key, units, { signal })
+      if (typeof decision?.allowed === 'boolean') return decision
+      throw new TypeError(`Store answered with ${String(decision)}, which is no Decision`)
     } finally {
       this.#pending--
     }

@@ -127,6 +127,18 @@ describe('FallbackLimitStore', () => {
     expect(store.pending).toBe(0)
   })
 
+  test('a store that answers with no Decision is one that fails', async () => {
+    const told: unknown[] = []
+    const store = new FallbackLimitStore({
+      store: { take: async () => undefined as unknown as Decision },
+      fallback: new Gcra(quota),
+      onFailure: (error) => void told.push(String(error)),
+    })
+    expect((await store.take('a', 1)).allowed).toBe(true)
+    expect(told).toEqual(['TypeError: Store answered with undefined, which is no Decision'])
+    expect(store.pending).toBe(0)
+  })
+
   test('a log that throws, at once or later, does not end the limiting', async () => {
     const warnings: Error[] = []
     const unhandled: unknown[] = []

@@ -30,8 +30,21 @@ export function functionOf<T>(name: string, value: T): T {
   throw new TypeError(`Expected ${name} to be a function, received ${show(value)}`)
 }
 
+/** Requires true or false: `'false'` from an environment would count as true. */
+export function booleanOf(name: string, value: boolean): boolean {
+  if (typeof value === 'boolean') return value
+  throw new TypeError(`Expected ${name} to be true or false, received ${show(value)}`)
+}
+
+/** Requires an object: of a primitive no option would be read. */
+export function objectOf<T>(name: string, value: T): T {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  throw new TypeError(`Expected ${name} to be an object, received ${show(value)}`)
+}
+
 /** Refuses an option that no field has, so that a misspelt one is not silently ignored. */
 export function onlyKeys(what: string, options: object, known: readonly string[]): void {
+  objectOf(`the options of ${what}`, options)
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new TypeError(`Unknown option ${show(key)} of ${what}; known are ${known.join(', ')}`)

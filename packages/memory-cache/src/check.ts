@@ -24,6 +24,9 @@ export function checkFunction(name: string, value: unknown): void {
  * the cache be larger or older than was meant.
  */
 export function checkNames(options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`The options must be an object, received ${String(options)}`)
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw new TypeError(`Unknown option "${name}"; known are ${known.join(', ')}`)
   }

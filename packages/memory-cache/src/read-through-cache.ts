@@ -43,7 +43,11 @@ export class ReadThroughCache<K extends NonNullable<unknown>, V, X = undefined> 
     const { weigh, ...rest } = options
     this.#store = new EntryStore<K, Stored<V>>({
       ...rest,
-      ...(weigh && { weigh: (value, key) => (value === NOT_FOUND ? 1 : weigh(value, key)) }),
+      ...(typeof weigh === 'function'
+        ? { weigh: (value, key) => (value === NOT_FOUND ? 1 : weigh(value, key)) }
+        : weigh === undefined
+          ? {}
+          : { weigh }),
     })
     this.#board = new LoadBoard(options, this.#settings, this.#store.now, this.#counters, {
       keep: (key, loaded) => this.#keep(key, loaded),

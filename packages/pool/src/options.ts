@@ -62,13 +62,17 @@ const OPTION_NAMES: readonly string[] = [
 ]
 
 export function limitsOf(options: PoolOptions<never> | undefined): Limits {
+  if (options !== undefined && (typeof options !== 'object' || options === null || Array.isArray(options))) {
+    throw new TypeError(`The options of the pool must be an object, got ${String(options)}`)
+  }
   for (const name of Object.keys(options ?? {})) {
     if (OPTION_NAMES.includes(name)) continue
     throw new TypeError(`Unknown option "${name}" of the pool; known are ${OPTION_NAMES.join(', ')}`)
   }
   const idleMax = count('idleMax', options?.idleMax ?? 128)
   const jitter = options?.jitter ?? 0.1
-  if (!(jitter >= 0 && jitter <= 1)) throw new RangeError(`jitter must be from 0 to 1, got ${jitter}`)
+  if (!(typeof jitter === 'number' && jitter >= 0 && jitter <= 1))
+    throw new RangeError(`jitter must be from 0 to 1, got ${jitter}`)
   return {
     idleMax,
     idlePerKeyMax: count('idlePerKeyMax', options?.idlePerKeyMax ?? idleMax),

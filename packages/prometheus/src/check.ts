@@ -8,6 +8,9 @@ export function integer(name: string, value: number, least: number, most: number
 
 /** @throws {TypeError} For an option that nobody would read. */
 export function rejectUnknown(options: object, names: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`The options of ${where} must be an object, received ${inspect(options)}`)
+  }
   for (const name of Object.keys(options)) {
     if (!names.includes(name)) throw new TypeError(`Unknown option "${name}" of ${where}`)
   }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { CLASSES, CODES, METHODS, OUTCOMES, SOURCES, STATUSES } from './labels.ts'
 
 /** Slots that stand alone. */
@@ -90,13 +91,21 @@ export class CounterMemory {
   }
 
   #newRow(name: string): number {
+    if (typeof name !== 'string') {
+      throw new TypeError(`upstreamLabel must give a string, received ${inspect(name)}`)
+    }
+    const bytes = keptBytes(name)
+    // What of a long name is kept may be another's name; a thread that takes over later knows no more of it either.
+    const kept = Buffer.from(bytes).toString()
+    const known = this.#rows.get(kept)
+    if (known !== undefined) return known
     const index = this.#rows.size
     if (index >= this.#layout.upstreamsMax) return OTHER_UPSTREAMS
     const at = index * NAME_STRIDE
-    const { written } = new TextEncoder().encodeInto(name, this.#names.subarray(at + 4, at + NAME_STRIDE))
+    this.#names.set(bytes, at + 4)
     // The length comes last: who sees it finds the name. One more than it is, as a name may be empty.
-    Atomics.store(this.#nameLengths, at / 4, written + 1)
-    this.#rows.set(name, UNNAMED.length + index)
+    Atomics.store(this.#nameLengths, at / 4, bytes.length + 1)
+    this.#rows.set(kept, UNNAMED.length + index)
     return UNNAMED.length + index
   }
 
@@ -119,4 +128,11 @@ export class CounterMemory {
       call(Buffer.from(this.#names.slice(at + 4, at + 4 + length)).toString(), UNNAMED.length + index)
     }
   }
+}
+
+/** The beginning of a name in UTF-8, of whole characters. */
+function keptBytes(name: string): Uint8Array {
+  const bytes = new Uint8Array(NAME_BYTES_MAX)
+  const { written } = new TextEncoder().encodeInto(name, bytes)
+  return bytes.subarray(0, written)
 }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { type HttpServerApp, type HttpSession, ListeningService, serveHttp } from '@cirque/core'
 import { collectDefaultMetrics, type Registry } from 'prom-client'
 import { rejectUnknown } from './check.ts'
@@ -31,6 +32,9 @@ export class MetricsService extends ListeningService<HttpServerApp> {
     if (typeof registry?.metrics !== 'function') throw new TypeError('A metrics service needs a registry')
     if (typeof path !== 'string' || !/^\/[^\s?#]*$/.test(path)) {
       throw new TypeError(`path must be a path such as "/metrics", received "${String(path)}"`)
+    }
+    if (typeof processMetrics !== 'boolean') {
+      throw new TypeError(`processMetrics must be true or false, received ${inspect(processMetrics)}`)
     }
     const scraper = new Scraper(registry, path)
     super(

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import type { HttpPeer, SharedState } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import type { Attempt, LimitDecision, ProxyObserver, Session } from '@cirque/proxy'
@@ -51,7 +52,10 @@ export interface ProxyMetricsOptions {
   readonly durationBucketsSeconds?: readonly number[]
   /** What upstreams are called. Default: their address. Group them where addresses change often. */
   readonly upstreamLabel?: (peer: HttpPeer) => string
-  /** How many upstreams, and backends of a balancer, have numbers of their own; later ones are `other`. Default 100. */
+  /**
+   * How many upstreams have numbers of their own; later ones are `other`. Of a balancer so many backends are shown, and
+   * no more. Default 100.
+   */
   readonly upstreamsMax?: number
   /**
    * `server.shared`, for a server with worker threads: the metrics of the main thread are then those of all threads.
@@ -113,6 +117,13 @@ export class ProxyMetrics implements ProxyObserver {
     if (typeof prefix !== 'string' || !/^([a-zA-Z_][a-zA-Z0-9_]*)?$/.test(prefix)) {
       throw new TypeError(`prefix must be letters, digits and underscores, received "${String(prefix)}"`)
     }
+    if (typeof registry?.registerMetric !== 'function') {
+      throw new TypeError(`registry must be a Registry of prom-client, received ${inspect(registry)}`)
+    }
+    const { upstreamLabel = addressOf } = options
+    if (typeof upstreamLabel !== 'function') {
+      throw new TypeError(`upstreamLabel must be a function, received ${inspect(upstreamLabel)}`)
+    }
     const bounds = checkBuckets(options.durationBucketsSeconds ?? DURATION_BUCKETS_DEFAULT)
     const upstreamsMax = integer('upstreamsMax', options.upstreamsMax ?? 100, 1, 10_000)
     const layout = new CounterLayout(bounds.length, upstreamsMax)
@@ -123,7 +134,7 @@ export class ProxyMetrics implements ProxyObserver {
     this.#memory = memories[options.shared?.thread ?? 0] as CounterMemory
     this.#memory.resume()
     this.#boundsMs = Float64Array.from(bounds, (bound) => bound * 1000)
-    this.#upstreamLabel = options.upstreamLabel ?? addressOf
+    this.#upstreamLabel = upstreamLabel
     registerRequestMetrics({ registry, layout, bounds, memories: () => memories }, prefix)
     this.#balancers = new BalancerReader(upstreamsMax)
     new Readings(registry, prefix, () => this.#read(), options.shared)
@@ -240,6 +251,9 @@ function memoriesOf(layout: CounterLayout, prefix: string, options: ProxyMetrics
   const { shared } = options
   const threadsMax = integer('threadsMax', options.threadsMax ?? 64, 1, 1_024)
   if (shared === undefined) return [new CounterMemory(layout)]
+  if (typeof shared?.buffer !== 'function') {
+    throw new TypeError(`shared must be server.shared, received ${inspect(shared)}`)
+  }
   if (shared.thread > threadsMax) {
     throw new RangeError(`threadsMax is ${threadsMax}, and this is worker thread ${shared.thread}`)
   }
@@ -313,6 +327,9 @@ function addressOf(peer: HttpPeer): string {
 }
 
 function checkBuckets(buckets: readonly number[]): number[] {
+  if (!Array.isArray(buckets)) {
+    throw new TypeError(`durationBucketsSeconds must be an array, received ${inspect(buckets)}`)
+  }
   const isAscending = buckets.every(
     (bucket, index) => Number.isFinite(bucket) && bucket > (index === 0 ? 0 : (buckets[index - 1] as number)),
   )

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
+import { inspect } from 'node:util'
 import type { RequestHeader } from '@cirque/http'
 import { requireOptions } from './option-checks.ts'
 import type { Session } from './session.ts'
@@ -33,6 +34,8 @@ const PAIR: RegExp = /[!#$%&'*+.^_`|~\w-]+=(?:[!#$%&'*+.^_`|~\w:[\]-]+|"(?:[^"\\
 const FORWARDED: RegExp = new RegExp(`^[;, \\t]*(?:${PAIR.source}(?:[;, \\t]+${PAIR.source})*[;, \\t]*)?$`)
 const KNOWN: ReadonlySet<string> = new Set(['xForwarded', 'forwarded', 'via', 'requestId', 'trustedProxies'])
 
+const TYPES = { xForwarded: 'boolean', forwarded: 'boolean', via: 'string', requestId: 'string' }
+
 /** Writes the forwarding fields of each request. */
 export class Forwarding {
   readonly #options: ForwardingOptions
@@ -45,6 +48,11 @@ export class Forwarding {
       if (!KNOWN.has(name)) {
         throw new TypeError(`Unknown forwarding option "${name}"; known are ${[...KNOWN].join(', ')}`)
       }
+    }
+    for (const [name, type] of Object.entries(TYPES)) {
+      const value: unknown = options[name as keyof typeof TYPES]
+      if (value === undefined || typeof value === type) continue
+      throw new TypeError(`Forwarding option "${name}" must be a ${type}, received ${inspect(value)}`)
     }
     if (options.via !== undefined && !PSEUDONYM.test(options.via)) {
       throw new TypeError(`Forwarding option "via" must be a name such as "cirque", not "${options.via}"`)
@@ -160,6 +168,9 @@ function chained(earlier: string, last: string): string {
 
 function rangesOf(ranges: readonly string[]): BlockList {
   const list = new BlockList()
+  if (!Array.isArray(ranges)) {
+    throw new TypeError(`Forwarding option "trustedProxies" must be an array, received ${inspect(ranges)}`)
+  }
   for (const range of ranges) {
     const [address = '', prefix, ...rest] = range.split('/')
     const family = isIP(address)

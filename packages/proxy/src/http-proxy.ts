@@ -129,6 +129,14 @@ export class HttpProxy<Ctx = undefined> implements HttpServerHandler, ExchangeHo
   /** @throws {TypeError | RangeError} If an option is unknown, of the wrong type or out of bounds. */
   constructor(configuration: ProxyConfiguration, app: ProxyHttp<Ctx>, options: HttpProxyOptions = {}) {
     requireOptions(options, 'the proxy')
+    if (options.recordTimes !== undefined && typeof options.recordTimes !== 'boolean') {
+      throw new TypeError(
+        `Proxy option "recordTimes" must be true or false, received ${inspect(options.recordTimes)}`,
+      )
+    }
+    if (options.logger !== undefined && typeof options.logger?.warn !== 'function') {
+      throw new TypeError(`Proxy option "logger" must be a logger, received ${inspect(options.logger)}`)
+    }
     for (const name of Object.keys(options)) {
       if (!OPTION_NAMES.has(name)) {
         throw new TypeError(`Unknown proxy option "${name}"; known are ${[...OPTION_NAMES].join(', ')}`)

@@ -13,7 +13,7 @@ export function integerIn(name: string, value: number, min: number, max: number)
 
 /** Throws TypeError for an option that nobody would read. */
 export function onlyKeys(where: string, options: object, keys: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new TypeError(`Expected the options of ${where} to be an object, received ${inspect(options)}`)
   }
   for (const key of Object.keys(options)) {

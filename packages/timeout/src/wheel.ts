@@ -54,6 +54,7 @@ export class TimerWheel {
 
   /** @throws {RangeError} If `tickMs` is not within its bounds. */
   constructor(options?: TimerWheelOptions) {
+    checkOptions(options)
     const tickMs = options?.tickMs ?? 10
     if (!(typeof tickMs === 'number' && tickMs >= 1 && tickMs <= 1000)) {
       throw new RangeError(`tickMs must be a number from 1 to 1000, got ${tickMs}`)
@@ -256,4 +257,20 @@ function warn(error: unknown): void {
     type: 'TimerWarning',
     ...(detail === undefined ? {} : { detail }),
   })
+}
+
+function checkOptions(options: TimerWheelOptions | undefined): void {
+  if (options === undefined) return
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`The options of the wheel must be an object, got ${String(options)}`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!['tickMs', 'now', 'onTimerError'].includes(name)) {
+      throw new TypeError(`Unknown option "${name}" of the wheel; known are tickMs, now, onTimerError`)
+    }
+  }
+  for (const name of ['now', 'onTimerError'] as const) {
+    if (options[name] === undefined || typeof options[name] === 'function') continue
+    throw new TypeError(`${name} must be a function, got ${String(options[name])}`)
+  }
 }

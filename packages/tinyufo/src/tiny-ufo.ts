@@ -70,6 +70,9 @@ export class TinyUfo<K, V> {
    * @throws {TypeError} If an option is unknown, or `hash` is not a function.
    */
   constructor(options: TinyUfoOptions<K>) {
+    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+      throw new TypeError(`The options must be an object, received ${String(options)}`)
+    }
     for (const name of Object.keys(options)) {
       if (OPTION_NAMES.includes(name)) continue
       throw new TypeError(`Unknown option "${name}"; known are ${OPTION_NAMES.join(', ')}`)

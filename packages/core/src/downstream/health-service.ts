@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { ListeningService } from '../listening/listening-service.ts'
 import { type Logger, silentLogger } from '../logger.ts'
-import { integer, rejectUnknown } from '../option-checks.ts'
+import { integer, rejectUnknown, requireOptions } from '../option-checks.ts'
 import type { ServiceContext } from '../server/service.ts'
 import type { HttpServerApp } from './http-server-app.ts'
 import type { HttpSession } from './http-session.ts'
@@ -224,6 +224,7 @@ function namedProbes(
   probes: Readonly<Record<string, HealthProbe>> | undefined,
   option: string,
 ): NamedProbe[] {
+  if (probes !== undefined) requireOptions(probes, option)
   return Object.entries(probes ?? {}).map(([name, probe]) => {
     if (typeof probe !== 'function') {
       throw new TypeError(`Probe "${name}" of ${option} must be a function, received ${inspect(probe)}`)

@@ -111,7 +111,9 @@ export function planListener(config: ListenerConfig): ListenerPlan {
   if (address.kind === 'unix' && config.tcp !== undefined) {
     throw new TypeError(`The listener ${address.text} is a Unix socket and takes no "tcp" options`)
   }
-  const options: TcpListenerOptions & UnixListenerOptions = config.tcp ?? config.unix ?? {}
+  const { tcp, unix } = config
+  const options: TcpListenerOptions & UnixListenerOptions =
+    tcp !== undefined ? tcp : unix !== undefined ? unix : {}
   rejectUnknown(options, address.kind === 'tcp' ? TCP_KEYS : UNIX_KEYS, address.text)
   if (options.keepAliveInitialDelayMs !== undefined && options.keepAlive !== true) {
     throw new TypeError('keepAliveInitialDelayMs has no effect without keepAlive: true')

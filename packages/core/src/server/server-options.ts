@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import type { ConfigurationInput } from '../configuration.ts'
 import type { Logger } from '../logger.ts'
 import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
@@ -34,6 +35,9 @@ export function readArguments(options: ServerOptions): ServerArguments {
   if (argv === undefined) {
     if (options.configuration !== undefined) return NO_ARGUMENTS
     return parseServerArguments(process.argv.slice(2)).options
+  }
+  if (typeof argv !== 'object' || argv === null) {
+    throw new TypeError(`Expected argv of the server to be strings or false, received ${inspect(argv)}`)
   }
   return isStrings(argv) ? parseServerArguments(argv).options : argv
 }

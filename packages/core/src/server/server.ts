@@ -4,7 +4,7 @@ import { examineConfiguration } from '../doctor/files.ts'
 import { type DoctorFinding, doctorReport } from '../doctor/finding.ts'
 import { examineMachine } from '../doctor/machine.ts'
 import { type Logger, threadLogger } from '../logger.ts'
-import { rejectUnknown } from '../option-checks.ts'
+import { rejectUnknown, requireLogger, requireModule } from '../option-checks.ts'
 import { SharedHub, SharedState } from '../threads/shared-state.ts'
 import { threadEntry, workersOf } from '../threads/thread-entry.ts'
 import type { ThreadInfo } from '../threads/thread-info.ts'
@@ -79,6 +79,8 @@ export class Server {
    */
   constructor(options: ServerOptions = {}) {
     rejectUnknown(options, ['argv', 'configuration', 'logger', 'entry'], 'the server')
+    requireLogger('the server', options.logger)
+    requireModule('entry of the server', options.entry)
     this.#ordinal = serverCount
     serverCount += 1
     this.#link = claimWorkerLink(this.#ordinal)

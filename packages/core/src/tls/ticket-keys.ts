@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
+import { rejectUnknown, requireFunction } from '../option-checks.ts'
 
 /** Options of {@link TicketKeys}. */
 export interface TicketKeysOptions {
@@ -35,7 +36,9 @@ export class TicketKeys {
 
   /** @throws {RangeError} If `rotationMs` is out of bounds. */
   constructor(options: TicketKeysOptions = {}) {
+    rejectUnknown(options, ['rotationMs', 'now'], 'TicketKeys')
     const { rotationMs = 43_200_000, now = Date.now } = options
+    requireFunction('now of TicketKeys', now)
     if (!Number.isInteger(rotationMs) || rotationMs < 60_000 || rotationMs > 604_800_000) {
       throw new RangeError(
         `Expected rotationMs to be a whole number from 60000 to 604800000, received ${inspect(rotationMs)}`,

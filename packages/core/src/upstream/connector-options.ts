@@ -1,8 +1,9 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
+import { inspect } from 'node:util'
 import type { ResponseLimits } from '../http1/client-life.ts'
 import { nameHint } from '../nearest-name.ts'
-import { requireOptions } from '../option-checks.ts'
+import { requireBoolean, requireOptions } from '../option-checks.ts'
 import { readAuthorities } from '../tls/authorities.ts'
 import { digestOf } from '../tls/followed-files.ts'
 import { readPem } from '../tls/identity.ts'
@@ -88,6 +89,7 @@ export interface ConnectorPlan {
 /** Checks the options and reads the file of authorities. Throws as the constructor of a connector says. */
 export function planConnector(options: ConnectorOptions): ConnectorPlan {
   requireOptions(options, 'the connector')
+  if (options.debugSslKeylog !== undefined) requireBoolean('debugSslKeylog', options.debugSslKeylog)
   for (const name of Object.keys(options)) {
     if (!OPTION_NAMES.has(name)) {
       throw new TypeError(`Unknown connector option "${name}"${nameHint(name, OPTION_NAMES)}`)
@@ -131,6 +133,9 @@ function authoritiesOf({ caFile, caReloadMs }: ConnectorOptions): AuthoritiesFil
 }
 
 function addressesOf(name: string, addresses: readonly string[], family: 4 | 6): readonly string[] {
+  if (!Array.isArray(addresses)) {
+    throw new TypeError(`Connector option "${name}" must be an array, not ${inspect(addresses)}`)
+  }
   for (const address of addresses) {
     if (isIP(address) !== family) {
       throw new TypeError(`Connector option "${name}" must hold IPv${family} addresses, not "${address}"`)

@@ -2,7 +2,7 @@ import { lookup, Resolver } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { timeout } from '@cirque/timeout'
 import { nameHint } from '../nearest-name.ts'
-import { requireOptions } from '../option-checks.ts'
+import { requireFunction, requireOptions } from '../option-checks.ts'
 
 /** One resolved address. */
 export interface ResolvedAddress {
@@ -70,6 +70,7 @@ export class DnsCache {
   constructor(options: DnsCacheOptions = {}) {
     requireOptions(options, 'the DNS cache')
     const { resolve, ...numbers } = options
+    requireFunction('resolve of the DNS cache', resolve)
     this.#resolve = resolve
     const given = Object.entries(numbers).filter(([, value]) => value !== undefined)
     this.#options = { ...DEFAULTS, ...Object.fromEntries(given) }

@@ -151,7 +151,11 @@ class AddressLookup {
 
   constructor(options: DnsOptions) {
     const { families = [4, 6], lookup } = options
-    if (families.length === 0 || families.some((family) => family !== 4 && family !== 6)) {
+    if (
+      !Array.isArray(families) ||
+      families.length === 0 ||
+      families.some((family) => family !== 4 && family !== 6)
+    ) {
       throw new TypeError(`Expected families to be of 4 and 6, received ${show(families)}`)
     }
     if (lookup !== undefined) functionOf('lookup.resolve4', lookup.resolve4)

@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { Backend, type BackendOptions } from '../backend.ts'
-import { integerIn, milliseconds, onlyKeys, show } from '../check.ts'
+import { booleanOf, integerIn, milliseconds, onlyKeys, show } from '../check.ts'
 import { runInSlices, STEP_ITEMS, type Steps } from '../steps.ts'
 import type { Discovery, DiscoveryResult } from './discovery.ts'
 
@@ -45,7 +45,7 @@ export class FileDiscovery implements Discovery {
     this.#path = resolve(path)
     this.#fileBytesMax = integerIn('fileBytesMax', options.fileBytesMax ?? 16_777_216, 1, 1_073_741_824)
     this.#pollMs = milliseconds('pollMs', options.pollMs ?? 5_000)
-    this.#allowEmpty = options.allowEmpty ?? false
+    this.#allowEmpty = booleanOf('allowEmpty', options.allowEmpty ?? false)
   }
 
   async discover(signal: AbortSignal): Promise<DiscoveryResult> {

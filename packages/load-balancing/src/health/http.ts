@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { ConnectionOptions } from 'node:tls'
 import { buildConnector, Client, type Dispatcher } from 'undici'
 import type { Backend } from '../backend.ts'
-import { functionOf, integerIn, milliseconds, onlyKeys, show } from '../check.ts'
+import { booleanOf, functionOf, integerIn, milliseconds, objectOf, onlyKeys, show } from '../check.ts'
 import { withDeadline } from '../deadline.ts'
 import type { HealthCheck } from './health-check.ts'
 
@@ -93,7 +93,15 @@ export class HttpHealthCheck implements HealthCheck {
    */
   constructor(options: HttpHealthCheckOptions = {}) {
     onlyKeys('HttpHealthCheck', options, OPTION_NAMES)
-    const { expectedStatus = 200, portOverride } = options
+    const { expectedStatus = 200, portOverride, headers, tls = false, reuseConnection = false } = options
+    if (headers !== undefined) objectOf('headers', headers)
+    if (typeof tls !== 'boolean') objectOf('tls', tls)
+    booleanOf('reuseConnection', reuseConnection)
+    if (typeof expectedStatus !== 'number' && !Array.isArray(expectedStatus)) {
+      throw new TypeError(
+        `Expected expectedStatus to be a status or a list, received ${show(expectedStatus)}`,
+      )
+    }
     checkRequest(options)
     for (const name of ['validator', 'healthChangedCallback', 'backendSummaryCallback'] as const) {
       if (options[name] !== undefined) functionOf(name, options[name])

@@ -2,7 +2,7 @@ import { connect, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
 import type { Address } from '@cirque/core'
 import type { Backend } from '../backend.ts'
-import { functionOf, integerIn, milliseconds, onlyKeys } from '../check.ts'
+import { functionOf, integerIn, milliseconds, objectOf, onlyKeys } from '../check.ts'
 import type { HealthCheck } from './health-check.ts'
 
 /** Options of {@link TcpHealthCheck}. */
@@ -51,7 +51,7 @@ export class TcpHealthCheck implements HealthCheck {
     this.consecutiveSuccess = integerIn('consecutiveSuccess', options.consecutiveSuccess ?? 1, 1, 1_000_000)
     this.consecutiveFailure = integerIn('consecutiveFailure', options.consecutiveFailure ?? 1, 1, 1_000_000)
     this.#connectTimeoutMs = milliseconds('connectTimeoutMs', options.connectTimeoutMs ?? 1_000)
-    this.#tls = options.tls
+    this.#tls = options.tls === undefined ? undefined : objectOf('tls', options.tls)
     this.#portOverride =
       options.portOverride === undefined
         ? undefined

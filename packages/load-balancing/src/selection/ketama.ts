@@ -1,6 +1,6 @@
 import { type Bucket, buildContinuum, Continuum } from '@cirque/ketama'
 import type { Backend } from '../backend.ts'
-import { integerIn, onlyKeys } from '../check.ts'
+import { booleanOf, integerIn, onlyKeys } from '../check.ts'
 import type { Picker, Selection, SelectionInput, SelectionKey } from './selection.ts'
 
 /** Options of {@link ketama}. */
@@ -19,6 +19,7 @@ export interface KetamaOptions {
 export function ketama(options: KetamaOptions = {}): Selection {
   onlyKeys('ketama', options, ['pointsPerWeight', 'ipv6Brackets'])
   if (options.pointsPerWeight !== undefined) integerIn('pointsPerWeight', options.pointsPerWeight, 1, 65_535)
+  if (options.ipv6Brackets !== undefined) booleanOf('ipv6Brackets', options.ipv6Brackets)
   return {
     name: 'ketama',
     build: (input) => new KetamaPicker(new Continuum(buckets(input.backends), options), input),

@@ -66,11 +66,11 @@ export class StickySessions {
       throw new TypeError(`Expected a secret of at least 16 bytes, received one of ${key.length}`)
     })
     this.#cookieName = options.cookieName ?? 'cirque_backend'
-    if (!COOKIE_NAME.test(this.#cookieName)) {
+    if (typeof this.#cookieName !== 'string' || !COOKIE_NAME.test(this.#cookieName)) {
       throw new TypeError(`Expected a cookie name, received ${show(this.#cookieName)}`)
     }
     this.#cookieAttributes = options.cookieAttributes ?? 'Path=/; HttpOnly; SameSite=Lax'
-    if (!ATTRIBUTES.test(this.#cookieAttributes)) {
+    if (typeof this.#cookieAttributes !== 'string' || !ATTRIBUTES.test(this.#cookieAttributes)) {
       throw new TypeError(`Expected cookie attributes, received ${show(this.#cookieAttributes)}`)
     }
     this.#maxAgeSeconds = integerIn('maxAgeSeconds', options.maxAgeSeconds ?? 86_400, 1, 2_147_483_647)

@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 /**
  * Decides whether a retry is affordable. Bring your own, take {@link TokenRetryBudget}, or share a `RetryBudget` of
  * `@cirque/load-balancing` between proxies.
@@ -35,10 +37,21 @@ export class TokenRetryBudget implements RetryPermission {
 
   /** @throws {RangeError} If a number is negative or not finite, or `savedMax` is below 1. */
   constructor(options: TokenRetryBudgetOptions = {}) {
+    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+      throw new TypeError(`The options of a retry budget must be an object, received ${inspect(options)}`)
+    }
+    for (const name of Object.keys(options)) {
+      if (!['ratio', 'perSecondMin', 'savedMax', 'now'].includes(name)) {
+        throw new TypeError(`Unknown option "${name}" of a retry budget`)
+      }
+    }
     const { ratio = 0.2, perSecondMin = 10, savedMax = 100, now = () => performance.now() } = options
     for (const [name, value] of Object.entries({ ratio, perSecondMin, savedMax })) {
       if (!Number.isFinite(value) || value < 0)
         throw new RangeError(`Retry budget's ${name} must not be negative, received ${value}`)
+    }
+    if (typeof now !== 'function') {
+      throw new TypeError(`Retry budget's now must be a function, received ${inspect(now)}`)
     }
     if (savedMax < 1) throw new RangeError(`Retry budget's savedMax must be at least 1, received ${savedMax}`)
     this.#ratio = ratio
