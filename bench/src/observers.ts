@@ -17,8 +17,9 @@ import { readUsage } from './usage.ts'
 
 const HELP = `npm run bench:observers -- [options]
 
-  --observers a,b   none,times,access-log,access-log-json,prometheus,log-and-metrics,
-                    otel-no-sdk,otel-traces-1%,otel-traces,otel-metrics
+  --observers a,b   none,times,access-log,access-log-json,access-log-pino,prometheus,
+                    log-and-metrics,otel-no-sdk,otel-traces-1%,otel-traces-rate-1%,
+                    otel-traces,otel-metrics
   --generations 2   fresh processes each: two of the same code differ by some percent
   --rounds 30       per generation
   --requests 10000  of one measurement

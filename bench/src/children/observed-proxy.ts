@@ -8,6 +8,7 @@ import { httpProxyService, type ProxyObserver } from '@cirque/proxy'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { NoopSpanProcessor, TraceIdRatioBasedSampler, TracerProvider } from '@opentelemetry/sdk-trace'
+import { pino } from 'pino'
 
 const [port = '', originPort = '', name = '', file = ''] = process.argv.slice(2)
 
@@ -26,10 +27,14 @@ const OBSERVERS: Readonly<Record<string, () => readonly ProxyObserver[]>> = {
   times: () => [{ onRequestEnd: () => undefined }],
   'access-log': () => [accessLog({ destination: fileDestination(file) })],
   'access-log-json': () => [accessLog({ format: JSON_FIELDS, destination: fileDestination(file) })],
+  'access-log-pino': () => [
+    accessLog({ format: JSON_FIELDS, logger: pino(pino.destination({ dest: file, sync: false })) }),
+  ],
   prometheus: () => [proxyMetrics()],
   'log-and-metrics': () => [accessLog({ destination: fileDestination(file) }), proxyMetrics()],
   'otel-no-sdk': () => [openTelemetry()],
   'otel-traces-1%': () => [openTelemetry({ ...traced(0.01), meterProvider: false })],
+  'otel-traces-rate-1%': () => [openTelemetry({ ...traced(1), sampleRate: 0.01, meterProvider: false })],
   'otel-traces': () => [openTelemetry({ ...traced(1), meterProvider: false })],
   'otel-metrics': () => [openTelemetry({ tracerProvider: false, meterProvider: new MeterProvider() })],
 }

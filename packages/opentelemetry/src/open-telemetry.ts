@@ -9,9 +9,11 @@ import {
   propagation,
   ROOT_CONTEXT,
   type Span,
+  type SpanContext,
   SpanKind,
   SpanStatusCode,
   type TextMapPropagator,
+  TraceFlags,
   type Tracer,
   type TracerProvider,
   trace,
@@ -28,6 +30,7 @@ import {
 } from './attributes.ts'
 import { Instruments } from './instruments.ts'
 import { fieldGetter, fieldSetter } from './propagation.ts'
+import { hasContext, isPlainW3c, Unsampled } from './unsampled.ts'
 
 /** Options of {@link openTelemetry}. */
 export interface OpenTelemetryOptions {
@@ -42,6 +45,12 @@ export interface OpenTelemetryOptions {
    * what is sampled, false or a function: each request then begins a trace, and the client's context goes no further.
    */
   readonly trustIncoming?: boolean | ((session: Session) => boolean)
+  /**
+   * The share of the traces which begin here that the SDK is asked for, from 0 to 1; the sampler of the SDK decides
+   * about those. The rest costs little: no spans, and upstreams are told that it is not sampled. Traces that a trusted
+   * client has begun go on as it says. Default: the SDK is asked for all.
+   */
+  readonly sampleRate?: number
   /** The route that a request took, such as `/users/:id`: names its span, and is a label. Asked at its end. Few values. */
   readonly route?: (session: Session) => string | undefined
   /** Whether spans show queries, which may hold secrets. Default false. */
@@ -53,6 +62,7 @@ const OPTION_NAMES: readonly string[] = [
   'meterProvider',
   'propagator',
   'trustIncoming',
+  'sampleRate',
   'route',
   'captureQuery',
 ]
@@ -61,10 +71,13 @@ const SCOPE = '@cirque/opentelemetry'
 /** What is under way for a request. What is known at its start stays so, whatever hooks do to it. */
 interface Tracing {
   readonly method: string
+  /** Known where there are metrics. */
   readonly scheme: string
-  /** Undefined without a tracer. */
+  /** Undefined without a tracer, and for what the SDK was not asked for. */
   readonly span: Span | undefined
   readonly context: Context
+  /** For what the SDK was not asked for, unless the client's own context goes on as it came. */
+  readonly unsampled: Unsampled | undefined
   attempt: Span | undefined
   attemptContext: Context
 }
@@ -89,17 +102,31 @@ export class OpenTelemetry implements ProxyObserver {
   readonly #instruments: Instruments | undefined
   readonly #propagator: Pick<TextMapPropagator, 'inject' | 'extract' | 'fields'>
   readonly #trustIncoming: boolean | ((session: Session) => boolean)
+  readonly #sampleRate: number
   readonly #route: ((session: Session) => string | undefined) | undefined
   readonly #captureQuery: boolean
   readonly #tracings: WeakMap<Session, Tracing> = new WeakMap()
 
   constructor(options: OpenTelemetryOptions = {}) {
+    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+      throw new TypeError(`The options of openTelemetry must be an object, received ${String(options)}`)
+    }
     for (const name of Object.keys(options)) {
       if (!OPTION_NAMES.includes(name)) throw new TypeError(`Unknown option "${name}" of openTelemetry`)
     }
     const { tracerProvider = trace, meterProvider = metrics, trustIncoming = true } = options
+    const { sampleRate = 1, captureQuery = false } = options
+    if (tracerProvider !== false) checkMethod('tracerProvider', tracerProvider, 'getTracer')
+    if (meterProvider !== false) checkMethod('meterProvider', meterProvider, 'getMeter')
+    if (options.propagator !== undefined) checkMethod('propagator', options.propagator, 'inject')
     if (typeof trustIncoming !== 'boolean' && typeof trustIncoming !== 'function') {
       throw new TypeError('trustIncoming must be true, false or a function')
+    }
+    if (typeof sampleRate !== 'number' || !(sampleRate >= 0 && sampleRate <= 1)) {
+      throw new RangeError(`sampleRate must be a number from 0 to 1, received ${String(sampleRate)}`)
+    }
+    if (typeof captureQuery !== 'boolean') {
+      throw new TypeError(`captureQuery must be true or false, received ${String(captureQuery)}`)
     }
     if (options.route !== undefined && typeof options.route !== 'function') {
       throw new TypeError('route must be a function')
@@ -109,12 +136,14 @@ export class OpenTelemetry implements ProxyObserver {
     this.#propagator = options.propagator ?? propagation
     this.#trustIncoming = trustIncoming
     this.#route = options.route
-    this.#captureQuery = options.captureQuery ?? false
+    this.#sampleRate = sampleRate
+    this.#captureQuery = captureQuery
   }
 
   /** The context of a request's span while it is under way: for spans and attributes of your own, in hooks. */
   contextOf(session: Session): Context | undefined {
-    return this.#tracings.get(session)?.context
+    const tracing = this.#tracings.get(session)
+    return tracing?.unsampled?.context ?? tracing?.context
   }
 
   // --- called by the proxy -----------------------------------------------------------------------
@@ -126,17 +155,30 @@ export class OpenTelemetry implements ProxyObserver {
   }
 
   #begin(session: Session, method: string): Tracing {
+    const scheme = this.#instruments === undefined ? '' : schemeOf(session)
+    if (this.#tracer === undefined) return tracingOf(method, scheme, undefined, ROOT_CONTEXT, undefined)
+    const trusted = this.#trustIncoming
+    const isTrusted = typeof trusted === 'function' ? trusted(session) === true : trusted
     let context = ROOT_CONTEXT
-    let span: Span | undefined
-    if (this.#tracer !== undefined) {
-      const trusted = this.#trustIncoming
-      const isTrusted = typeof trusted === 'function' ? trusted(session) === true : trusted
+    if (this.#sampleRate === 1) {
       if (isTrusted) context = this.#propagator.extract(context, session.request, fieldGetter)
-      const attributes = serverAttributes(session, method, this.#captureQuery)
-      span = this.#tracer.startSpan(nameOf(method), { kind: SpanKind.SERVER, attributes }, context)
-      context = trace.setSpan(context, span)
+    } else {
+      let parent: SpanContext | undefined
+      if (isTrusted && hasContext(session, this.#propagator.fields())) {
+        context = this.#propagator.extract(context, session.request, fieldGetter)
+        parent = trace.getSpanContext(context)
+      }
+      if (parent === undefined) {
+        if (Math.random() >= this.#sampleRate) {
+          return tracingOf(method, scheme, undefined, context, new Unsampled())
+        }
+      } else if ((parent.traceFlags & TraceFlags.SAMPLED) === 0) {
+        return tracingOf(method, scheme, undefined, context, undefined)
+      }
     }
-    return { method, scheme: schemeOf(session), span, context, attempt: undefined, attemptContext: context }
+    const attributes = serverAttributes(session, method, this.#captureQuery)
+    const span = this.#tracer.startSpan(nameOf(method), { kind: SpanKind.SERVER, attributes }, context)
+    return tracingOf(method, scheme, span, trace.setSpan(context, span), undefined)
   }
 
   onAttemptStart(session: Session): void {
@@ -157,7 +199,13 @@ export class OpenTelemetry implements ProxyObserver {
 
   onUpstreamRequest(session: Session, _attempt: Attempt, request: RequestHeader): void {
     const tracing = this.#tracings.get(session)
-    if (tracing?.span === undefined) return
+    if (tracing === undefined) return
+    const { span, unsampled } = tracing
+    if (unsampled !== undefined) {
+      const fields = this.#propagator.fields()
+      unsampled.inject(request, this.#propagator, fields, isPlainW3c(fields))
+    }
+    if (span === undefined) return
     // What the client sent is the parent's context, or a stranger's.
     for (const field of this.#propagator.fields()) request.removeHeader(field)
     this.#propagator.inject(tracing.attemptContext, request, fieldSetter)
@@ -240,6 +288,21 @@ export class OpenTelemetry implements ProxyObserver {
     if (route !== undefined) attributes['http.route'] = route
     this.#instruments.serverDuration.record((endedAt - startedAt) / 1000, attributes)
   }
+}
+
+function checkMethod(option: string, value: unknown, method: string): void {
+  if (typeof (value as Record<string, unknown> | null)?.[method] === 'function') return
+  throw new TypeError(`${option} must have ${method}(), received ${String(value)}`)
+}
+
+function tracingOf(
+  method: string,
+  scheme: string,
+  span: Span | undefined,
+  context: Context,
+  unsampled: Unsampled | undefined,
+): Tracing {
+  return { method, scheme, span, context, unsampled, attempt: undefined, attemptContext: context }
 }
 
 function describeEnd(

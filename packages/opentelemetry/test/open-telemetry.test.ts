@@ -1,6 +1,14 @@
 import { connect } from 'node:net'
 import { HttpPeer, type LogFields, silentLogger } from '@cirque/core'
-import { type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import {
+  type Context,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  type TextMapSetter,
+  trace,
+} from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import {
   AggregationTemporality,
@@ -106,6 +114,72 @@ describe('traces', () => {
       expect.stringMatching(new RegExp(`^00-${TRACE}-(?!00f067aa0ba902b7)[0-9a-f]{16}-00$`)),
     ])
     expect(exporter.getFinishedSpans()).toEqual([])
+  })
+
+  test('what sampleRate leaves out costs no span, and the upstream hears of it, whatever the propagator', async () => {
+    const { exporter, options } = sdk()
+    const seen: Record<string, unknown>[] = []
+    const contexts: (string | undefined)[] = []
+    const b3 = {
+      fields: () => ['b3'],
+      extract: propagator.extract.bind(propagator),
+      inject(context: Context, carrier: unknown, setter: TextMapSetter) {
+        const { traceId, traceFlags } = trace.getSpanContext(context) as SpanContext
+        setter.set(carrier, 'b3', `${traceId}-${traceFlags}`)
+      },
+    }
+    for (const [own, headers] of [
+      [{}, {}],
+      [{}, { traceparent: 'nonsense', tracestate: 'vendor=1', baggage: 'a=1' }],
+      [{}, { traceparent: PARENT, tracestate: 'vendor=1' }],
+      [{}, { traceparent: PARENT.replace(/01$/, '00'), tracestate: 'vendor=1' }],
+      [{ trustIncoming: false }, { traceparent: PARENT, tracestate: 'vendor=1' }],
+      [{ propagator: b3 }, { b3: 'x' }],
+    ] as const) {
+      const telemetry = openTelemetry({ ...options, sampleRate: 0, ...own })
+      await using proxy = await start(
+        { observers: [telemetry] },
+        (request, response) => {
+          seen.push(request.headers)
+          response.end()
+        },
+        {
+          requestFilter(session) {
+            const context = telemetry.contextOf(session)
+            contexts.push(context === undefined ? undefined : trace.getSpanContext(context)?.traceId)
+          },
+        },
+      )
+      await (await fetch(`http://127.0.0.1:${proxy.port}/`, { headers })).text()
+      await proxy.idle()
+    }
+    const unsampled = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-00$/
+    const [fresh, odd, sampled, left, stranger, other] = seen
+    expect(fresh?.['traceparent']).toMatch(unsampled)
+    expect(contexts[0]).toBe(String(fresh?.['traceparent']).slice(3, 35))
+    expect(odd?.['traceparent']).toMatch(unsampled)
+    expect(odd?.['tracestate']).toBeUndefined()
+    // A trace that a trusted client has begun goes on as it says.
+    expect(String(sampled?.['traceparent'])).toMatch(new RegExp(`^00-${TRACE}-.*-01$`))
+    expect(left).toMatchObject({ traceparent: PARENT.replace(/01$/, '00'), tracestate: 'vendor=1' })
+    expect(contexts[3]).toBe(TRACE)
+    expect(stranger?.['traceparent']).toMatch(unsampled)
+    expect(stranger?.['traceparent']).not.toContain(TRACE)
+    expect(other).toMatchObject({ b3: `${contexts[5]}-0` })
+    expect(exporter.getFinishedSpans().map((span) => span.spanContext().traceId)).toEqual([TRACE, TRACE])
+    for (const sampleRate of [-0.1, 1.1, Number.NaN, '1' as never]) {
+      expect(() => openTelemetry({ sampleRate })).toThrow(RangeError)
+    }
+  })
+
+  test('a sampleRate of a half asks the SDK for about a half', async () => {
+    const { exporter, options } = sdk()
+    await using proxy = await start({ observers: [openTelemetry({ ...options, sampleRate: 0.5 })] })
+    for (let count = 0; count < 200; count++) await (await fetch(`http://127.0.0.1:${proxy.port}/`)).text()
+    await proxy.idle()
+    const spans = exporter.getFinishedSpans().length / 2
+    expect(spans).toBeGreaterThan(50) // less often than once in 10^12
+    expect(spans).toBeLessThan(150)
   })
 
   test('attempts that fail are errors, and those that follow count', async () => {
