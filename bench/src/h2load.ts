@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { STREAMS_PER_CONNECTION } from './cases.ts'
 import { Child, isInstalled } from './child.ts'
-import type { LoadResult, LoadTarget } from './load.ts'
+import type { LoadResult, LoadTarget } from './load-target.ts'
 import type { BenchOptions } from './options.ts'
 import { Histogram } from './statistics.ts'
 

@@ -1,34 +1,11 @@
 import { join } from 'node:path'
-import { type CasePlan, isHttp2, setupOf } from './cases.ts'
+import { isHttp2, setupOf } from './cases.ts'
 import { Child, isInstalled } from './child.ts'
 import { generateHttp2Load } from './h2load.ts'
+import type { LoadResult, LoadTarget } from './load-target.ts'
 import type { BenchOptions } from './options.ts'
 
-/** What a load generator saw. */
-export interface LoadResult {
-  /** Responses that came back whole. */
-  requests: number
-  /** All bytes received, those of unfinished responses too. */
-  bytes: number
-  seconds: number
-  p50Micros: number
-  p99Micros: number
-  /** Failed connections, reads and writes, timeouts, and every status but 200. */
-  errors: number
-}
-
 const EXTRA_TIME_MS = 15_000
-
-/** What to load. */
-export interface LoadTarget extends Pick<CasePlan, 'connections' | 'mode'> {
-  /** Default `h1`. */
-  protocol?: CasePlan['protocol']
-  port: number
-  path: string
-  seconds: number
-  /** The body of each request, which is a POST then; 0: none, and a GET. */
-  uploadBytes: number
-}
 
 /** The generator in use: wrk counts whole seconds only and is not everywhere. */
 export function generatorName(options: BenchOptions): 'wrk' | 'builtin' {

@@ -2,11 +2,12 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, release } from 'node:os'
 import { dirname, join } from 'node:path'
-import { isHttp2, planCases } from './cases.ts'
+import { isHttp2 } from './cases.ts'
 import { pinSelf, stopAll } from './child.ts'
 import { generatorName } from './load.ts'
 import { measure } from './measure.ts'
 import { type BenchOptions, HELP, parseOptions } from './options.ts'
+import { planCases } from './plan-cases.ts'
 import { formatCase, formatIdle, formatRelay } from './report.ts'
 
 function say(line: string): void {

@@ -3,7 +3,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type CasePlan, isHttp2, PLAIN_SETUP, planCases, type Setup, setupOf, UPLOAD_PATH } from './cases.ts'
+import { type CasePlan, isHttp2, PLAIN_SETUP, type Setup, setupOf, UPLOAD_PATH } from './cases.ts'
 import { type Certificate, prepareCertificate } from './certificate.ts'
 import { Child } from './child.ts'
 import { http2GeneratorMissing } from './h2load.ts'
@@ -11,51 +11,12 @@ import { generateLoad } from './load.ts'
 import { freePort, probe, untilServing } from './network.ts'
 import type { BenchOptions } from './options.ts'
 import { type Origin, startOrigin } from './origin.ts'
+import { planCases } from './plan-cases.ts'
 import { type Contender, contenders } from './proxies.ts'
-import { measureRelay, type RelaySample } from './relay.ts'
+import { measureRelay } from './relay.ts'
 import { titleOf } from './report.ts'
+import type { Case, IdleSample, Measurements, Sample } from './samples.ts'
 import { readUsage, resetPeak } from './usage.ts'
-
-/** One proxy, one case, one round. Memory in bytes, as it was at the end of the measurement. */
-export interface Sample {
-  proxy: string
-  round: number
-  cpuMicrosPerRequest: number | undefined
-  requestsPerSecond: number
-  p50Micros: number
-  p99Micros: number
-  residentBytes: number | undefined
-  peakBytes: number | undefined
-  errors: number
-}
-
-/** A combination, and all that was measured with it. */
-export interface Case extends CasePlan {
-  samples: Sample[]
-}
-
-/** What idle connections cost a proxy. */
-export interface IdleSample {
-  proxy: string
-  /** Connections that were opened, used once and still stood when the memory was read. */
-  connections: number
-  residentBytes: number | undefined
-  /** Resident memory before, after one warm-up request. */
-  baseBytes: number | undefined
-}
-
-/** All measurements of one run. */
-export interface Measurements {
-  origin: string
-  versions: Record<string, string>
-  /** Proxies that were asked for and did not run, and why. */
-  skipped: Record<string, string>
-  /** What each proxy agreed on with a client over TLS. */
-  ciphers: Record<string, string>
-  cases: Case[]
-  idle: IdleSample[]
-  relay: RelaySample[]
-}
 
 interface Running {
   contender: Contender

@@ -1,7 +1,7 @@
 import { type CasePlan, isHttp2, type Mode, PROTOCOL_NAMES, STREAMS_PER_CONNECTION } from './cases.ts'
-import type { Case, IdleSample, Sample } from './measure.ts'
 import { formatSize } from './options.ts'
 import type { RelaySample } from './relay.ts'
+import type { Case, IdleSample, Sample } from './samples.ts'
 import { median } from './statistics.ts'
 
 /** The proxies that all others are compared with: the first of them that took part. */

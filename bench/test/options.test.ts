@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { planCases } from '../src/cases.ts'
 import { type BenchOptions, EVERY_PROXY, formatSize, parseOptions, parseSize } from '../src/options.ts'
+import { planCases } from '../src/plan-cases.ts'
 import { contenders } from '../src/proxies.ts'
 
 test('without flags the whole matrix is measured, pinned to the first and the last core', () => {

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseH2load } from '../src/h2load.ts'
 import { parseWrk } from '../src/load.ts'
-import type { Sample } from '../src/measure.ts'
 import { formatCase, formatIdle, formatRelay, formatTable, ratioToReference } from '../src/report.ts'
+import type { Sample } from '../src/samples.ts'
 import { Histogram, median } from '../src/statistics.ts'
 
 function sample(proxy: string, round: number, cpuMicrosPerRequest: number | undefined): Sample {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { http2GeneratorMissing } from '../src/h2load.ts'
-import type { Measurements } from '../src/measure.ts'
+import type { Measurements } from '../src/samples.ts'
 import { processTree } from '../src/usage.ts'
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))

@@ -3,7 +3,7 @@
 // Prints one line of JSON. It takes about as much CPU as the proxy under test: mind the pinning.
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { LoadResult } from '../load.ts'
+import type { LoadResult } from '../load-target.ts'
 import { dial } from '../network.ts'
 import { Histogram } from '../statistics.ts'
 

@@ -26,13 +26,13 @@ const unclaimed: Map<string, number[]> = new Map()
  *
  * @throws {Error} If a descriptor that systemd announced is not a TCP or Unix socket.
  */
-export function activatedListeners(environment: NodeJS.ProcessEnv = process.env): ListenerSource | undefined {
-  for (const fd of announcedFds(environment)) {
+export function activatedListeners(): ListenerSource | undefined {
+  for (const fd of announcedFds()) {
     const address = addressOf(fd)
     unclaimed.set(address, [...(unclaimed.get(address) ?? []), fd])
   }
   // Neither another server of this process nor a child must take them for its own.
-  for (const name of ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES']) delete environment[name]
+  for (const name of ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES']) delete process.env[name]
   if (unclaimed.size === 0) return undefined
   return { beginService: () => ({ listeners: { take: async (key) => takeActivated(key) }, settle() {} }) }
 }
@@ -59,8 +59,9 @@ function takeActivated(key: string): InheritedListener | undefined {
   }
 }
 
-function announcedFds(environment: NodeJS.ProcessEnv): number[] {
-  if (environment['LISTEN_PID'] !== String(process.pid)) return [] // for another process, or none
+function announcedFds(): number[] {
+  const { env: environment, pid } = process
+  if (environment['LISTEN_PID'] !== String(pid)) return [] // for another process, or none
   const count = Number(environment['LISTEN_FDS'])
   if (!Number.isSafeInteger(count) || count < 1 || count > FDS_MAX) return []
   return Array.from({ length: count }, (_, index) => FIRST_FD + index)
