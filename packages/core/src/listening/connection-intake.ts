@@ -1,15 +1,14 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { Places } from '../places.ts'
-import { isTrustedProxy } from '../proxy-protocol/listener-option.ts'
+import { isTrustedProxy, type ProxyProtocolPlan } from '../proxy-protocol/listener-option.ts'
 import { clientAddressOf, proxyHeaderOf } from '../proxy-protocol/proxied-sockets.ts'
-import { HeaderReceiving } from '../proxy-protocol/receive-header.ts'
+import { type HeaderReceiver, HeaderReceiving } from '../proxy-protocol/receive-header.ts'
 import type { SeldomLog } from '../seldom-log.ts'
 import type { ConnectionInfo, ServerApp } from '../server/service.ts'
 import { cutConnection } from '../sockets/cut-connection.ts'
 import type { ConnectionFilter } from './connection-filter.ts'
 import { clientOf } from './listener-limits.ts'
-import type { ServingEndpoint } from './serving-endpoint.ts'
 
 /** What is published on the channel `cirque:connection`. */
 export interface ConnectionMessage {
@@ -20,10 +19,17 @@ export interface ConnectionMessage {
 /** Told of each connection that an app gets, after TLS and the PROXY header; its end is the socket's `close`. */
 const connectionChannel: Channel = channel('cirque:connection')
 
+/** The listener of a connection, which is told of its PROXY header, and gets it once it is admitted. */
+export interface IntakeEndpoint extends HeaderReceiver {
+  readonly isTcp: boolean
+  readonly proxyProtocol: ProxyProtocolPlan | undefined
+  serve(socket: Socket): void
+}
+
 /** Who counts the connections that a {@link ConnectionIntake} serves: this thread, or the main one. */
 export interface ConnectionCounts {
   /** Whether the client of this connection is counted here, once it is known. */
-  countsClients(endpoint: ServingEndpoint, socket: Socket): boolean
+  countsClients(endpoint: IntakeEndpoint, socket: Socket): boolean
   /** Counts the connection for a client; calls `then` with whether it may have it, now or later. */
   countClient(socket: Socket, client: string, then: (ok: boolean) => void): void
   /** The connection is closed. */
@@ -84,7 +90,7 @@ export class ConnectionIntake {
   }
 
   /** Takes a connection that is counted. It has an `error` listener. */
-  take(socket: PlacedSocket, endpoint: ServingEndpoint): void {
+  take(socket: PlacedSocket, endpoint: IntakeEndpoint): void {
     socket[PLACE] = this.#sockets.add(socket)
     socket.on('close', this.#onClose)
     const { proxyProtocol, isTcp } = endpoint
@@ -96,7 +102,7 @@ export class ConnectionIntake {
   }
 
   /** Its client is known. Runs for every connection: no closure, no promise unless somebody has to be asked. */
-  admit(socket: Socket, endpoint: ServingEndpoint): void {
+  admit(socket: Socket, endpoint: IntakeEndpoint): void {
     if (!this.counts.countsClients(endpoint, socket)) return void this.#filterOne(socket, endpoint)
     const ip = clientAddressOf(socket)
     if (ip !== undefined) {
@@ -124,12 +130,12 @@ export class ConnectionIntake {
     }
   }
 
-  #filterOne(socket: Socket, endpoint: ServingEndpoint): void {
+  #filterOne(socket: Socket, endpoint: IntakeEndpoint): void {
     if (this.filter === undefined) endpoint.serve(socket)
     else this.#applyFilter(this.filter, socket, endpoint)
   }
 
-  #applyFilter(filter: ConnectionFilter, socket: Socket, endpoint: ServingEndpoint): void {
+  #applyFilter(filter: ConnectionFilter, socket: Socket, endpoint: IntakeEndpoint): void {
     let verdict: boolean | Promise<boolean>
     try {
       verdict = filter.shouldAccept(clientAddressOf(socket))

@@ -5,15 +5,14 @@ import { continueAboveTls, startBelowTls } from '../proxy-protocol/below-tls.ts'
 import type { ProxyProtocolPlan } from '../proxy-protocol/listener-option.ts'
 import { rememberProxyHeader } from '../proxy-protocol/proxied-sockets.ts'
 import type { ProxyHeader } from '../proxy-protocol/proxy-header.ts'
-import type { HeaderReceiver } from '../proxy-protocol/receive-header.ts'
 import type { ConnectionInfo } from '../server/service.ts'
 import { cutConnection } from '../sockets/cut-connection.ts'
 import type { TlsAcceptor, TlsReceiver } from '../tls/acceptor.ts'
-import { type ConnectionIntake, ignoreError } from './connection-intake.ts'
+import { type ConnectionIntake, type IntakeEndpoint, ignoreError } from './connection-intake.ts'
 import type { ListenerPlan } from './listener-options.ts'
 
 /** A listener as the thread sees it that serves its connections. */
-export class ServingEndpoint implements HeaderReceiver, TlsReceiver {
+export class ServingEndpoint implements IntakeEndpoint, TlsReceiver {
   readonly isTcp: boolean
   readonly proxyProtocol: ProxyProtocolPlan | undefined
   readonly #intake: ConnectionIntake

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Admission } from '../listening/admission.ts'
-import type { ConnectionCounts } from '../listening/connection-intake.ts'
-import type { ServingEndpoint } from '../listening/serving-endpoint.ts'
+import type { ConnectionCounts, IntakeEndpoint } from '../listening/connection-intake.ts'
 import {
   COUNTER_ACCEPT_ERROR,
   COUNTER_ACCEPTED,
@@ -56,7 +55,7 @@ export class WorkerCounts implements ConnectionCounts {
    * The main thread knows a client by the address of a connection that it accepts, and has counted that; not what a
    * header says, nor who comes here.
    */
-  countsClients(endpoint: ServingEndpoint, socket: Socket): boolean {
+  countsClients(endpoint: IntakeEndpoint, socket: Socket): boolean {
     if (this.#own.clients === undefined) return false
     return endpoint.proxyProtocol !== undefined || this.#accepted.has(socket)
   }
