@@ -1,5 +1,7 @@
 import { createConnection } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { HttpPeer, type HttpPeerOptions } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
 import { sharedWheel } from '@cirque/timeout'
@@ -225,6 +227,17 @@ const ARRANGEMENTS: Record<string, Arrangement> = {
   'h2 to h2 over TLS': { client: 2, origin: 2, tls: true, app: 'as it comes', runs: RUNS >> 2 },
 }
 
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+/** Memory that is kept for the next reads. */
+const SPARE_BYTES = 4 * 1_048_576
+
+/** Bytes in buffers that somebody still has, what is kept for the next reads included. */
+function bufferBytes(): number {
+  collect()
+  return process.memoryUsage().arrayBuffers
+}
+
 /** What this process holds: sockets, and timers of the proxy. */
 function held() {
   const sockets = process.getActiveResourcesInfo().filter((name) => /TCPSocket|TLSWrap/.test(name)).length
@@ -241,11 +254,13 @@ test.each(Object.entries(ARRANGEMENTS))(
   '%s: whatever breaks, each request ends in time and in truth, is logged once, and nothing is left',
   async (_name, arrangement) => {
     const before = held()
+    const buffersMax = bufferBytes() + SPARE_BYTES
     await attack(arrangement)
     await until(() => held().sockets <= before.sockets, 'a socket is left').catch((error: Error) => {
       throw new Error(`${error.message}: ${openSockets()}`, { cause: error })
     })
     await until(() => held().timers <= before.timers, 'a timer is left')
+    await until(() => bufferBytes() <= buffersMax, 'buffers are left')
   },
   runTimeout(400),
 )
