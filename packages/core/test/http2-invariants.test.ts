@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { ProxyError } from '@cirque/error'
 import { ResponseHeader } from '@cirque/http'
@@ -13,6 +14,7 @@ import {
   GOAWAY,
   HEADERS,
   NOTHING,
+  PING,
   RST_STREAM,
   SETTINGS,
   settings,
@@ -34,7 +36,7 @@ import {
 } from '../src/index.ts'
 import { COMING, COMPLETE, UNWRITTEN } from '../src/sessions/session-states.ts'
 import { startApp, type TestServer } from './support/http-server.ts'
-import { turn } from './support/raw-client.ts'
+import { exchange, turn } from './support/raw-client.ts'
 import { connectRawHttp2, request } from './support/raw-http2.ts'
 import {
   Recorder,
@@ -157,19 +159,28 @@ test('a stream of a client that breaks its states is answered 500, or reset; oth
   await using server = await startBreakable(sessions, errors)
   await using client = await connectRawHttp2(server.port)
   const ask = (id: number) => frame(HEADERS, END_HEADERS | END_STREAM, id, request('/'))
-  client.send(ask(1), ask(3), ask(5))
-  await until(() => sessions.length === 3)
-  const [unanswered, begun, other] = sessions as [ServerSession, ServerSession, ServerSession]
+  client.send(ask(1), ask(3), ask(5), ask(7))
+  await until(() => sessions.length === 4)
+  const [unanswered, begun, other, silent] = sessions as [
+    ServerSession,
+    ServerSession,
+    ServerSession,
+    ServerSession,
+  ]
+  // Nobody answers this one.
+  silent.handler = null
   begun.writeHead(ResponseHeader.build(200), 9)
   begun.writeBody(Buffer.from('half'), 0, 4)
-  for (const session of [unanswered, begun]) expect(inside(session).stream.become(4)).toBe(false)
+  for (const session of [unanswered, begun, silent]) expect(inside(session).stream.become(4)).toBe(false)
   answer(other, 200)
 
   await client.see(DATA, ({ stream, flags }) => stream === 5 && flags === END_STREAM)
   const statuses = client.frames.filter(({ type }) => type === HEADERS).map(({ stream }) => stream)
   expect(statuses.sort()).toEqual([1, 3, 5])
-  const { payload } = await client.see(RST_STREAM, ({ stream }) => stream === 3)
-  expect(payload.readUInt32BE(0)).toBe(INTERNAL_ERROR)
+  for (const id of [3, 7]) {
+    const { payload } = await client.see(RST_STREAM, ({ stream }) => stream === id)
+    expect(payload.readUInt32BE(0)).toBe(INTERNAL_ERROR)
+  }
   expect(client.frames.some(({ type, stream }) => type === RST_STREAM && stream === 1)).toBe(false)
   // It takes no more requests, and is none of the peer's faults.
   await client.see(GOAWAY)
@@ -177,8 +188,8 @@ test('a stream of a client that breaks its states is answered 500, or reset; oth
   expect(errors).toEqual(['INVARIANT_BROKEN', 'INVARIANT_BROKEN'])
   expect(unanswered.responseStatus).toBe(500)
   expect(sessions.every(({ closed }) => closed)).toBe(true)
-  expect(server.app.stats()).toMatchObject({ broken: 2, refusedHeads: {}, http2: { floods: 0 } })
-  expect(channel.messages.map(({ machine }) => machine)).toEqual(['HTTP/2 stream', 'HTTP/2 stream'])
+  expect(server.app.stats()).toMatchObject({ broken: 3, refusedHeads: {}, http2: { floods: 0 } })
+  expect(channel.messages.map(({ machine }) => machine)).toEqual(Array(3).fill('HTTP/2 stream'))
 })
 
 test('a connection of a client that breaks its states ends all its exchanges, and no other connection', async () => {
@@ -205,6 +216,90 @@ test('a connection of a client that breaks its states ends all its exchanges, an
   ])
   answer(third, 200)
   await other.see(DATA, ({ stream }) => stream === 1)
+})
+
+test('a tunnel of HTTP/2 is over when both sides have ended, whoever is first', async () => {
+  const sessions: ServerSession[] = []
+  const heard: string[] = []
+  await using server = await startApp(
+    new HttpServerApp(
+      {
+        onSession(session) {
+          sessions.push(session)
+          session.handler = {
+            onRequestData: (buffer, start, end) => {
+              heard.push(buffer.toString('latin1', start, end))
+              return WRITE_DONE
+            },
+            onRequestEnd: () => void heard.push('end'),
+            onDownstreamDrain: () => undefined,
+            onDownstreamAbort: () => void heard.push('abort'),
+          }
+          session.writeHead(ResponseHeader.build(101), -1)
+          session.resumeRequestBody()
+        },
+      },
+      { h2c: true },
+    ),
+  )
+  await using client = await connectRawHttp2(server.port)
+  for (const id of [1, 3])
+    client.send(frame(HEADERS, END_HEADERS, id, block([':method', 'CONNECT', ':authority', 'a:1'])))
+  await until(() => sessions.length === 2)
+  const [first, second] = sessions as [ServerSession, ServerSession]
+  const told = ({ requestEnded, responseEnded, closed }: ServerSession) => [
+    requestEnded,
+    responseEnded,
+    closed,
+  ]
+
+  first.endResponse(null)
+  await client.see(DATA, ({ stream, flags }) => stream === 1 && flags === END_STREAM)
+  expect(told(first)).toEqual([false, true, false])
+  first.writeBody(Buffer.from('late'), 0, 4)
+  client.send(frame(DATA, 0, 1, Buffer.from('more')), frame(DATA, END_STREAM, 1))
+  await until(() => first.closed)
+  expect([told(first), heard]).toEqual([
+    [true, true, true],
+    ['more', 'end'],
+  ])
+
+  client.send(frame(DATA, END_STREAM, 3))
+  await until(() => second.requestEnded)
+  expect(told(second)).toEqual([true, false, false])
+  second.endResponse(null)
+  expect(told(second)).toEqual([true, true, true])
+  await client.see(DATA, ({ stream, flags }) => stream === 3 && flags === END_STREAM)
+  expect(client.frames.some(({ payload }) => payload.includes('late'))).toBe(false)
+  expect(heard).toEqual(['more', 'end', 'end'])
+})
+
+test('a handler that cuts its exchange within a run of the body hears nothing more of it', async () => {
+  const heard: string[] = []
+  await using server = await startApp(
+    new HttpServerApp(
+      {
+        onSession(session) {
+          session.handler = {
+            onRequestData: () => {
+              session.destroy()
+              return WRITE_DONE
+            },
+            onRequestEnd: () => void heard.push('end'),
+            onDownstreamDrain: () => undefined,
+            onDownstreamAbort: () => void heard.push('abort'),
+          }
+          session.resumeRequestBody()
+        },
+      },
+      { h2c: true },
+    ),
+  )
+  await using client = await connectRawHttp2(server.port)
+  client.send(frame(HEADERS, END_HEADERS, 1, request('/', [], 'POST')), okBody(1))
+  await client.see(RST_STREAM)
+  expect(await exchange(server.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok')).toBe('')
+  expect(heard).toEqual([])
 })
 
 // --- upstreams ---------------------------------------------------------------------------------------------------
@@ -289,11 +384,10 @@ test('a connection to an upstream that breaks its states fails all its exchanges
   const recorders = sessions.map((session) => send(session))
   await until(() => recorders.every(({ head }) => head !== undefined))
   expect(inside(sessions[0] as ClientSession).connection.become(2)).toBe(false)
+  expect(connector.stats()).toMatchObject({ open: 0, broken: 1 })
   for (const { done } of recorders) {
     expect((await done).error).toMatchObject({ code: 'INVARIANT_BROKEN', source: 'internal', retry: 'never' })
   }
-  await until(() => connector.stats().open === 0)
-  expect(connector.stats()).toMatchObject({ broken: 1, idle: 0 })
   expect(channel.messages).toMatchObject([
     { machine: 'HTTP/2 connection to an upstream', from: 'open', to: 'closing' },
   ])
@@ -318,6 +412,39 @@ test('an upgrade that an HTTP/2 upstream does not grant leaves no stream behind'
   await close(connector)
   expect([recorder.head?.status, left]).toEqual([403, 0])
 })
+
+test.each([
+  ['before', false],
+  ['after', true],
+])(
+  'a stream may end when its response was taken for whole without that, %s its owner has let go',
+  async (_when, isReleased) => {
+    using channel = listening()
+    await using upstream = await startPeer((socket, stream) =>
+      socket.write(
+        Buffer.concat([
+          frame(HEADERS, END_HEADERS, stream, block([':status', '200', 'content-length', '2'])),
+          okBody(stream, 0),
+        ]),
+      ),
+    )
+    await using connector = startConnector()
+    const peer = upstream.peer({ httpVersion: 2 })
+    const session = await connector.session(peer)
+    const recorder = await send(session).done
+    if (isReleased) connector.release(session)
+    expect([recorder.body, recorder.ended, connector.stats().idle]).toEqual(['ok', true, 0])
+    const [socket] = upstream.sockets as [Socket]
+    const answered = once(socket, 'data')
+    socket.write(Buffer.concat([frame(DATA, END_STREAM, 1), frame(PING, 0, 0, Buffer.alloc(8))]))
+    await answered
+    expect(connector.stats().idle).toBe(1)
+    if (!isReleased) connector.release(session)
+    expect(connector.stats()).toMatchObject({ idle: 1, open: 1, broken: 0 })
+    await close(connector)
+    expect(channel.messages).toEqual([])
+  },
+)
 
 // --- the models: whatever comes, no illegal move is asked for ----------------------------------------------------
 
@@ -364,6 +491,8 @@ async function play(socket: Socket, script: readonly (readonly [Piece, boolean])
   }
 }
 
+const DRAIN_PING = uint32(0x63_69_72_71, 1)
+
 const requests = pieces(
   fc
     .tuple(
@@ -375,7 +504,11 @@ const requests = pieces(
     .map(([id, end, path, posts]) =>
       path === '/tunnel'
         ? frame(HEADERS, END_HEADERS | end, id, block([':method', 'CONNECT', ':authority', 'a:1']))
-        : frame(HEADERS, END_HEADERS | end, id, request(path, [], posts ? 'POST' : 'GET')),
+        : Buffer.concat([
+            frame(HEADERS, END_HEADERS | end, id, request(path, [], posts ? 'POST' : 'GET')),
+            // What answers the ping of a drain: the last stream is named now.
+            path === '/drain' ? frame(PING, ACK, 0, DRAIN_PING) : NOTHING,
+          ]),
     ),
 )
 

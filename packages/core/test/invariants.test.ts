@@ -151,6 +151,34 @@ test.each(Object.keys(BREAKS))(
   },
 )
 
+test('nothing is read for an exchange whose states are broken, even if its handler asks for more', async () => {
+  const heard: string[] = []
+  const app = new HttpServerApp({
+    onSession(session) {
+      session.handler = {
+        onRequestData: (buffer, start, end) => {
+          heard.push(buffer.toString('latin1', start, end))
+          return WRITE_DONE
+        },
+        onRequestEnd: () => void inside(session).becomeRequest(COMING),
+        onDownstreamDrain: () => undefined,
+        onDownstreamAbort(error) {
+          heard.push(error.code)
+          session.resumeRequestBody()
+          session.writeHead(ResponseHeader.build(500), 0)
+          session.endResponse(null)
+        },
+      }
+      session.resumeRequestBody()
+    },
+  })
+  await using running = await startApp(app)
+  const ask = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nokGET /next HTTP/1.1\r\nHost: a\r\n\r\n'
+  expect(await exchange(running.port, ask)).toMatch(/^HTTP\/1\.1 500 (?!.*HTTP)/s)
+  expect(heard).toEqual(['ok', 'INVARIANT_BROKEN'])
+  expect(app.stats().requests).toBe(1)
+})
+
 test('an exchange that breaks its states after its end takes the connection along', async () => {
   const app = new HttpServerApp({
     onSession(session) {
@@ -170,7 +198,7 @@ test('an exchange that breaks its states after its end takes the connection alon
 
 /** What a session is told to do in the wrong order is its caller's fault: the exchange ends, and no invariant breaks. */
 const MISUSES: Readonly<Record<string, (session: ServerSession) => void>> = {
-  'a body before its head': (session) => session.writeBody(Buffer.from('early'), 0, 5),
+  'a body before its head': (session) => session.writeBody(Buffer.alloc(4_000, 'e'), 0, 4_000),
   'an end before its head': (session) => session.endResponse(null),
   'a 101 that nobody asked for': (session) => session.writeHead(ResponseHeader.build(101), -1),
   'too long a body': (session) => {
@@ -207,15 +235,19 @@ test.each(Object.keys(MISUSES))('%s cuts the exchange and is no broken invariant
   expect([channel.messages, app.stats().broken]).toEqual([[], 0])
 })
 
-test('what is written to a tunnel after its end goes nowhere', async () => {
+test('what is written to a tunnel after its end goes nowhere, and the other side goes on', async () => {
+  const heard: string[] = []
   await using running = await startApp(
     new HttpServerApp({
       onSession(session) {
         session.handler = {
-          onRequestData: () => WRITE_DONE,
-          onRequestEnd: () => undefined,
+          onRequestData: (buffer, start, end) => {
+            heard.push(buffer.toString('latin1', start, end))
+            return WRITE_DONE
+          },
+          onRequestEnd: () => void heard.push('end'),
           onDownstreamDrain: () => undefined,
-          onDownstreamAbort: () => undefined,
+          onDownstreamAbort: ({ code }) => void heard.push(code),
         }
         session.writeHead(ResponseHeader.build(101), -1)
         session.writeBody(Buffer.from('last'), 0, 4)
@@ -226,8 +258,12 @@ test('what is written to a tunnel after its end goes nowhere', async () => {
       },
     }),
   )
-  const ask = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'
-  expect(await exchange(running.port, ask)).toMatch(/\r\n\r\nlast$/)
+  await using client = await connectRaw(running.port)
+  client.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n')
+  expect(await client.rest()).toMatch(/\r\n\r\nlast$/)
+  client.send('more').end()
+  await until(() => heard.length === 2)
+  expect(heard).toEqual(['more', 'end'])
 })
 
 async function until(condition: () => boolean): Promise<void> {

@@ -157,6 +157,24 @@ test('a reset that gives back one window too many closes its stream once', () =>
   expect([server.error?.reason, server.broken]).toEqual(['HTTP2_REPLY_FLOOD', []])
 })
 
+test('a transport that is gone before a message is written to its end breaks nothing', () => {
+  const server = startServer()
+  server.receive(request(1), request(3, 0, POST), request(5))
+  const [whole, half, trailed] = server.streams.map(({ stream }) => stream) as [
+    Http2Stream,
+    Http2Stream,
+    Http2Stream,
+  ]
+  trailed.sendHead([':status', '200'], false)
+  server.take()
+  server.onOutputWaiting = () => server.connection.close()
+  whole.sendHead([':status', '204'], true)
+  half.sendHead([':status', '204'], true)
+  trailed.end(['a', 'b'])
+  expect(server.broken).toEqual([])
+  expect(server.closedIds.sort()).toEqual([1, 3, 5])
+})
+
 // --- the models: whatever comes, no illegal move is asked for ----------------------------------------------------
 
 const ids = fc.constantFrom(1, 3, 5)

@@ -198,7 +198,7 @@ export class Http2ServerConnection
   }
 
   onDrained(): void {
-    if (this.state !== OPEN || !this.become(CLOSING)) return
+    if (!this.become(CLOSING)) return
     if (this.drainTimer === null) this.owner.http2Counts.goAways++ // else it was warned before
     if (this.engine.openStreams === 0) this.linger()
   }
