@@ -9,12 +9,13 @@ const HELP = `npm run attack                                  every attack of ex
 npm run attack -- --seconds 20                  each for so long (3), before and during
 npm run attack -- --only tunnels                those with this in their name
 npm run attack -- faults --runs 5000 --seed 7   so many seeded runs (400) from a seed on (0)
-npm run attack -- desync --runs 5000            the same; also hostile-origin, hostile-http2-origin
+npm run attack -- desync --runs 5000            the same; also hostile-origin, hostile-http2-origin,
+                                                hostile-tunnels
 
 Ends with 1 if anything did not hold.`
 /** Where the quiet p99 is a millisecond or two, five times that is less than what else a machine does. */
 const P99_FLOOR_MS = 50
-const SUITES = ['faults', 'desync', 'hostile-origin', 'hostile-http2-origin']
+const SUITES = ['faults', 'desync', 'hostile-origin', 'hostile-http2-origin', 'hostile-tunnels']
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

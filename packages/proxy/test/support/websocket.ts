@@ -148,8 +148,11 @@ export class TunnelClient implements AsyncDisposable {
     client.write(get(path, ...fields, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==') + early)
     return {
       async answer() {
-        const status = Number((await client.take('\r\n\r\n')).slice(9, 12))
-        return status === 101 ? 'open' : status
+        for (;;) {
+          const status = Number((await client.take('\r\n\r\n')).slice(9, 12))
+          if (status === 101) return 'open'
+          if (status >= 200) return status
+        }
       },
       write: (text) => void client.write(text),
       received: () => client.received,
