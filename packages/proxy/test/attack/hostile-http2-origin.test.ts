@@ -23,6 +23,7 @@ import { startProxy } from '../support/proxy.ts'
 import { startRawUpstream } from '../support/upstream.ts'
 import { until } from '../support/waiting.ts'
 import { Dice, runCount, runTimeout } from './support/dice.ts'
+import { getOverH2, type H2Answer } from './support/h2-get.ts'
 import { H2Peer, valuesOf } from './support/h2-wire.ts'
 import { expectNoProcessFaults } from './support/process-faults.ts'
 import { readResponses } from './support/readers.ts'
@@ -30,7 +31,7 @@ import { taggedBody } from './support/tagged-origin.ts'
 
 expectNoProcessFaults()
 
-const RUNS = runCount(500)
+const RUNS = runCount(300)
 const AT_ONCE = 12
 const BODY_BYTES = 240
 
@@ -291,21 +292,38 @@ function startTrickster() {
   })
 }
 
-function outcome(client: RawClient, id: string): Outcome {
-  const { responses, rest } = readResponses(client.received, ['GET'], client.ended)
+/** One request, by a client of the version. */
+async function ask(version: 1 | 2, port: number, id: string, query: string, what: string): Promise<Outcome> {
+  const complaint = `${what} leaves its client waiting`
+  if (version === 2) return outcome(await getOverH2(port, `/${id}?${query}`, complaint), id)
+  await using client = new RawClient(port)
+  client.write(get(`/${id}?${query}`))
+  await until(
+    () =>
+      client.ended ||
+      client.closed ||
+      readResponses(client.received, ['GET'], false).responses[0]?.complete === true,
+    complaint,
+  )
   expect(client.received).not.toContain('poison')
+  const { responses, rest } = readResponses(client.received, ['GET'], client.ended)
   const [response] = responses
   if (response === undefined) return 'cut'
   expect(rest).toBe('')
-  if (response.fields['x-tag'] !== id) {
-    expect(response.fields['x-tag']).toBeUndefined()
-    expect([502, 504]).toContain(response.status)
-    expect(response.body).toBe('')
+  const { status, fields, body, complete } = response
+  return outcome({ status, tag: fields['x-tag'], body, complete }, id)
+}
+
+function outcome({ status, tag, body, complete }: H2Answer, id: string): Outcome {
+  if (status === 0) return 'cut'
+  if (tag !== id) {
+    expect(tag).toBeUndefined()
+    expect([502, 504]).toContain(status)
+    expect(body).toBe('')
     return 'error'
   }
-  const whole = taggedBody(id, Math.max(BODY_BYTES, response.body.length))
-  expect(whole.startsWith(response.body)).toBe(true)
-  return response.complete ? 'answer' : 'cut'
+  expect(taggedBody(id, Math.max(BODY_BYTES, body.length)).startsWith(body)).toBe(true)
+  return complete ? 'answer' : 'cut'
 }
 
 const APPS: Record<string, Partial<ProxyHttp>> = {
@@ -317,9 +335,9 @@ const APPS: Record<string, Partial<ProxyHttp>> = {
   },
 }
 
-test.each(Object.keys(APPS))(
-  '%s: no trick of an HTTP/2 origin reaches another client, and each exchange ends as it should',
-  async (name) => {
+test.each(Object.keys(APPS).flatMap((name) => [[1, name] as const, [2, name] as const]))(
+  'clients of HTTP/%i, %s: no trick of an HTTP/2 origin reaches another client, and each exchange ends as it should',
+  async (version, name) => {
     await using upstream = await startTrickster()
     let logged = 0
     await using proxy = await startProxy(
@@ -328,7 +346,7 @@ test.each(Object.keys(APPS))(
         logging: () => void logged++,
         ...APPS[name],
       },
-      { retryBudget: false },
+      { retryBudget: false, server: { h2c: true } },
     )
     const play = async (seed: number) => {
       const dice = new Dice(seed)
@@ -336,20 +354,11 @@ test.each(Object.keys(APPS))(
       const trick = seed < NAMES.length ? seed : dice.integer(0, NAMES.length - 1)
       const isFair = seed >= NAMES.length && dice.chance(0.5)
       const what = NAMES[trick] as string
-      await using client = new RawClient(proxy.port)
-      client.write(get(`/${id}?${isFair ? 'fair' : trick}`))
-      await until(
-        () =>
-          client.ended ||
-          client.closed ||
-          readResponses(client.received, ['GET'], false).responses[0]?.complete === true,
-        `${what} leaves its client waiting`,
-      )
       // A fair response may share its connection with a trick that ends it.
-      const got = outcome(client, id)
+      const got = await ask(version, proxy.port, id, isFair ? 'fair' : String(trick), what)
       if (isFair) expect(['answer', 'error', 'cut']).toContain(got)
       else if ((TRICKS[what] as Trick).gives.includes(got)) return
-      else expect(['error', 'cut'], `${what} gave ${got}: ${client.received.slice(0, 300)}`).toContain(got)
+      else expect(['error', 'cut'], `${what} gave ${got}`).toContain(got)
     }
     let next = 0
     const worker = async () => {
@@ -360,7 +369,7 @@ test.each(Object.keys(APPS))(
     expect(logged).toBe(RUNS)
     await until(() => upstream.connections.open === proxy.proxy.connector.stats().open, 'connections differ')
   },
-  runTimeout(500),
+  runTimeout(300),
 )
 
 test('a stream that breaks leaves the others of its connection alone', async () => {
@@ -369,25 +378,13 @@ test('a stream that breaks leaves the others of its connection alone', async () 
     { upstreamPeer: () => new HttpPeer(upstream.address, { httpVersion: 2, readTimeoutMs: 1_000 }) },
     { retryBudget: false, maxRetries: 1 },
   )
-  const ask = async (id: string, what: string) => {
-    await using client = new RawClient(proxy.port)
-    client.write(get(`/${id}?${what}`))
-    await until(
-      () =>
-        client.ended ||
-        client.closed ||
-        readResponses(client.received, ['GET'], false).responses[0]?.complete === true,
-      `${id} waits`,
-    )
-    return outcome(client, id)
-  }
   for (const [index, what] of NAMES.entries()) {
     // What is silent may be dead: new requests go elsewhere then.
     if ((TRICKS[what] as Trick).fatal || what === 'nothing at all' || what === 'half a body') continue
     const got = await Promise.all([
-      ask(`a${index}`, 'fair'),
-      ask(`b${index}`, String(index)),
-      ask(`c${index}`, 'fair'),
+      ask(1, proxy.port, `a${index}`, 'fair', 'a fair response'),
+      ask(1, proxy.port, `b${index}`, String(index), what),
+      ask(1, proxy.port, `c${index}`, 'fair', 'a fair response'),
     ])
     expect([got[0], got[2]], what).toEqual(['answer', 'answer'])
     expect((TRICKS[what] as Trick).gives, what).toContain(got[1])
