@@ -10,6 +10,7 @@ import {
   PING,
   SETTINGS,
 } from '../../../scripts/test-support/http2-frames.ts'
+import { REQUESTS_ASIDE_MAX, REQUESTS_PER_TURN_MAX } from '../src/http2/request-turns.ts'
 import { Connector, HttpServerApp, WRITE_DONE, type WriteResult } from '../src/index.ts'
 import { startApp, startServer } from './support/http-server.ts'
 import { connectRawHttp2, request } from './support/raw-http2.ts'
@@ -129,4 +130,60 @@ test('a client that leaves, or is cut, while its frames wait for their turn leav
     await server.drained()
   }
   expect(server.app.stats().connections).toBe(0)
+})
+
+test('the requests of all clients together have a bounded part of each turn, and none is lost', async () => {
+  const CLIENTS = 10
+  const REQUESTS = 90
+  const turns = countTurns()
+  const begun = new Map<number, number>()
+  await using server = await startServer(
+    (session) => {
+      begun.set(turns.turn, (begun.get(turns.turn) ?? 0) + 1)
+      session.respond(200)
+    },
+    { h2c: true },
+  )
+  const stack = new AsyncDisposableStack()
+  await using _clients = stack
+  const clients = await Promise.all(
+    Array.from({ length: CLIENTS }, async () => stack.use(await connectRawHttp2(server.port))),
+  )
+  const burst = Array.from({ length: REQUESTS }, (_, index) =>
+    frame(HEADERS, END_HEADERS | END_STREAM, 2 * index + 1, request('/')),
+  )
+  for (const client of clients) client.send(...burst)
+  await Promise.all(clients.map((client) => client.see(HEADERS, ({ stream }) => stream === 2 * REQUESTS - 1)))
+  turns.stop()
+  expect([...begun.values()].reduce((sum, count) => sum + count)).toBe(CLIENTS * REQUESTS)
+  expect(Math.max(...begun.values())).toBeLessThanOrEqual(
+    REQUESTS_PER_TURN_MAX + CLIENTS * REQUESTS_ASIDE_MAX,
+  )
+})
+
+test('a client with one request does not queue behind those who have thousands', async () => {
+  const order: string[] = []
+  await using server = await startServer(
+    (session) => {
+      order.push(session.request.target)
+      session.respond(200)
+    },
+    { h2c: true },
+  )
+  await using greedy = await connectRawHttp2(server.port)
+  await using other = await connectRawHttp2(server.port)
+  await using modest = await connectRawHttp2(server.port)
+  const burst = Array.from({ length: 90 }, (_, index) =>
+    frame(HEADERS, END_HEADERS | END_STREAM, 2 * index + 1, request('/many')),
+  )
+  greedy.send(...burst)
+  other.send(...burst)
+  modest.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, request('/one')))
+  await Promise.all([
+    modest.see(HEADERS, ({ stream }) => stream === 1),
+    greedy.see(HEADERS, ({ stream }) => stream === 179),
+    other.see(HEADERS, ({ stream }) => stream === 179),
+  ])
+  expect(order).toHaveLength(181)
+  expect(order.indexOf('/one')).toBeLessThanOrEqual(REQUESTS_PER_TURN_MAX + 2 * REQUESTS_ASIDE_MAX)
 })

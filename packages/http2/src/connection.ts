@@ -161,6 +161,11 @@ export class Http2Connection {
     return all
   }
 
+  /** Within `receive` or `resumeInput`: what follows the present frame waits, as after `framesAtOnceMax` of them. */
+  yieldInput(): void {
+    this.reader.yield()
+  }
+
   /** True while frames wait for `resumeInput()`. */
   get inputWaiting(): boolean {
     return this.reader.waiting

@@ -137,6 +137,11 @@ export class FrameReader {
     return false
   }
 
+  /** Within `receive` or `resume`: what follows the present frame is kept. */
+  yield(): void {
+    this.framesLeft = 0
+  }
+
   /** Goes on with what was kept; false when there is more of it. */
   resume(): boolean {
     const { held } = this

@@ -153,6 +153,7 @@ export class Http2ServerConnection
 
   onRequest(stream: Http2Stream, request: Http2Request, endOfStream: boolean): void {
     this.idleTimer.cancel()
+    this.input.onRequest()
     const { owner } = this
     const head = readRequestHead(request, owner.options)
     if (isRefusal(head)) {
