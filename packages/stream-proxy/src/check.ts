@@ -28,3 +28,8 @@ export function typed<T>(name: string, value: T, type: 'boolean' | 'string' | 'f
   if (typeof value === type) return value
   throw new TypeError(`Expected ${name} to be a ${type}, received ${inspect(value)}`)
 }
+
+/** True for what a hook returned when it has to be waited for. */
+export function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<T>).then === 'function'
+}

@@ -9,20 +9,24 @@ import type { StreamSession } from './stream-session.ts'
  * is also logged.
  */
 export interface StreamProxy<Ctx = undefined> {
-  /** Makes the context that every other hook gets. Called once per connection, first. Default: `undefined`. */
+  /**
+   * Makes the context that every other hook gets, at once: a promise is an error. Called once per connection, first.
+   * Default: `undefined`.
+   */
   newCtx?(): Ctx
 
   /**
-   * Whether to serve this connection. Called once per connection, after TLS. False resets it.
+   * Whether to serve this connection. Called once per connection, after TLS. False resets it; what is neither a
+   * boolean nor `undefined`, which is true, is an error.
    *
-   * A promise is waited for until the session's `totalTimeoutMs`, while the client's bytes wait in its socket.
+   * A promise is waited for until `filterTimeoutMs`, while the client's bytes wait in its socket.
    */
-  connectionFilter?(session: StreamSession<Ctx>, ctx: Ctx): boolean | Promise<boolean>
+  connectionFilter?(session: StreamSession<Ctx>, ctx: Ctx): boolean | undefined | Promise<boolean | undefined>
 
   /**
    * Where to connect. Called once per attempt; `session.triedAddresses` names those that failed.
    *
-   * A peer without an address, as `balancer.select()` gives it when nobody can serve, ends the session.
+   * A promise is waited for until `filterTimeoutMs`. A peer without an address, as `balancer.select()` gives it when nobody can serve, ends the session.
    */
   upstreamPeer(session: StreamSession<Ctx>, ctx: Ctx): StreamPeer | Promise<StreamPeer>
 

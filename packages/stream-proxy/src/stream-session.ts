@@ -10,6 +10,7 @@ import {
 } from '@cirque/core'
 import { fromSystemError, isProxyError, ProxyError, peerError } from '@cirque/error'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
+import { isPromise } from './check.ts'
 import { Pump, type PumpOwner } from './pump.ts'
 import { type DialHandler, StreamDial } from './stream-dial.ts'
 import { StreamPeer } from './stream-peer.ts'
@@ -17,6 +18,7 @@ import type { SessionHost } from './tcp-proxy.ts'
 
 const IDLE_TIMER = 0
 const TOTAL_TIMER = 1
+const FILTER_TIMER = 2
 
 /** One client's connection and the upstream's that serves it, from accept to close. */
 export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, PumpOwner {
@@ -40,6 +42,8 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
   readonly #toClient: Pump
   readonly #idleTimer: CoarseTimer
   readonly #totalTimer: CoarseTimer
+  /** Made for a session of which a hook has to be waited for. */
+  #filterTimer: CoarseTimer | null = null
   #upstream: Socket | null = null
   #dial: StreamDial | null = null
   #error: ProxyError | undefined = undefined
@@ -109,10 +113,11 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
       return
     }
     this.#ask(
-      () => app.connectionFilter?.(this, this.ctx) ?? true,
-      (accepted) => {
-        if (accepted === true) this.connect()
-        else this.destroy()
+      () => app.connectionFilter?.(this, this.ctx),
+      (accepted: unknown) => {
+        if (accepted === true || accepted === undefined) this.connect()
+        else if (accepted === false) this.destroy()
+        else this.#hookFailed(new TypeError('connectionFilter() must give true, false or nothing'))
       },
     )
   }
@@ -127,23 +132,36 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
 
   /** Calls a hook of the user's, now or later, and goes on with what it gives unless the session is over. */
   #ask<T>(call: () => T | Promise<T>, use: (answer: T) => void): void {
-    let answer: T | Promise<T>
+    let answer: T | PromiseLike<T>
     try {
       answer = call()
+      if (isPromise(answer)) answer = Promise.resolve(answer)
     } catch (error) {
       this.#hookFailed(error)
       return
     }
     if (!(answer instanceof Promise)) {
-      use(answer)
+      use(answer as T)
       return
     }
+    this.#waitForHook()
     answer.then(
       (value) => {
+        this.#filterTimer?.cancel()
         if (!this.closed) use(value)
       },
-      (error: unknown) => this.#hookFailed(error),
+      (error: unknown) => {
+        this.#filterTimer?.cancel()
+        this.#hookFailed(error)
+      },
     )
+  }
+
+  #waitForHook(): void {
+    const { filterTimeoutMs } = this.#host.options
+    if (filterTimeoutMs === 0 || this.closed) return
+    this.#filterTimer ??= new CoarseTimer(this, FILTER_TIMER)
+    this.#filterTimer.arm(filterTimeoutMs)
   }
 
   #hookFailed(cause: unknown): void {
@@ -183,7 +201,7 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
   #tell(call: () => unknown): boolean {
     try {
       const result = call()
-      if (result instanceof Promise) result.catch((error: unknown) => this.#host.hookFailed(error))
+      if (isPromise(result)) Promise.resolve(result).catch((error: unknown) => this.#host.hookFailed(error))
       return true
     } catch (error) {
       this.#hookFailed(error)
@@ -235,7 +253,14 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
 
   /** @internal */
   onTimer(tag: number): void {
-    const { totalTimeoutMs } = this.#host.options
+    const { totalTimeoutMs, filterTimeoutMs } = this.#host.options
+    if (tag === FILTER_TIMER) {
+      const act = `A hook of the stream proxy did not answer within ${filterTimeoutMs} ms`
+      const error = new ProxyError('FILTER_TIMEOUT', 'internal', act)
+      this.#host.hookFailed(error)
+      this.destroy(error)
+      return
+    }
     if (tag === TOTAL_TIMER) {
       this.destroy(
         peerError('READ_TIMEOUT', 'downstream', `The connection was open for more than ${totalTimeoutMs} ms`),
@@ -273,6 +298,7 @@ export class StreamSession<Ctx = undefined> implements TimerOwner, DialHandler, 
     this.#ended = true
     this.#idleTimer.cancel()
     this.#totalTimer.cancel()
+    this.#filterTimer?.cancel()
     this.#toClient.stop()
     this.#toUpstream.stop()
     this.#host.sessionEnded(this, this.#error)

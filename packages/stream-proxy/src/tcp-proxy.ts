@@ -14,7 +14,7 @@ import {
   type WorkerContext,
 } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
-import { integerIn, onlyKeys, TIMEOUT_MS_MAX, typed } from './check.ts'
+import { integerIn, isPromise, onlyKeys, TIMEOUT_MS_MAX, typed } from './check.ts'
 import type { StreamProxy } from './stream-proxy.ts'
 import { StreamSession } from './stream-session.ts'
 
@@ -31,6 +31,8 @@ export interface TcpProxyOptions {
    * shutdown. Default 5,000; 0 leaves them alone until the grace period is over.
    */
   readonly drainIdleTimeoutMs?: number
+  /** How long a hook that gave a promise is waited for, in ms. Default 60,000; 0 for as long as it takes. */
+  readonly filterTimeoutMs?: number
   /** Connections tried per session, 1 to 100. Default: the configuration's `max_retries`, which counts the first as well. */
   readonly connectAttemptsMax?: number
   /** Caps of the listeners. */
@@ -57,7 +59,9 @@ export interface TcpProxyStats {
 /** What a session needs of its service. @internal */
 export interface SessionHost<Ctx> {
   readonly app: StreamProxy<Ctx>
-  readonly options: Required<Pick<TcpProxyOptions, 'totalTimeoutMs' | 'connectAttemptsMax'>>
+  readonly options: Required<
+    Pick<TcpProxyOptions, 'totalTimeoutMs' | 'filterTimeoutMs' | 'connectAttemptsMax'>
+  >
   readonly dns: DnsCache
   /** The idle limit that holds now, in ms; 0 for none. */
   readonly idleLimitMs: number
@@ -71,6 +75,7 @@ const KEYS: readonly string[] = [
   'idleTimeoutMs',
   'totalTimeoutMs',
   'drainIdleTimeoutMs',
+  'filterTimeoutMs',
   'connectAttemptsMax',
   'listening',
   'dns',
@@ -83,6 +88,7 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
     readonly idleTimeoutMs: number
     readonly totalTimeoutMs: number
     readonly drainIdleTimeoutMs: number
+    readonly filterTimeoutMs: number
     readonly connectAttemptsMax: number
   }
   readonly dns: DnsCache
@@ -99,12 +105,13 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
     typed('upstreamPeer', app?.upstreamPeer, 'function')
     for (const hook of HOOKS) if (app[hook] !== undefined) typed(hook, app[hook], 'function')
     const { idleTimeoutMs = 600_000, totalTimeoutMs = 86_400_000, drainIdleTimeoutMs = 5_000 } = options
-    const { connectAttemptsMax = configuration.maxRetries } = options
+    const { filterTimeoutMs = 60_000, connectAttemptsMax = configuration.maxRetries } = options
     this.app = app
     this.options = {
       idleTimeoutMs: integerIn('idleTimeoutMs', idleTimeoutMs, 0, TIMEOUT_MS_MAX),
       totalTimeoutMs: integerIn('totalTimeoutMs', totalTimeoutMs, 0, TIMEOUT_MS_MAX),
       drainIdleTimeoutMs: integerIn('drainIdleTimeoutMs', drainIdleTimeoutMs, 0, TIMEOUT_MS_MAX),
+      filterTimeoutMs: integerIn('filterTimeoutMs', filterTimeoutMs, 0, TIMEOUT_MS_MAX),
       connectAttemptsMax: integerIn('connectAttemptsMax', connectAttemptsMax, 1, 100),
     }
     this.dns = new DnsCache(options.dns)
@@ -118,10 +125,17 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
 
   onConnection(socket: Socket, info: ConnectionInfo): void {
     this.#count++
-    const ctx = this.app.newCtx?.() as Ctx
+    const ctx = this.#newCtx()
     const session = new StreamSession<Ctx>(this, socket, info, ctx)
     session.place = this.#sessions.add(session)
     session.start()
+  }
+
+  #newCtx(): Ctx {
+    const ctx: unknown = this.app.newCtx?.()
+    if (!isPromise(ctx)) return ctx as Ctx
+    Promise.resolve(ctx).catch(() => undefined)
+    throw new TypeError('newCtx() must answer at once, not with a promise')
   }
 
   startDraining(): void {
@@ -144,7 +158,7 @@ class TcpProxyApp<Ctx> implements ServerApp, SessionHost<Ctx> {
     this.#bytesFromUpstreams += session.bytesFromUpstream
     try {
       const logged: unknown = this.app.logging?.(session, error, session.ctx)
-      if (logged instanceof Promise) logged.catch((thrown: unknown) => this.hookFailed(thrown))
+      if (isPromise(logged)) Promise.resolve(logged).catch((thrown: unknown) => this.hookFailed(thrown))
     } catch (thrown) {
       this.hookFailed(thrown)
     }

@@ -45,6 +45,8 @@ function logged(): { hooks: Partial<StreamProxy>; ended: Promise<[StreamSession,
   return { hooks: { logging: (session, error) => resolve([session, error]) }, ended: promise }
 }
 
+const REJECT = (_resolve: unknown, reject: (error: Error) => void): void => reject(new Error('x'))
+
 test('relays both ways, passes half-closes on, and counts bytes', async () => {
   await using upstream = await Upstream.start((socket) => {
     let text = ''
@@ -383,6 +385,9 @@ test.each<[string, Partial<StreamProxy>]>([
     },
   ],
   ['upstreamPeer', { upstreamPeer: () => 'nonsense' as never }],
+  ['a connectionFilter that gives null', { connectionFilter: () => null as never }],
+  ['a connectionFilter that gives a number', { connectionFilter: async () => 1 as never }],
+  ['a thenable', { connectionFilter: () => Object.defineProperty({}, 'then', { value: REJECT }) as never }],
   [
     'connectedToUpstream',
     {
@@ -398,6 +403,43 @@ test.each<[string, Partial<StreamProxy>]>([
   await using client = Client.to(proxy)
   await client.closed
   expect((await ended)[1]).toMatchObject({ code: 'FILTER_FAILED', source: 'internal' })
+})
+
+test.each<[string, Partial<StreamProxy>]>([
+  ['connectionFilter', { connectionFilter: () => new Promise(() => undefined) }],
+  ['upstreamPeer', { upstreamPeer: () => new Promise(() => undefined) }],
+])('%s that never answers ends the session after filterTimeoutMs', async (_name, hook) => {
+  const { hooks, ended } = logged()
+  await using proxy = await proxyTo('', { filterTimeoutMs: 30 }, { ...hooks, ...hook })
+  await using client = Client.to(proxy)
+  await client.closed
+  expect(client.wasReset).toBe(true)
+  expect((await ended)[1]).toMatchObject({ code: 'FILTER_TIMEOUT', source: 'internal' })
+  await until(() => proxy.service.stats().open === 0)
+})
+
+test('a filter that answers in time is not held to the deadline afterwards', async () => {
+  await using upstream = await Upstream.echo()
+  const connectionFilter = () => new Promise<undefined>((resolve) => setImmediate(resolve, undefined))
+  await using proxy = await proxyTo(upstream.address, { filterTimeoutMs: 50 }, { connectionFilter })
+  await using client = Client.to(proxy)
+  client.socket.write('x')
+  await new Promise((resolve) => setTimeout(resolve, 120))
+  client.socket.end('y')
+  expect(await client.rest()).toBe('xy')
+})
+
+test('newCtx that gives a promise fails its connection, and not the process', async () => {
+  await using upstream = await Upstream.echo()
+  let fails = true
+  const newCtx = () => (fails ? (Promise.reject(new Error('x')) as never) : undefined)
+  await using proxy = await proxyTo(upstream.address, {}, { newCtx })
+  await using client = Client.to(proxy)
+  expect(await client.rest()).toBe('')
+  fails = false
+  await using next = Client.to(proxy)
+  next.socket.end('x')
+  expect(await next.rest()).toBe('x')
 })
 
 test('a promise that rejects where none is waited for is logged, and ends nothing', async () => {
@@ -580,6 +622,7 @@ test.each<[object, ErrorConstructor]>([
   [{ totalTimeoutMs: 2 ** 31 }, RangeError],
   [{ connectAttemptsMax: 0 }, RangeError],
   [{ drainIdleTimeoutMs: 0.5 }, RangeError],
+  [{ filterTimeoutMs: -1 }, RangeError],
   [{ idleTimeout: 1 }, TypeError],
 ])('refuses the option %j', (options, error) => {
   const make = () => tcpProxyService(configuration, { upstreamPeer: () => new StreamPeer('a:1') }, options)
