@@ -1,7 +1,7 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import { createConfiguration, loadConfiguration, type ServerConfiguration } from '../configuration.ts'
 import { examineConfiguration } from '../doctor/files.ts'
-import { type DoctorFinding, doctorReport } from '../doctor/finding.ts'
+import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineMachine } from '../doctor/machine.ts'
 import { type Logger, threadLogger } from '../logger.ts'
 import { rejectUnknown, requireLogger, requireModule } from '../option-checks.ts'
@@ -11,10 +11,10 @@ import type { ThreadInfo } from '../threads/thread-info.ts'
 import { ThreadPool } from '../threads/thread-pool.ts'
 import { WorkerLife } from '../threads/worker-life.ts'
 import { claimWorkerLink, isServingThread, type WorkerLink } from '../threads/worker-link.ts'
-import { launchSuccessor } from '../upgrade/launch.ts'
-import { isSuccessor, reportSuccession } from '../upgrade/successor.ts'
+import { reportSuccession } from '../upgrade/successor.ts'
 import type { ServerArguments } from './server-arguments.ts'
-import { isDaemonChild, launchDaemon, onLauncherGone, reportToLauncher } from './server-daemon.ts'
+import { isDaemonChild, onLauncherGone, reportToLauncher } from './server-daemon.ts'
+import { errandOf } from './server-errand.ts'
 import { ServerLife } from './server-life.ts'
 import { ServerLog } from './server-log.ts'
 import { type RunOptions, readArguments, type ServerOptions } from './server-options.ts'
@@ -233,24 +233,15 @@ export class Server {
    */
   async runForever(): Promise<void> {
     if (isServingThread) return await this.#runInWorker({})
-    const { test, upgrade } = this.arguments
-    const wantsDaemon = this.configuration.daemon || this.arguments.daemon
     try {
-      if (this.arguments.doctor === true) {
-        this.#begin()
-        const findings = this.examine()
-        process.stdout.write(doctorReport(findings))
-        if (findings.some(({ level }) => level === 'error')) process.exitCode = 1
-        this.#setPhase('terminated')
-      } else if (upgrade && !test && !isSuccessor()) await this.#launchSuccessor(wantsDaemon)
-      else if (wantsDaemon && !test && !isDaemonChild() && !isSuccessor()) {
-        this.#begin()
-        const pid = await launchDaemon(this.configuration)
-        this.logger.info('Daemon is ready', { pid })
-        this.#setPhase('terminated')
-      } else {
+      const errand = errandOf(this)
+      if (errand === undefined) {
         onLauncherGone(() => this.shutdown('fast'))
         await this.#run({ signals: true })
+      } else {
+        this.#begin()
+        await errand()
+        this.#setPhase('terminated')
       }
     } catch (error) {
       this.logger.error('Server failed', { error })
@@ -259,23 +250,6 @@ export class Server {
       process.exitCode = 1
     }
     setTimeout(() => this.#reportLingering(), LINGER_MS).unref()
-  }
-
-  async #launchSuccessor(toErrorLog: boolean): Promise<void> {
-    this.#begin()
-    const script = process.argv[1]
-    if (script === undefined) throw new Error('An upgrade needs a script file to start')
-    const child = await launchSuccessor({
-      configuration: this.configuration,
-      logger: this.logger,
-      toErrorLog,
-      argv: [...process.execArgv, script, ...process.argv.slice(2)],
-      detached: true,
-    })
-    this.logger.info('The new server has taken over', { pid: child.pid })
-    child.removeAllListeners()
-    child.unref()
-    this.#setPhase('terminated')
   }
 
   async #run(options: RunOptions): Promise<void> {
