@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { sharedReadBuffer } from '../src/http1/read-buffer.ts'
 import type { ReadMemory } from '../src/http1/read-memory.ts'
 import {
   type ClientSessionHandler,
@@ -14,6 +13,7 @@ import {
   WRITE_RETAINED,
   type WriteResult,
 } from '../src/index.ts'
+import { sharedReadBuffer } from '../src/sockets/read-buffer.ts'
 import { turn } from './support/raw-client.ts'
 import { Recorder, requestOf, startConnector, startUpstream, type TestConnector } from './support/upstream.ts'
 

@@ -11,7 +11,7 @@ import {
   SETTINGS,
   splitFrames,
 } from '../../../scripts/test-support/http2-frames.ts'
-import { Http1Memory } from '../src/http2/http1-memory.ts'
+import { RememberedPeers } from '../src/http2/remembered-peers.ts'
 import { Connector, type ConnectorOptions } from '../src/index.ts'
 import { fetchOver, type Recorder, send, startUpstream, type Upstream } from './support/upstream.ts'
 
@@ -206,7 +206,7 @@ test('an upstream that speaks something else is told apart from one that is gone
 })
 
 test('peers that want HTTP/1.1 are remembered for ten minutes, 1,024 at most', () => {
-  const memory = new Http1Memory()
+  const memory = new RememberedPeers()
   memory.remember('a', 0)
   expect([memory.has('a', 599_999), memory.has('a', 600_000)]).toEqual([true, false])
   for (let i = 0; i < 1_025; i++) memory.remember(`${i}`, 0)

@@ -10,9 +10,9 @@ import {
   ResponseHeadParser,
 } from '@cirque/http'
 import { WRITE_PAUSE, WRITE_RETAINED } from '../sessions/write-result.ts'
+import { handOnRun, sharedReadBuffer } from '../sockets/read-buffer.ts'
 import { BODY, CLOSED, COMPLETE, HEAD, IDLE, TUNNEL } from './client-states.ts'
 import { ClientWriter } from './client-writer.ts'
-import { handOnRun, sharedReadBuffer } from './read-buffer.ts'
 import { ReadMemory } from './read-memory.ts'
 import { RUNS_PER_TURN_MAX, TEXT_BODY_BYTES_MAX } from './wire.ts'
 

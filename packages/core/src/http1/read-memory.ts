@@ -5,7 +5,7 @@ import {
   SHORT_READ_BYTES,
   sharedReadBuffer,
   takeReadBuffer,
-} from './read-buffer.ts'
+} from '../sockets/read-buffer.ts'
 
 /** The memory that one connection reads into: the one that all share, or its own while a long body passes. */
 export class ReadMemory {

@@ -3,13 +3,13 @@ import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { type ProxyError, peerError } from '@cirque/error'
 import type { ResponseLimits } from '../http1/client-life.ts'
-import { sharedReadBuffer } from '../http1/read-buffer.ts'
+import { sharedReadBuffer } from '../sockets/read-buffer.ts'
 import type { ConnectHandler, PendingConnect } from '../upstream/connect-handler.ts'
 import type { DialHandler, DialTarget } from '../upstream/dial.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 import { Http2ClientConnection, type Http2ClientOwner } from './client-connection.ts'
 import type { Http2ClientSession } from './client-session.ts'
-import { Http1Memory } from './http1-memory.ts'
+import { RememberedPeers } from './remembered-peers.ts'
 
 /** The two sides of reading into memory of one's own. */
 export interface OnReadReader {
@@ -67,9 +67,9 @@ export class Http2ClientPool implements Http2ClientOwner {
   readonly #all: Set<Http2ClientConnection> = new Set()
   /** By reuse key, the connection being opened that takes further requests. */
   readonly #dials: Map<string, SharedDial> = new Map()
-  readonly #http1: Http1Memory = new Http1Memory()
+  readonly #http1: RememberedPeers = new RememberedPeers()
   /** Peers that speak HTTP/2 and take upgrades over HTTP/1.1 only. */
-  readonly #http1Upgrades: Http1Memory = new Http1Memory()
+  readonly #http1Upgrades: RememberedPeers = new RememberedPeers()
   #closed = false
 
   constructor(owner: Http2PoolOwner, limits: Http2PoolLimits) {

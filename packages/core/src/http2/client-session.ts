@@ -8,11 +8,11 @@ import {
   type ResetOrigin,
 } from '@cirque/http2'
 import { CoarseTimer, type TimerOwner } from '@cirque/timeout'
-import { handOnRun, sharedReadBuffer } from '../http1/read-buffer.ts'
 import { TEXT_BODY_BYTES_MAX } from '../http1/wire.ts'
 import { ClientSession } from '../sessions/client-session.ts'
 import { WRITE_DONE, WRITE_PAUSE, WRITE_RETAINED, type WriteResult } from '../sessions/write-result.ts'
 import type { ConnectionDigest } from '../sockets/digest.ts'
+import { handOnRun, sharedReadBuffer } from '../sockets/read-buffer.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
 import type { Http2ClientConnection } from './client-connection.ts'
 import { connectionError, resetError, upgradeRefusal } from './client-failures.ts'

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import type { ResolvedHttpServerOptions } from '../downstream/http-server-options.ts'
-import { sharedReadBuffer } from '../http1/read-buffer.ts'
 import { readInto } from '../sockets/accepted-reads.ts'
+import { sharedReadBuffer } from '../sockets/read-buffer.ts'
 
 /** What an HTTP/2 client sends first (RFC 9113 §3.4). No HTTP/1 request begins like it: its method is reserved. */
 const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')

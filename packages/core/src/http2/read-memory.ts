@@ -1,4 +1,9 @@
-import { LONG_READ_BYTES, returnReadBuffer, sharedReadBuffer, takeReadBuffer } from '../http1/read-buffer.ts'
+import {
+  LONG_READ_BYTES,
+  returnReadBuffer,
+  sharedReadBuffer,
+  takeReadBuffer,
+} from '../sockets/read-buffer.ts'
 
 /** A read above this size is taken for a part of a long body. */
 const LONG_RUN_BYTES = 16_384

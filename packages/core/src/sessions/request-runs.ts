@@ -1,5 +1,5 @@
-import { returnReadBuffer, takeReadBuffer, takeRunBuffer } from '../http1/read-buffer.ts'
 import { atTurnEnd, type TurnWriter } from '../http2/turn-end.ts'
+import { returnReadBuffer, takeReadBuffer, takeRunBuffer } from '../sockets/read-buffer.ts'
 import { isMemoryFree, type WriteResult } from './write-result.ts'
 
 /** Requests of a thread that gather at once, 64 KiB each: the next one lets the first of them go on. */

@@ -1,6 +1,6 @@
+import { TEXT_BODY_BYTES_MAX } from '../http1/wire.ts'
 import type { ClientSessionHandler } from '../sessions/client-session.ts'
 import { WRITE_RETAINED, type WriteResult } from '../sessions/write-result.ts'
-import { TEXT_BODY_BYTES_MAX } from './wire.ts'
 
 /** Bytes that one read can bring: what libuv itself asks for. */
 export const READ_BYTES = 65_536

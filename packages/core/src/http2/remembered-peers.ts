@@ -3,8 +3,8 @@ const ENTRIES_MAX = 1_024
 /** How long a peer is taken at its word, in milliseconds: it may learn. */
 const KEPT_MS = 600_000
 
-/** Which peers want HTTP/1.1 although HTTP/2 was offered. Bounded, and forgets after ten minutes. */
-export class Http1Memory {
+/** Peers that want HTTP/1.1, for all that HTTP/2 was offered. Bounded, and forgets after ten minutes. */
+export class RememberedPeers {
   readonly #until: Map<string, number> = new Map()
 
   remember(key: string, now: number = performance.now()): void {
