@@ -139,6 +139,19 @@ test('a request with a body is no upgrade', async () => {
   tunnel.session.destroy()
 })
 
+test('a tunnel that its handler cuts is reset: nobody can take it for an orderly end', async () => {
+  const { server, tunnels } = await start()
+  await using _ = server
+  await using client = await connectRaw(server.port)
+  client.send(UPGRADE)
+  const tunnel = await first(tunnels)
+  tunnel.accept()
+  await client.see('101 Switching')
+  tunnel.session.destroy()
+  await client.rest()
+  expect([client.wasReset, client.ended]).toEqual([true, false])
+})
+
 test('a client that resets its tunnel aborts it', async () => {
   const { server, tunnels } = await start()
   await using _ = server
