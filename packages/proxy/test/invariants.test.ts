@@ -13,9 +13,10 @@ import {
 } from '../src/exchange/exchange-states.ts'
 import type { ProxyHttp, Session } from '../src/index.ts'
 import { exchange as exchangeBytes, get, RawClient } from './support/client.ts'
+import { AnyClient, startOrigin } from './support/http2.ts'
 import { startProxy } from './support/proxy.ts'
 import { deadAddress, startRawUpstream, startUpstream } from './support/upstream.ts'
-import { until } from './support/waiting.ts'
+import { gate, until } from './support/waiting.ts'
 
 interface Machine {
   become(next: number): boolean
@@ -108,6 +109,69 @@ test.each(['client', 'upstream'])(
       { machine: `connection ${side === 'client' ? 'of a client' : 'to an upstream'}` },
     ])
     expect(proxy.proxy.stats()).toMatchObject({ active: 0, broken: 1 })
+  },
+)
+
+/** What of an exchange over HTTP/2 can break, and how only a defect of ours could make it. */
+const HTTP2_PARTS: Readonly<Record<string, (session: Session, upstream: unknown) => boolean>> = {
+  'request of a client': ({ downstream }) => inside(downstream).becomeRequest(0),
+  'response to a client': ({ downstream }) => inside(downstream).becomeResponse(0),
+  'HTTP/2 stream': ({ downstream }) => inside(downstream).stream.become(4),
+  'HTTP/2 stream to the upstream': (_session, upstream) => inside(upstream).stream.become(4),
+  'HTTP/2 exchange with an upstream': (_session, upstream) => (upstream as Machine).become(0),
+  'HTTP/2 connection to an upstream': (_session, upstream) => inside(upstream).connection.become(0),
+}
+
+interface Inside {
+  readonly connection: Machine
+  readonly stream: Machine
+  becomeRequest(next: number): boolean
+  becomeResponse(next: number): boolean
+}
+
+const inside = (session: unknown): Inside => session as Inside
+
+test.each(Object.keys(HTTP2_PARTS))(
+  'a broken %s is answered 500, and requests beside it go on unless they share it',
+  async (part) => {
+    const slow = gate()
+    const arrived = gate()
+    await using origin = await startOrigin(2, async (request, response) => {
+      if (request.url === '/slow') {
+        arrived.open()
+        await slow.promise
+      }
+      response.end('hello')
+    })
+    let upstream: unknown
+    await using proxy = await startProxy(
+      {
+        upstreamPeer: () => new HttpPeer(origin.address, { httpVersion: 2 }),
+        connectedToUpstream(session, _peer, connection) {
+          if (session.request.path === '/broken') upstream = connection
+        },
+        upstreamResponseFilter(session) {
+          if (session.request.path !== '/broken') return
+          expect(HTTP2_PARTS[part]?.(session, upstream)).toBe(false)
+        },
+      },
+      { server: { h2c: true } },
+    )
+    using channel = listening()
+    await using client = new AnyClient(2, proxy.port)
+    const beside = client.ask({ path: '/slow' })
+    await arrived.promise
+    const { status, headers } = await client.ask({ path: '/broken' })
+    expect([status, headers['cache-control']]).toEqual([500, 'private, no-store'])
+    slow.open()
+    expect((await beside).status).toBe(part === 'HTTP/2 connection to an upstream' ? 500 : 200)
+    await using next = new AnyClient(2, proxy.port)
+    expect((await next.ask({ path: '/after' })).body.toString()).toBe('hello')
+    await proxy.idle()
+    expect(channel.messages.map(({ machine }) => machine)).toEqual([part.replace(' to the upstream', '')])
+    expect(proxy.proxy.stats()).toMatchObject({ active: 0, broken: part.startsWith('HTTP/2 conn') ? 2 : 1 })
+    const told = [proxy.proxy.serverApp.stats().broken, proxy.proxy.connector.stats().broken]
+    expect(told).toEqual(part.includes('upstream') ? [0, 1] : [1, 0])
   },
 )
 
