@@ -1,9 +1,10 @@
 // Packs every public package as npm would get it, installs the tarballs into an empty folder, imports each one
-// with Node.js and compiles a TypeScript program that uses them all: node scripts/check-install.ts
+// with Node.js and compiles a TypeScript program that uses them all, and the examples of their READMEs, strictly:
+// node scripts/check-install.ts
 // Needs no network: what the packages depend on is packed out of the workspace's own node_modules.
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -102,6 +103,22 @@ async function faults(tarball: string): Promise<string[]> {
   return problems
 }
 
+/** The examples of the READMEs, as files beside the program; but for those that take more than our own packages. */
+async function writeSnippets(consumer: string, available: ReadonlySet<string>): Promise<string[]> {
+  const files: string[] = []
+  for (const { directory } of publicPackages()) {
+    const page = await readFile(join(directory, 'README.md'), 'utf8')
+    for (const [, code = ''] of page.matchAll(/^```ts\n([\s\S]*?)^```/gm)) {
+      const imported = [...code.matchAll(/ from '((?:@[^/']+\/)?[^/']+)/g)].map(([, name = '']) => name)
+      if (imported.some((name) => !name.startsWith('node:') && !available.has(name))) continue
+      const file = `${basename(directory)}-${files.length}.ts`
+      await writeFile(join(consumer, file), code)
+      files.push(file)
+    }
+  }
+  return files
+}
+
 const packages = publicPackages()
 const own = new Set(packages.map(({ manifest }) => manifest.name))
 const workspace = await mkdtemp(join(tmpdir(), 'cirque-install-'))
@@ -155,6 +172,7 @@ try {
     join(consumer, 'use.ts'),
     `${typescript}\nexport const all: readonly object[] = [${used}]\n`,
   )
+  const snippets = await writeSnippets(consumer, new Set(Object.keys(specs)))
   const tsconfig = {
     compilerOptions: {
       target: 'es2024',
@@ -165,7 +183,7 @@ try {
       skipLibCheck: false,
       types: ['node'],
     },
-    files: ['use.ts'],
+    files: ['use.ts', ...snippets],
   }
   await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify(tsconfig))
   await run(consumer, join(root, 'node_modules', '.bin', 'tsc'), ['-p', '.'])
