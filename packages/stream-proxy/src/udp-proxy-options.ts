@@ -5,8 +5,8 @@ import type { UdpSession } from './udp-session.ts'
 /** What a UDP proxy does, written by you. Only `upstreamPeer` is required. */
 export interface UdpProxy {
   /**
-   * Whether to take the first datagram of a client. Called once per session, before anything is held for it; false or a
-   * throw drops the datagram. Its source address is easily forged.
+   * Whether to take the first datagram of a client. Called once per session, before anything is held for it; anything
+   * but true or nothing, a promise too, and a throw drop the datagram. Its source address is easily forged.
    */
   clientFilter?(remoteAddress: string, remotePort: number): boolean
 
@@ -44,6 +44,8 @@ export interface UdpProxyOptions {
   readonly responsesPerDatagram?: number
   /** Datagrams held per session until its upstream socket is there. Default 16. */
   readonly pendingMax?: number
+  /** What all sessions together may hold so, in bytes; what comes beyond it is dropped. Default 16 MiB. */
+  readonly pendingBytesMax?: number
   /** Bytes that may wait to be sent per socket; what comes then is dropped. Default 1,048,576. */
   readonly sendQueueBytesMax?: number
   /** How names of peers are resolved. */

@@ -15,7 +15,7 @@ import {
   stopReceiving,
 } from '@cirque/core'
 import type { ProxyError } from '@cirque/error'
-import { integerIn, onlyKeys, TIMEOUT_MS_MAX, typed } from './check.ts'
+import { integerIn, isPromise, onlyKeys, TIMEOUT_MS_MAX, typed } from './check.ts'
 import type { UdpListenerOptions, UdpProxy, UdpProxyOptions, UdpProxyStats } from './udp-proxy-options.ts'
 import { UdpSession, type UdpSessionHost } from './udp-session.ts'
 
@@ -26,6 +26,7 @@ const KEYS: readonly string[] = [
   'drainIdleTimeoutMs',
   'responsesPerDatagram',
   'pendingMax',
+  'pendingBytesMax',
   'sendQueueBytesMax',
   'dns',
 ]
@@ -55,6 +56,8 @@ export class UdpProxyService implements Service, UdpSessionHost {
   readonly #idleTimeoutMs: number
   readonly #drainIdleTimeoutMs: number
   readonly #sendQueueBytesMax: number
+  readonly #pendingBytesMax: number
+  #pendingBytes = 0
   readonly #listeners: UdpListener[] = []
   readonly #counts = { sessions: 0, open: 0, refused: 0, failed: 0, dropped: 0 }
   readonly #traffic = {
@@ -76,6 +79,7 @@ export class UdpProxyService implements Service, UdpSessionHost {
     if (app.logging !== undefined) typed('logging', app.logging, 'function')
     const { sessionsMax = 10_000, idleTimeoutMs = 60_000, drainIdleTimeoutMs = 5_000 } = options
     const { responsesPerDatagram = 0, pendingMax = 16, sendQueueBytesMax = 1_048_576 } = options
+    const { pendingBytesMax = 16_777_216 } = options
     this.#app = app
     this.name = options.name ?? 'UDP proxy'
     this.dns = new DnsCache(options.dns)
@@ -84,6 +88,7 @@ export class UdpProxyService implements Service, UdpSessionHost {
     this.#drainIdleTimeoutMs = integerIn('drainIdleTimeoutMs', drainIdleTimeoutMs, 1, TIMEOUT_MS_MAX)
     this.responsesPerDatagram = integerIn('responsesPerDatagram', responsesPerDatagram, 0, 1_000_000)
     this.pendingMax = integerIn('pendingMax', pendingMax, 1, 100_000)
+    this.#pendingBytesMax = integerIn('pendingBytesMax', pendingBytesMax, 65_536, 1_073_741_824)
     this.#sendQueueBytesMax = integerIn('sendQueueBytesMax', sendQueueBytesMax, 65_536, 1_073_741_824)
   }
 
@@ -271,7 +276,11 @@ export class UdpProxyService implements Service, UdpSessionHost {
 
   #admits(client: RemoteInfo): boolean {
     try {
-      return this.#app.clientFilter?.(client.address, client.port) ?? true
+      const answer: unknown = this.#app.clientFilter?.(client.address, client.port)
+      if (answer === true || answer === undefined) return true
+      if (answer === false) return false
+      if (isPromise(answer)) Promise.resolve(answer).catch(() => undefined)
+      throw new TypeError('clientFilter() must give true, false or nothing, at once')
     } catch (error) {
       this.hookFailed(error)
       return false
@@ -309,6 +318,18 @@ export class UdpProxyService implements Service, UdpSessionHost {
   }
 
   /** @internal */
+  hold(bytes: number): boolean {
+    if (this.#pendingBytes + bytes > this.#pendingBytesMax) return false
+    this.#pendingBytes += bytes
+    return true
+  }
+
+  /** @internal */
+  letGo(bytes: number): void {
+    this.#pendingBytes -= bytes
+  }
+
+  /** @internal */
   dropped(): void {
     this.#counts.dropped++
   }
@@ -326,7 +347,7 @@ export class UdpProxyService implements Service, UdpSessionHost {
     if (error !== undefined) this.#counts.failed++
     try {
       const logged: unknown = this.#app.logging?.(session, error)
-      if (logged instanceof Promise) logged.catch((thrown: unknown) => this.hookFailed(thrown))
+      if (isPromise(logged)) Promise.resolve(logged).catch((thrown: unknown) => this.hookFailed(thrown))
     } catch (thrown) {
       this.hookFailed(thrown)
     }

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { type Address, type DnsCache, type PeerAddress, parseAddress } from '@cirque/core'
 import { fromSystemError, isProxyError, ProxyError, peerError } from '@cirque/error'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
+import { isPromise } from './check.ts'
 
 /** What a session needs of its service. @internal */
 export interface UdpSessionHost {
@@ -10,6 +11,9 @@ export interface UdpSessionHost {
   readonly idleLimitMs: number
   readonly pendingMax: number
   readonly responsesPerDatagram: number
+  /** Whether so many bytes more may wait for a peer; if so, they count until they are let go. */
+  hold(bytes: number): boolean
+  letGo(bytes: number): void
   /** Chooses the peer. */
   upstreamPeer(session: UdpSession): PeerAddress | Promise<PeerAddress>
   /** Sends to the client; false if it was dropped. */
@@ -40,6 +44,7 @@ export class UdpSession implements TimerOwner {
   readonly #host: UdpSessionHost
   readonly #timer: CoarseTimer = new CoarseTimer(this)
   #pending: Buffer[] | null = []
+  #pendingBytes = 0
   #socket: Socket | null = null
   #activeAt: number = now()
   #ended = false
@@ -60,18 +65,20 @@ export class UdpSession implements TimerOwner {
   /** @internal */
   start(): void {
     this.armIdle()
-    let answer: PeerAddress | Promise<PeerAddress>
+    let answer: PeerAddress | PromiseLike<PeerAddress>
+    let waits: boolean
     try {
       answer = this.#host.upstreamPeer(this)
+      waits = isPromise(answer)
     } catch (error) {
       this.#hookFailed(error)
       return
     }
-    if (!(answer instanceof Promise)) {
-      this.#choose(answer)
+    if (!waits) {
+      this.#choose(answer as PeerAddress)
       return
     }
-    answer.then(
+    Promise.resolve(answer).then(
       (peer) => this.#choose(peer),
       (error: unknown) => this.#hookFailed(error),
     )
@@ -84,9 +91,23 @@ export class UdpSession implements TimerOwner {
     this.bytesFromClient += message.length
     const socket = this.#socket
     if (this.#pending === null && socket !== null) this.#host.send(socket, message)
-    else if (this.#pending !== null && this.#pending.length < this.#host.pendingMax)
-      this.#pending.push(message)
+    else if (this.#pending !== null && this.#hasRoom(this.#pending, message)) this.#pending.push(message)
     else this.#host.dropped()
+  }
+
+  #hasRoom(pending: readonly Buffer[], message: Buffer): boolean {
+    if (pending.length >= this.#host.pendingMax || !this.#host.hold(message.length)) return false
+    this.#pendingBytes += message.length
+    return true
+  }
+
+  /** What was held, which is no longer. */
+  #takePending(): Buffer[] {
+    const pending = this.#pending ?? []
+    this.#pending = null
+    this.#host.letGo(this.#pendingBytes)
+    this.#pendingBytes = 0
+    return pending
   }
 
   /** Looks anew at how long the session may be silent. @internal */
@@ -105,7 +126,7 @@ export class UdpSession implements TimerOwner {
     if (this.#ended) return
     this.#ended = true
     this.#timer.cancel()
-    this.#pending = null
+    this.#takePending()
     this.#socket?.close()
     this.#socket = null
     this.#host.sessionEnded(this, error)
@@ -158,9 +179,7 @@ export class UdpSession implements TimerOwner {
       else this.#host.dropped()
     })
     socket.once('connect', () => {
-      const pending = this.#pending ?? []
-      this.#pending = null
-      for (const message of pending) this.#host.send(socket, message)
+      for (const message of this.#takePending()) this.#host.send(socket, message)
     })
     socket.connect(port, ip)
   }

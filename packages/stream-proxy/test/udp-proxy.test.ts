@@ -134,6 +134,29 @@ test('what comes while the peer is chosen is held, up to pendingMax', async () =
   expect(proxy.service.stats().dropped).toBe(1)
 })
 
+test('what all sessions hold is bounded by pendingBytesMax, and let go', async () => {
+  await using upstream = await Peer.open(echo)
+  let peer = Promise.withResolvers<string>()
+  await using proxy = await proxyTo('', { pendingBytesMax: 65_536 }, { upstreamPeer: () => peer.promise })
+  const large = 'x'.repeat(30_000)
+  for (const _round of [1, 2]) {
+    const before = proxy.service.stats()
+    await using one = await Peer.open()
+    await using two = await Peer.open()
+    send(one, proxy, large)
+    send(one, proxy, large)
+    await until(() => proxy.service.stats().datagramsFromClients === before.datagramsFromClients + 2)
+    send(two, proxy, large)
+    send(two, proxy, 'small')
+    await until(() => proxy.service.stats().datagramsFromClients === before.datagramsFromClients + 4)
+    expect(proxy.service.stats().dropped).toBe(before.dropped + 1)
+    peer.resolve(upstream.address)
+    peer = Promise.withResolvers()
+    await until(() => one.received.length === 2 && two.received.length === 1)
+    expect(two.received).toEqual(['small!'])
+  }
+})
+
 test('a peer that nobody listens at ends the session as the upstream’s failure; a balancer moves on', async () => {
   await using upstream = await Peer.open(echo)
   const gone = await Peer.open()
@@ -204,6 +227,15 @@ test('the filter drops before anything is held, also when it throws', async () =
   }
   send(client, proxy, 'b')
   await until(() => proxy.service.stats().refused === 2)
+  let refused = 2
+  // What is not meant to admit does not.
+  const rejects = () => Promise.reject(new Error('x'))
+  for (const odd of [() => null, () => 0, () => 'yes', async () => true, rejects]) {
+    answer = odd as () => never
+    send(client, proxy, 'b')
+    await until(() => proxy.service.stats().refused === refused + 1)
+    refused++
+  }
   answer = () => true
   send(client, proxy, 'c')
   await until(() => client.received.length === 1)
@@ -266,6 +298,7 @@ test.each<[object, ErrorConstructor]>([
   [{ idleTimeoutMs: 0 }, RangeError],
   [{ responsesPerDatagram: -1 }, RangeError],
   [{ pendingMax: 0 }, RangeError],
+  [{ pendingBytesMax: 1 }, RangeError],
   [{ sendQueueBytesMax: 1 }, RangeError],
   [{ sessions: 1 }, TypeError],
 ])('refuses the option %j', (options, error) => {
