@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { CONFIGURATION_KEYS } from '../../packages/core/src/configuration-keys.ts'
+import { CONFIGURATION_KEYS } from '../../packages/core/src/configuration/configuration-keys.ts'
 import { defaultsInCode, limitOptions, numberOf } from '../limits.ts'
 import { filesUnder, root } from '../workspace.ts'
 

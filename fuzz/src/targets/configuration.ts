@@ -1,6 +1,9 @@
 import { ConfigurationError, parseConfiguration } from '@cirque/core'
 import fc from 'fast-check'
-import { CONFIGURATION_KEYS, REFUSED_KEYS } from '../../../packages/core/src/configuration-keys.ts'
+import {
+  CONFIGURATION_KEYS,
+  REFUSED_KEYS,
+} from '../../../packages/core/src/configuration/configuration-keys.ts'
 import { holds, orRefused, same } from '../check.ts'
 import type { Target } from '../target.ts'
 

@@ -8,13 +8,12 @@ export {
 } from './address.ts'
 export {
   CONFIGURATION_BYTES_MAX,
-  type ConfigurationInput,
   createConfiguration,
   loadConfiguration,
   parseConfiguration,
-  type ServerConfiguration,
-} from './configuration.ts'
-export { ConfigurationError, type ConfigurationIssue } from './configuration-error.ts'
+} from './configuration/configuration.ts'
+export { ConfigurationError, type ConfigurationIssue } from './configuration/configuration-error.ts'
+export type { ConfigurationInput, ServerConfiguration } from './configuration/server-configuration.ts'
 export { DOCTOR_CHECKS, type DoctorCode, type DoctorFinding, doctorReport } from './doctor/finding.ts'
 export { listsEntityTag, notModifiedFilter, toNotModified } from './downstream/conditional.ts'
 export {
@@ -161,7 +160,7 @@ export {
   type SharedValue,
   type WorkerAnswer,
 } from './threads/shared-state.ts'
-export { THREADS_MAX, type ThreadCount } from './threads/thread-entry.ts'
+export { THREADS_MAX, type ThreadCount } from './threads/thread-count.ts'
 export type { ThreadInfo, ThreadMessage } from './threads/thread-info.ts'
 export type { CertificateFacts } from './tls/certificate-facts.ts'
 export type { ClientCertificates } from './tls/client-certificates.ts'

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { CONFIGURATION_KEYS, REFUSED_KEYS } from '../src/configuration-keys.ts'
+import { CONFIGURATION_KEYS, REFUSED_KEYS } from '../src/configuration/configuration-keys.ts'
 import {
   CONFIGURATION_BYTES_MAX,
   ConfigurationError,

@@ -1,6 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import type { DoctorCode, DoctorFinding } from './finding.ts'
 
 const WRITE_ALL = 0o002

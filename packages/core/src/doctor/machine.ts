@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import { inspector } from '../lazy-modules.ts'
 import { checkRuntime, type RuntimeFacts } from '../server/server-runtime.ts'
 import type { DoctorFinding } from './finding.ts'

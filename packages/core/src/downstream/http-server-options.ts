@@ -1,8 +1,9 @@
 import { inspect } from 'node:util'
 import type { HttpProfile } from '@cirque/http'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import { nameHint } from '../nearest-name.ts'
 import { requireOptions } from '../option-checks.ts'
+import { isServerName, SERVER_NAME_RULE } from './server-name.ts'
 
 /** How an HTTP service treats its clients. Every bound has a default; 0 means "none" only where it says so. */
 export interface HttpServerOptions {
@@ -209,13 +210,6 @@ function given<K extends string, V>(name: K, value: V | undefined): { [key in K]
 
 function milliseconds(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : Math.round(seconds * 1_000)
-}
-
-/** What the field can carry as it is. */
-export const SERVER_NAME_RULE: string = 'printable ASCII of at most 128 characters, without spaces around it'
-
-export function isServerName(value: unknown): value is string {
-  return typeof value === 'string' && /^(?:[!-~](?:[ -~]{0,126}[!-~])?)?$/.test(value)
 }
 
 function checkNumber(name: string, value: number): void {

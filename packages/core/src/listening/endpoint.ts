@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Address } from '../address.ts'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineProxyProtocol } from '../doctor/listening.ts'
 import type { SeldomLog } from '../seldom-log.ts'

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { type Address, parseAddress } from '../address.ts'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import { integer, rejectUnknown } from '../option-checks.ts'
 import {
   type ProxyProtocolOptions,

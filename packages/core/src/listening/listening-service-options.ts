@@ -1,4 +1,4 @@
-import type { ThreadCount } from '../threads/thread-entry.ts'
+import type { ThreadCount } from '../threads/thread-count.ts'
 
 /** Options of a {@link ListeningService}. */
 export interface ListeningServiceOptions {

@@ -1,4 +1,4 @@
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import { type DoctorFinding, doctorReport } from '../doctor/finding.ts'
 import type { Logger } from '../logger.ts'
 import { launchSuccessor } from '../upgrade/launch.ts'

@@ -1,4 +1,4 @@
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import { type FileLogger, type Logger, openFileLogger, stderrLogger } from '../logger.ts'
 
 /** Where a server logs: with what its program gave; else to standard error, until the file of `error_log` is open. */

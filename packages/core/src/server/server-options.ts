@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import type { ConfigurationInput } from '../configuration.ts'
+import type { ConfigurationInput } from '../configuration/server-configuration.ts'
 import type { Logger } from '../logger.ts'
 import { parseServerArguments, type ServerArguments } from './server-arguments.ts'
 

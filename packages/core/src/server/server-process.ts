@@ -1,5 +1,5 @@
 import { readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 
 /** Writes the process id under a temporary name and renames it: a reader sees all of it or none. */
 export function writePidFile(path: string): void {

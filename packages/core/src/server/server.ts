@@ -1,5 +1,6 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
-import { createConfiguration, loadConfiguration, type ServerConfiguration } from '../configuration.ts'
+import { createConfiguration, loadConfiguration } from '../configuration/configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import { examineConfiguration } from '../doctor/files.ts'
 import type { DoctorFinding } from '../doctor/finding.ts'
 import { examineMachine } from '../doctor/machine.ts'

@@ -1,4 +1,4 @@
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import type { Logger } from '../logger.ts'
 import { type SharedHub, SharedState } from '../threads/shared-state.ts'
 import type { ThreadPool } from '../threads/thread-pool.ts'

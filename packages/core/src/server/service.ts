@@ -1,12 +1,12 @@
 import type { Socket as DatagramSocket, RemoteInfo } from 'node:dgram'
 import type { Server as NetServer, Socket } from 'node:net'
 import type { Address } from '../address.ts'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import type { DoctorFinding } from '../doctor/finding.ts'
 import type { Logger } from '../logger.ts'
 import type { ServiceDispatch } from '../threads/service-dispatch.ts'
 import type { SharedState } from '../threads/shared-state.ts'
-import type { ThreadCount } from '../threads/thread-entry.ts'
+import type { ThreadCount } from '../threads/thread-count.ts'
 import type { WorkerConnections } from '../threads/worker-link.ts'
 
 /** What a server gives each service when it starts. One per service. */

@@ -1,4 +1,4 @@
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import type { Logger } from '../logger.ts'
 import type { ServerPhase } from '../server/server-phase.ts'
 import type { ShutdownKind } from '../server/server-urgency.ts'

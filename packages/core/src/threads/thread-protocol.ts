@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import type { MessagePort } from 'node:worker_threads'
-import type { ServerConfiguration } from '../configuration.ts'
+import type { ServerConfiguration } from '../configuration/server-configuration.ts'
 import type { ServerPhase } from '../server/server-phase.ts'
 import type { ShutdownKind } from '../server/server-urgency.ts'
 

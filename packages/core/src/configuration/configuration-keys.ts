@@ -2,10 +2,10 @@ import { accessSync, constants } from 'node:fs'
 import { isIPv4, isIPv6 } from 'node:net'
 import { resolve } from 'node:path'
 import { inspect } from 'node:util'
-import type { ServerConfiguration } from './configuration.ts'
-import { isServerName, SERVER_NAME_RULE } from './downstream/http-server-options.ts'
-import { LOG_LEVELS } from './logger.ts'
-import { THREADS_MAX } from './threads/thread-entry.ts'
+import { isServerName, SERVER_NAME_RULE } from '../downstream/server-name.ts'
+import { LOG_LEVELS } from '../logger.ts'
+import { THREADS_MAX } from '../threads/thread-count.ts'
+import type { ServerConfiguration } from './server-configuration.ts'
 
 /** One setting: its two names, its default, and how a value becomes valid. */
 export interface ConfigurationKey {
