@@ -325,16 +325,54 @@ test('a builder that throws ends the request, and the modules made before it are
   expect(closed).toBe(2)
 })
 
-test('a module that throws when it is closed harms nobody', async () => {
+test.each([
+  ['undefined', () => undefined],
+  ['a promise', () => Promise.resolve(new First(''))],
+  ['a promise that rejects', () => Promise.reject(new Error('the fault'))],
+])('a builder that makes %s is an error that names it', async (_what, init) => {
+  const context = () =>
+    new HttpModules([{ module: First, init: init as unknown as () => First }]).createContext(
+      RequestHeader.build('GET', '/'),
+    )
+  expect(context).toThrow(/init\(\) of the module "First" must give a module at once, not/)
+})
+
+test.each([
+  ['responseDoneFilter', { responseDoneFilter: () => 'text' as unknown as Buffer }],
+  ['responseTrailerFilter', { responseTrailerFilter: async () => 5 as unknown as Buffer }],
+])('a %s that gives no bytes fails, rather than that they get lost', async (_filter, filters) => {
+  const app = serveHttp(
+    async (session) => {
+      await session.writeResponseHeader(ResponseHeader.build(200), -1)
+      await session.writeResponseBody(Buffer.from('hello'))
+      session.downstream.endResponse(['X-Sum', '1'])
+    },
+    { modules: [{ module: First, init: () => Object.assign(new First(''), filters) }] },
+  )
+  await using server = await startApp(app)
+  const answer = await exchange(server.port, GET)
+  expect(answer).toContain('hello')
+  expect(answer).not.toMatch(/\r\n0\r\n/) // it is cut, so that nobody takes it for whole
+})
+
+test('a module that throws or rejects when it is closed harms nobody', async () => {
   let closed = 0
   const bad = { module: First, init: () => Object.assign(new First(''), { close }) }
   const good = { module: Second, init: () => Object.assign(new Second(''), { close: () => void closed++ }) }
   function close(): void {
     throw new Error('the fault')
   }
-  await using server = await startApp(serveHttp((session) => session.respond(200), { modules: [bad, good] }))
-  expect(await exchange(server.port, GET)).toMatch(/^HTTP\/1\.1 200 /)
-  expect(closed).toBe(1)
+  for (const one of [
+    bad,
+    { ...bad, init: () => Object.assign(new First(''), { close: async () => close() }) },
+  ]) {
+    closed = 0
+    await using server = await startApp(
+      serveHttp((session) => session.respond(200), { modules: [one, good] }),
+    )
+    expect(await exchange(server.port, GET)).toMatch(/^HTTP\/1\.1 200 /)
+    expect(closed).toBe(1)
+  }
 })
 
 test.each([

@@ -7,14 +7,22 @@ const REQUEST_FILTERS = ['requestHeaderFilter', 'requestBodyFilter'] as const
 /** The modules that responses of upstreams pass. One that wants requests as well would wait for them in vain. */
 class UpstreamModules extends HttpModules {
   override add(builder: HttpModuleBuilder): this {
-    const made = builder?.module?.prototype as HttpModule | undefined
-    for (const filter of REQUEST_FILTERS) {
-      if (made?.[filter] === undefined) continue
-      throw new TypeError(
-        `The module "${builder.module.name}" has a ${filter}, but modules for upstreams see responses only`,
-      )
+    if (typeof builder?.init !== 'function' || typeof builder.module !== 'function') return super.add(builder)
+    const { module, order } = builder
+    refuseRequestFilters(module.name, module.prototype as HttpModule)
+    const init = () => {
+      const made = builder.init()
+      refuseRequestFilters(module.name, made) // those that are fields of the module
+      return made
     }
-    return super.add(builder)
+    return super.add(order === undefined ? { module, init } : { module, order, init })
+  }
+}
+
+function refuseRequestFilters(name: string, module: HttpModule | null | undefined): void {
+  for (const filter of REQUEST_FILTERS) {
+    if (module?.[filter] === undefined) continue
+    throw new TypeError(`The module "${name}" has a ${filter}, but modules for upstreams see responses only`)
   }
 }
 

@@ -428,6 +428,13 @@ describe('a module for upstreams', () => {
       /module "GrpcWeb" has a requestHeaderFilter.*responses only/,
     )
     expect(GrpcWeb.name).toBe('GrpcWeb')
+    // Those of its class are known at once; those that it makes for itself when it is made.
+    const late = module({ requestHeaderFilter: () => undefined } as Partial<HttpModule>)
+    await using proxy = await startProxy(app(upstream, [late]))
+    expect((await ask(proxy.port, get())).status).toBe(500)
+    expect(String(proxy.log.map(({ fields }) => String((fields['error'] as Error)?.cause)))).toMatch(
+      /has a requestHeaderFilter, but modules for upstreams see responses only/,
+    )
   })
 })
 

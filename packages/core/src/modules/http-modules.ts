@@ -1,4 +1,6 @@
+import { inspect } from 'node:util'
 import type { RequestHeader } from '@cirque/http'
+import { isPromise } from '../is-promise.ts'
 import type { HttpModule, HttpModuleBuilder, HttpModuleClass } from './http-module.ts'
 
 /** How many modules a service may have: each one is a call per piece of a body. */
@@ -54,7 +56,7 @@ export class HttpModules {
     this.#frozen = true
     const modules: HttpModule[] = []
     try {
-      for (const builder of this.#builders) modules.push(builder.init())
+      for (const builder of this.#builders) modules.push(made(builder))
     } catch (error) {
       closeModules(modules)
       throw error
@@ -67,11 +69,23 @@ export class HttpModules {
 export function closeModules(modules: readonly HttpModule[]): void {
   for (const module of modules) {
     try {
-      module.close?.()
+      const closing: unknown = module.close?.()
+      // An `async` method fits the type of one that returns nothing: what it rejects with must not end the process.
+      if (isPromise(closing)) Promise.resolve(closing).catch(() => undefined)
     } catch {
       // The others still hold what they hold.
     }
   }
+}
+
+/** A module; of a promise or of nothing no filter would be called. */
+function made(builder: HttpModuleBuilder): HttpModule {
+  const module: unknown = builder.init()
+  if (typeof module === 'object' && module !== null && !isPromise(module)) return module
+  if (isPromise(module)) Promise.resolve(module).catch(() => undefined)
+  throw new TypeError(
+    `init() of the module "${builder.module.name}" must give a module at once, not ${inspect(module, { depth: 0 })}`,
+  )
 }
 
 function orderOf(builder: HttpModuleBuilder): number {

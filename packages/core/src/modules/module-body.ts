@@ -163,19 +163,24 @@ export class ModuleBody {
       else if (last !== undefined && last !== null) await this.#passAll(last, i + 1)
       if (trailers !== null && stage.trailers !== null) {
         this.#step = 'trailers'
-        const bytes = await this.#last(stage.trailers(trailers))
-        if (Buffer.isBuffer(bytes)) {
+        const bytes = bytesOf(await this.#last(stage.trailers(trailers)), this.#sink.filters.trailers)
+        if (bytes !== undefined) {
           trailers = null
           await this.#pass(bytes, i + 1)
         } else checkTrailers(trailers)
       }
       this.#step = 'done'
-      const bytes = await this.#last(stage.done?.())
+      const bytes = bytesOf(await this.#last(stage.done?.()), this.#sink.filters.done)
       if (this.#stopped) return
-      if (Buffer.isBuffer(bytes)) await this.#pass(bytes, i + 1)
+      if (bytes !== undefined) await this.#pass(bytes, i + 1)
     }
     if (!this.#stopped) this.#sink.endBody(trailers)
   }
+}
+
+function bytesOf(given: unknown, filter: keyof HttpModule): Buffer | undefined {
+  if (given === undefined || given === null || Buffer.isBuffer(given)) return given ?? undefined
+  throw new TypeError(`A module's ${filter} must return a Buffer or undefined, not ${typeof given}`)
 }
 
 /** Nobody wants more of it. One that hangs is not waited for, and what it throws nobody wants to know. */
