@@ -250,6 +250,7 @@ test('TLS: a callback that throws or rejects fails its handshake, not the proces
     { SNICallback: fail },
     { SNICallback: reject },
     { ALPNCallback: fail },
+    { ALPNCallback: reject as never },
   ]
   for (const options of broken) {
     await using echo = new Echo()
@@ -273,20 +274,24 @@ test('TLS: a client certificate can be demanded', async () => {
   socket.destroy()
 })
 
-test('TLS: a pre-shared key callback that throws fails its handshake', async () => {
-  await using echo = new Echo()
-  const pskCallback = () => {
-    throw new Error('broken callback')
-  }
-  echo.service.addTls('127.0.0.1:0', { pskCallback, ciphers: 'PSK', maxVersion: 'TLSv1.2' })
-  await echo.start()
-  const client = { ciphers: 'PSK', maxVersion: 'TLSv1.2', checkServerIdentity: () => undefined }
-  const socket = await handshake(echo, {
-    ...client,
-    pskCallback: () => ({ psk: Buffer.alloc(16), identity: 'x' }),
-  })
-  expect(socket.destroyed).toBe(true)
-})
+test.each(['throws', 'rejects'])(
+  'TLS: a pre-shared key callback that %s fails its handshake',
+  async (way) => {
+    await using echo = new Echo()
+    const pskCallback = (): never => {
+      if (way === 'rejects') return Promise.reject(new Error('broken callback')) as never
+      throw new Error('broken callback')
+    }
+    echo.service.addTls('127.0.0.1:0', { pskCallback, ciphers: 'PSK', maxVersion: 'TLSv1.2' })
+    await echo.start()
+    const client = { ciphers: 'PSK', maxVersion: 'TLSv1.2', checkServerIdentity: () => undefined }
+    const socket = await handshake(echo, {
+      ...client,
+      pskCallback: () => ({ psk: Buffer.alloc(16), identity: 'x' }),
+    })
+    expect(socket.destroyed).toBe(true)
+  },
+)
 
 test('a Unix socket has its mode from the first moment, and is removed by its owner only', async () => {
   const path = join(folder, 'mode.sock')

@@ -110,6 +110,7 @@ test('phases come in order and listeners can leave; one that throws harms nobody
   server.onPhase(() => {
     throw new Error('broken listener')
   })
+  server.onPhase(() => Promise.reject(new Error('broken later')) as never)
   server.onPhase((phase) => phases.push(phase))
   const left = vi.fn()
   server.onPhase(left)()

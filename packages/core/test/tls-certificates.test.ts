@@ -313,24 +313,28 @@ describe('files', () => {
     expect(new Set(logged)).toEqual(new Set(['Certificate not reloaded, the old one stays']))
   })
 
-  test('what changed before the start is served; a listener of events that throws is harmless', async () => {
-    const paths = files('early', one)
-    let called: () => void = () => undefined
-    const event = new Promise<void>((resolve) => {
-      called = resolve
-    })
-    const starting = TlsService.start({
-      ...paths,
-      onReload: () => {
-        called()
-        throw new Error('from the listener')
-      },
-    })
-    replace(paths, two) // addTls has read the files by now, in the same turn
-    await using service = await starting
-    await event
-    expect(await service.nameServed('x.example')).toBe('two')
-  })
+  test.each(['throws', 'rejects'])(
+    'what changed before the start is served; a listener of events that %s is harmless',
+    async (way) => {
+      const paths = files(`early-${way}`, one)
+      let called: () => void = () => undefined
+      const event = new Promise<void>((resolve) => {
+        called = resolve
+      })
+      const starting = TlsService.start({
+        ...paths,
+        onReload: () => {
+          called()
+          if (way === 'rejects') return Promise.reject(new Error('from the listener')) as never
+          throw new Error('from the listener')
+        },
+      })
+      replace(paths, two) // addTls has read the files by now, in the same turn
+      await using service = await starting
+      await event
+      expect(await service.nameServed('x.example')).toBe('two')
+    },
+  )
 })
 
 describe('hostile handshakes', () => {

@@ -1,3 +1,4 @@
+import { isPromise } from '../is-promise.ts'
 import type { Logger } from '../logger.ts'
 import type { ServerPhase } from './server-phase.ts'
 
@@ -28,10 +29,12 @@ export class ServerPhases {
     this.#current = phase
     this.#publish(phase)
     for (const listener of [...this.#listeners]) {
+      const failed = (error: unknown) => logger.error('Phase listener failed', { phase, error })
       try {
-        listener(phase)
+        const answer: unknown = listener(phase)
+        if (isPromise(answer)) Promise.resolve(answer).catch(failed)
       } catch (error) {
-        logger.error('Phase listener failed', { phase, error })
+        failed(error)
       }
     }
   }

@@ -1,4 +1,5 @@
 import type { Server, TLSSocket, TlsOptions } from 'node:tls'
+import { isPromise } from '../is-promise.ts'
 
 /**
  * Wraps the callbacks that Node.js calls within a handshake. One that throws would take the process down on some of
@@ -11,7 +12,7 @@ export function guardCallbacks(tls: TlsOptions): void {
       const fail = (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)))
       try {
         const result: unknown = SNICallback(servername, callback)
-        if (result instanceof Promise) result.catch(fail) // an async function is a void one to TypeScript
+        if (isPromise(result)) Promise.resolve(result).catch(fail) // an async function is a void one to TypeScript
       } catch (error) {
         fail(error)
       }
@@ -20,7 +21,7 @@ export function guardCallbacks(tls: TlsOptions): void {
   if (ALPNCallback !== undefined) {
     tls.ALPNCallback = (offer) => {
       try {
-        return ALPNCallback(offer)
+        return answeredAtOnce(ALPNCallback(offer))
       } catch {
         return undefined
       }
@@ -29,10 +30,17 @@ export function guardCallbacks(tls: TlsOptions): void {
   if (pskCallback !== undefined) {
     tls.pskCallback = function guarded(this: Server, socket: TLSSocket, identity: string) {
       try {
-        return pskCallback.call(this, socket, identity)
+        return answeredAtOnce(pskCallback.call(this, socket, identity)) ?? null
       } catch {
         return null
       }
     } as NonNullable<TlsOptions['pskCallback']>
   }
+}
+
+/** What a callback gave; nothing for a promise, for which no handshake waits, and whose rejection is nobody's. */
+function answeredAtOnce<T>(answer: T): T | undefined {
+  if (!isPromise(answer)) return answer
+  Promise.resolve(answer).catch(() => undefined)
+  return undefined
 }

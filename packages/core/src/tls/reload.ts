@@ -1,3 +1,4 @@
+import { isPromise } from '../is-promise.ts'
 import type { Logger } from '../logger.ts'
 import { readAuthorities, readRevocations } from './authorities.ts'
 import type { ClientPolicy, ClientTrust } from './client-certificates.ts'
@@ -95,7 +96,8 @@ const REJECTED = { kind: 'rejected', serverNames: [], validToMs: undefined } as 
 
 function tell({ onReload }: TlsReloadHost, event: TlsReloadEvent): void {
   try {
-    onReload?.(event)
+    const answer: unknown = onReload?.(event)
+    if (isPromise(answer)) Promise.resolve(answer).catch(() => undefined)
   } catch {
     // A listener for events must not stop the next file from being read.
   }
