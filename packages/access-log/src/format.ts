@@ -1,6 +1,6 @@
 import { suggest } from './check.ts'
 import type { Entry } from './entry.ts'
-import { LineWriter } from './line-writer.ts'
+import { type FormatRules, LineWriter } from './line-writer.ts'
 import { cut, type Piece, parse } from './template.ts'
 import { type Reader, readerOf, readsAddresses, type Value } from './variables.ts'
 
@@ -19,13 +19,6 @@ export const ACCESS_LOG_PRESETS: Readonly<Record<'combined' | 'apache-common' | 
     'apache-combined':
       '$remote_addr - $remote_user [$time_local] "$request" $status $clf_body_bytes_sent "$http_referer" "$http_user_agent"',
   })
-
-/** What variables need to know at construction. */
-export interface FormatRules {
-  readonly isSecretField: (name: string) => boolean
-  /** A longer value is cut. */
-  readonly valueCharactersMax: number
-}
 
 /** A format, ready to use. */
 export interface CompiledFormat {

@@ -1,8 +1,14 @@
 import type { FieldLines } from '@cirque/http'
 import type { Entry } from './entry.ts'
-import type { FormatRules } from './format.ts'
 import { cut, type Piece } from './template.ts'
 import { isFieldVariable, isPlainVariable, type Reader, readerOf, type Value } from './variables.ts'
+
+/** What variables need to know at construction. */
+export interface FormatRules {
+  readonly isSecretField: (name: string) => boolean
+  /** A longer value is cut. */
+  readonly valueCharactersMax: number
+}
 
 interface Column {
   readonly read: Reader

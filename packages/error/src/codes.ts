@@ -1,4 +1,11 @@
-import type { ErrorSource, RetryDecision } from './proxy-error.ts'
+/** Who caused a failure. It picks the answer, and decides whose health the failure counts against. */
+export type ErrorSource = 'downstream' | 'upstream' | 'internal'
+
+/**
+ * Whether the request may be sent again. `if-reused`: only when it failed on a pooled connection, which the
+ * upstream may have closed at that same moment. Even an `allowed` retry still needs a body that can be replayed.
+ */
+export type RetryDecision = 'never' | 'allowed' | 'if-reused'
 
 /** A failure that Cirque itself reports. A code is documented, never renamed and never reused. */
 export type KnownErrorCode =

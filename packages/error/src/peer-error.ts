@@ -1,5 +1,5 @@
-import type { ErrorCode } from './codes.ts'
-import { type ErrorSource, ProxyError, type ProxyErrorOptions } from './proxy-error.ts'
+import type { ErrorCode, ErrorSource } from './codes.ts'
+import { ProxyError, type ProxyErrorOptions } from './proxy-error.ts'
 
 /**
  * Builds a {@link ProxyError} without capturing a stack, for the failures that a peer can cause at will.

@@ -1,13 +1,4 @@
-import { type ErrorCode, errorCodes } from './codes.ts'
-
-/** Who caused a failure. It picks the answer, and decides whose health the failure counts against. */
-export type ErrorSource = 'downstream' | 'upstream' | 'internal'
-
-/**
- * Whether the request may be sent again. `if-reused`: only when it failed on a pooled connection, which the
- * upstream may have closed at that same moment. Even an `allowed` retry still needs a body that can be replayed.
- */
-export type RetryDecision = 'never' | 'allowed' | 'if-reused'
+import { type ErrorCode, type ErrorSource, errorCodes, type RetryDecision } from './codes.ts'
 
 /** The optional facts of a {@link ProxyError}. */
 export interface ProxyErrorOptions {

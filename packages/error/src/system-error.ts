@@ -1,6 +1,6 @@
-import type { KnownErrorCode } from './codes.ts'
+import type { ErrorSource, KnownErrorCode } from './codes.ts'
 import { peerError } from './peer-error.ts'
-import { type ErrorSource, isProxyError, type ProxyError, type ProxyErrorOptions } from './proxy-error.ts'
+import { isProxyError, type ProxyError, type ProxyErrorOptions } from './proxy-error.ts'
 
 /**
  * Translates an error of Node's (`error.code`, `error.syscall`) into a {@link ProxyError} with that error as its cause.

@@ -1,6 +1,6 @@
 import { COUNT_MAX, checkInteger, checkNames, checkSignal } from './check.ts'
 import { HEADER_BYTES, type Memory, type MemoryOptions, openMemory, STATE_WORD } from './memory.ts'
-import { Waiter, WaiterQueue } from './waiter-queue.ts'
+import { type AcquireOutcome, Waiter, WaiterQueue } from './waiter-queue.ts'
 
 export interface ConcurrencyLimitOptions extends MemoryOptions {
   /** Permits in all, an integer from 1 to 2^30. */
@@ -19,9 +19,6 @@ export interface AcquireOptions {
   /** Gives up waiting; the permit then says `aborted`. */
   readonly signal?: AbortSignal
 }
-
-/** How an `acquire` ended: with a permit, or why without. */
-export type AcquireOutcome = 'granted' | 'queue-full' | 'timeout' | 'aborted'
 
 const OPTION_NAMES: readonly string[] = ['limit', 'queueMax', 'queueTimeoutMs', 'lanes', 'lane', 'memory']
 const QUEUE_MAX_DEFAULT = 1024

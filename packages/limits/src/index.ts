@@ -1,7 +1,6 @@
 export type { Clock } from './clock.ts'
 export {
   type AcquireOptions,
-  type AcquireOutcome,
   ConcurrencyLimit,
   type ConcurrencyLimitOptions,
   type Permit,
@@ -24,3 +23,4 @@ export { proportionalRate, Rate, type RateComponents, type RateOptions } from '.
 export type { SketchOptions } from './sketch.ts'
 export { SlidingWindow, type SlidingWindowOptions } from './sliding-window.ts'
 export { TokenBucket, type TokenBucketOptions } from './token-bucket.ts'
+export type { AcquireOutcome } from './waiter-queue.ts'

@@ -1,4 +1,5 @@
-import type { AcquireOutcome } from './concurrency-limit.ts'
+/** How an `acquire` ended: with a permit, or why without. */
+export type AcquireOutcome = 'granted' | 'queue-full' | 'timeout' | 'aborted'
 
 /** A caller in the queue. */
 export class Waiter {
