@@ -1,4 +1,4 @@
-import { CoarseTimer, sharedWheel, TIMER_MS_MAX, TimerWheel } from '@cirque/timeout'
+import { CoarseTimer, sharedWheel, TIMER_MS_MAX, type TimerWheel } from '@cirque/timeout'
 import {
   callback,
   count,
@@ -58,7 +58,7 @@ export class ConnectionPool<C> {
     this.#limits = limitsOf(options as PoolOptions<never> | undefined)
     this.#onEvict = callback('onEvict', options?.onEvict)
     this.#wheel = options?.wheel ?? sharedWheel
-    if (!(this.#wheel instanceof TimerWheel)) {
+    if (typeof this.#wheel?.arm !== 'function') {
       throw new TypeError(`wheel must be a TimerWheel, got ${String(this.#wheel)}`)
     }
     this.#sweepTimer = new CoarseTimer({ onTimer: () => this.#sweep() }, 0, this.#wheel)

@@ -14,13 +14,14 @@ export interface RequestRunsOwner {
 }
 
 /** Those whose run ends with this turn; the first one gathers longest. */
-const gathering: Set<RequestRuns> = new Set()
+const gathering: RequestRuns[] = []
 let isScheduled = false
 
 const turnEnd: TurnWriter = {
   writeTurn(): void {
     isScheduled = false
-    for (const runs of gathering) runs.settle()
+    // What gathers from here on has another turn.
+    for (const runs of gathering.splice(0)) runs.settle()
   },
 }
 
@@ -57,10 +58,10 @@ export class RequestRuns {
   }
 
   #take(): Buffer {
-    if (gathering.size >= GATHERING_MAX) gathering.values().next().value?.settle()
+    if (gathering.length >= GATHERING_MAX) gathering[0]?.settle()
     const memory = takeReadBuffer()
     this.#memory = memory
-    gathering.add(this)
+    gathering.push(this)
     if (!isScheduled) {
       isScheduled = true
       atTurnEnd(turnEnd)
@@ -74,7 +75,7 @@ export class RequestRuns {
     if (memory === null) return
     if (this.#owner.wantsRuns) this.pass()
     else {
-      gathering.delete(this)
+      this.#leave()
       this.#isSettled = true
       this.#memory = ofItsSize(memory, this.#bytes)
     }
@@ -102,8 +103,13 @@ export class RequestRuns {
     const memory = this.#memory
     this.#memory = null
     this.#isSettled = false
-    gathering.delete(this)
+    this.#leave()
     return memory
+  }
+
+  #leave(): void {
+    const at = gathering.indexOf(this)
+    if (at >= 0) gathering.splice(at, 1)
   }
 }
 
