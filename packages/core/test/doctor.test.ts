@@ -6,6 +6,7 @@ import { examineConfiguration } from '../src/doctor/files.ts'
 import { examineConnectionsMax } from '../src/doctor/listening.ts'
 import { examineMachine, type MachineFacts } from '../src/doctor/machine.ts'
 import {
+  type ConfigurationInput,
   createConfiguration,
   DOCTOR_CHECKS,
   type DoctorFinding,
@@ -109,6 +110,16 @@ describe('the configuration', () => {
   })
 })
 
+test('listener_reuse_port where worker threads could not bind', () => {
+  const said = (more: ConfigurationInput): string[] =>
+    codes(examineConfiguration(createConfiguration({ listenerReusePort: true, ...more }), undefined))
+  const web = { user: 'web', group: 'web' }
+  expect(said({ threads: 2, ...web })).toEqual(['error REUSE_PORT'])
+  expect(said({ threads: 'auto', ...web })).toEqual(['error REUSE_PORT'])
+  expect(said({ threads: 2 })).toEqual([])
+  expect(said({ threads: 1, ...web })).toEqual([])
+})
+
 describe('a service', () => {
   const keyFile = join(folder, 'key.pem')
   const certFile = join(folder, 'cert.pem')
@@ -136,6 +147,20 @@ describe('a service', () => {
     const text = Buffer.from('0123456789abcdef'.repeat(3))
     expect(said(-1, 30, 0o600, { ticketKeys: text })).toEqual(['error TICKET_KEYS'])
     expect(said(-1, 30, 0o600, { ticketKeys: randomBytes(48) })).toEqual([])
+  })
+
+  test('authorities of clients: expired, soon to; each once, whatever asks for them', () => {
+    const authority = (toDays: number) =>
+      makeCertificate({ name: 'ca', isAuthority: true, fromDays: -9, toDays })
+    const asked = (...toDays: number[]) => {
+      const ca = toDays.map((days) => authority(days).cert)
+      const clientCertificates = { mode: 'require', ca } as const
+      const { cert, key } = makeCertificate({ dnsNames: ['b.example'] })
+      return said(-1, 30, 0o600, { clientCertificates, certificates: [{ cert, key, clientCertificates }] })
+    }
+    expect(asked(30, 15)).toEqual([])
+    expect(asked(30, 13)).toEqual(['warning CLIENT_AUTHORITIES'])
+    expect(asked(-1, 1)).toEqual(['error CLIENT_AUTHORITIES', 'warning CLIENT_AUTHORITIES'])
   })
 
   test('certificates by name are looked at, too', () => {

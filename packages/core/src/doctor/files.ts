@@ -28,6 +28,11 @@ export function examineConfiguration(
     const message = 'grace_period_seconds is 0: every stop and upgrade cuts the requests that run'
     findings.push({ code: 'GRACE_PERIOD', level: 'warning', message })
   }
+  const { listenerReusePort, threads, user } = configuration
+  if (listenerReusePort && threads !== 1 && user !== undefined) {
+    const message = `listener_reuse_port cannot go with user: a worker that replaces another could not bind as "${user}"`
+    findings.push({ code: 'REUSE_PORT', level: 'error', message })
+  }
   const keylog = environment['SSLKEYLOGFILE']
   if (configuration.upstreamDebugSslKeylog && keylog !== undefined) {
     const message = `upstream_debug_ssl_keylog is set: whoever reads ${keylog} reads the traffic to upstreams`

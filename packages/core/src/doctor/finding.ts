@@ -12,9 +12,11 @@ export const DOCTOR_CHECKS: Readonly<Record<DoctorCode, string>> = {
   FOLDERS: 'the folders of its files exist, and only their owner can write there',
   UPGRADE_SOCK: 'only its owner can take the place of the upgrade socket',
   GRACE_PERIOD: 'running requests have time to finish',
+  REUSE_PORT: 'worker threads can bind what they are to accept on',
   KEYLOG: 'no TLS secrets are written to a file',
   CONNECTIONS_MAX: 'the caps of connections are within the limit of open files',
   CERTIFICATE: 'certificates are valid, and will be for two weeks',
+  CLIENT_AUTHORITIES: 'who signs the certificates of clients may still do so',
   KEY_FILE: 'only its owner and group can read a private key',
   TICKET_KEYS: 'fixed ticket keys are random',
   PROXY_PROTOCOL: 'not everybody can say who he is',
@@ -34,9 +36,11 @@ export type DoctorCode =
   | 'FOLDERS'
   | 'UPGRADE_SOCK'
   | 'GRACE_PERIOD'
+  | 'REUSE_PORT'
   | 'KEYLOG'
   | 'CONNECTIONS_MAX'
   | 'CERTIFICATE'
+  | 'CLIENT_AUTHORITIES'
   | 'KEY_FILE'
   | 'TICKET_KEYS'
   | 'PROXY_PROTOCOL'

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { type CheckedIdentity, timeProblem } from '../tls/identity.ts'
 import { examineKeyFile } from './files.ts'
 import type { DoctorFinding } from './finding.ts'
@@ -32,6 +33,30 @@ export function examineCertificate(
     findings.push({ code: 'CERTIFICATE', level: 'warning', message })
   }
   return findings
+}
+
+/** Looks at the time of those who sign clients: OpenSSL refuses every certificate of one that is over. */
+export function examineAuthorities(
+  address: string,
+  authorities: readonly string[],
+  nowMs: number,
+): DoctorFinding[] {
+  return authorities.flatMap((pem) => {
+    const { subject, validTo } = new X509Certificate(pem)
+    const leftMs = Date.parse(validTo) - nowMs
+    if (leftMs >= EXPIRES_SOON_MS) return []
+    const name = subject?.replaceAll('\n', ', ') ?? 'without a name'
+    const days = Math.floor(leftMs / DAY_MS)
+    const isOver = leftMs <= 0
+    const message = `The authority ${name} of client certificates on ${address} ${isOver ? 'has expired: its clients are refused' : `expires in ${days} day${days === 1 ? '' : 's'}`}`
+    return [
+      {
+        code: 'CLIENT_AUTHORITIES' as const,
+        level: isOver ? ('error' as const) : ('warning' as const),
+        message,
+      },
+    ]
+  })
 }
 
 /** Looks at fixed ticket keys: whoever guesses them reads resumed sessions. */

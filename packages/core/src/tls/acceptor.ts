@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { createServer, type SecureContext, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { DoctorFinding } from '../doctor/finding.ts'
-import { examineCertificate, examineTicketKeys } from '../doctor/listening.ts'
+import { examineAuthorities, examineCertificate, examineTicketKeys } from '../doctor/listening.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { type AcceptorPlan, planAcceptor } from './acceptor-plan.ts'
 import { admitClient, type ClientPolicy, type ClientTrust, replaceTrust } from './client-certificates.ts'
@@ -97,15 +97,22 @@ export class TlsAcceptor implements HelloReceiver {
       ...this.#sites.all.flatMap(({ checked, files }) =>
         examineCertificate(address, { checked, files }, nowMs),
       ),
+      ...this.#clientPolicies().flatMap(({ trust }) => examineAuthorities(address, trust.ca, nowMs)),
       ...(ticketKeys instanceof TicketKeys ? [] : examineTicketKeys(address, ticketKeys)),
     ]
+  }
+
+  /** What is asked of clients, by the listener and its certificates, each once. */
+  #clientPolicies(): ClientPolicy[] {
+    const clients = this.#plan.policies.map((policy) => policy.clients)
+    return [...new Set(clients)].filter((one) => one !== undefined)
   }
 
   /** Takes connections from now on, and looks after files. */
   open(receiver: TlsReceiver, logger: Logger): void {
     this.#receiver = receiver
     this.#logger = logger
-    const { address, policies, reloadMs } = this.#plan
+    const { address, reloadMs } = this.#plan
     for (const { checked, files } of this.#sites.all) {
       const problem = timeProblem(checked, Date.now())
       if (problem !== undefined) logger.warn(problem, { address, certFile: files?.certFile })
@@ -117,11 +124,10 @@ export class TlsAcceptor implements HelloReceiver {
       replaceCertificate: (site: Site, checked: CheckedIdentity) => this.#replaceCertificate(site, checked),
       replaceTrust: (clients: ClientPolicy, trust: ClientTrust) => this.#replaceTrust(clients, trust),
     }
-    const clients = new Set(policies.map((policy) => policy.clients).filter((one) => one !== undefined))
     this.#followed = new FollowedFiles(
       [
         ...this.#sites.all.flatMap((site) => followSite(site, host)),
-        ...Array.from(clients).flatMap((one) => followClients(one, host)),
+        ...this.#clientPolicies().flatMap((clients) => followClients(clients, host)),
       ],
       reloadMs,
     )
