@@ -34,6 +34,7 @@ const config: ViteUserConfig = {
       project('repo', 'scripts'),
     ],
     include: ['test/**/*.test.ts'],
+    setupFiles: [join(here, 'scripts/test-support/unbroken.ts')],
     // A process per file: a crash, a leaked handle or a changed global stays where it happened.
     pool: 'forks',
     // Tests wait more than they work, but start servers and clients of their own: more workers than this starve each

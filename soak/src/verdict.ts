@@ -75,6 +75,7 @@ export function notGivenBack(before: GatewayState, after: GatewayState): string[
   // The connection over which the question comes is one of its own service.
   check('client connections', after.connections, before.connections)
   check('requests under way', after.active, before.active)
+  check('broken invariants', after.broken, 0)
   check('TCP sessions', after.tcpOpen, before.tcpOpen)
   check('UDP sessions', after.udpOpen, before.udpOpen)
   check('upstream connections in use', after.upstreamOpen - after.upstreamIdle, 0)

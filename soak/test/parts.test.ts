@@ -18,6 +18,7 @@ const STATE: GatewayState = {
   active: 1,
   upstreamOpen: 4,
   upstreamIdle: 3,
+  broken: 0,
   tcpOpen: 0,
   udpOpen: 0,
   collected: true,

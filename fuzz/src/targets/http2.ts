@@ -80,6 +80,7 @@ function serve(bytes: Buffer, cuts: readonly number[], framesAtOnceMax = 256): u
     start = cut
   }
   const sent = server.take()
+  same('no state is broken', server.broken.length, 0)
   holds('what is sent is whole frames', framesOf(sent).length > 0)
   if (server.error !== null) same('an ended connection has no streams', server.connection.openStreams, 0)
   return {
@@ -97,7 +98,7 @@ function serve(bytes: Buffer, cuts: readonly number[], framesAtOnceMax = 256): u
   }
 }
 
-/** The frames of a client: no throw, no event twice or after an end, and the same wherever reads and turns end. */
+/** The frames of a client: no throw, no broken state, no event twice or after an end, and the same wherever reads and turns end. */
 export const target: Target = {
   name: 'http2',
   seeds: [

@@ -34,6 +34,8 @@ export interface GatewayState {
   readonly descriptors: number | undefined
   readonly connections: number
   readonly active: number
+  /** Broken invariants, of exchanges and of connections. */
+  readonly broken: number
   readonly upstreamOpen: number
   readonly upstreamIdle: number
   readonly tcpOpen: number
@@ -121,6 +123,7 @@ async function ofThread(collect: boolean) {
     handles: resources.length,
     sockets: resources.filter((kind) => kind === 'TCPSocketWrap').length,
     active: http.proxy.stats().active,
+    broken: http.proxy.stats().broken + http.proxy.serverApp.stats().broken + pool.broken,
     upstreamOpen: pool.open,
     upstreamIdle: pool.idle,
     tcpOpen: tcp.stats().open,

@@ -112,7 +112,8 @@ function writeHead<Ctx>(
   } else if (status === 101) {
     // A tunnel's bytes are no body.
     downstream.writeHead(header, contentLength)
-    owner.tunnelStarted()
+    // Over HTTP/2 a 101 that accepts no WebSocket opens no tunnel, and the exchange has ended for it.
+    if (!downstream.closed) owner.tunnelStarted()
   } else {
     const filters = bodyFilters(owner)
     if (filters !== null) flow.filterBody(filters)
