@@ -9,6 +9,7 @@ import { STATIC_COUNT, staticNames, staticValues } from './static-table.ts'
 /** Why a block gave no list: see `HpackDecoder.failure`. */
 export type HpackFailure = 'COMPRESSION_ERROR' | 'LIST_TOO_LARGE'
 
+/** Options of {@link HpackDecoder}. */
 export interface HpackDecoderOptions {
   /**
    * SETTINGS_HEADER_TABLE_SIZE that the peer knows: upper bound of the dynamic table, in bytes. Default 4096, which is

@@ -5,6 +5,7 @@ import { assertInteger, INTEGER_BYTES_MAX, writeInteger } from './integer.ts'
 import { latin1Write } from './latin1.ts'
 import { nameHash, STATIC_COUNT, staticIndex, staticNames, staticValues } from './static-table.ts'
 
+/** Options of {@link HpackEncoder}. */
 export interface HpackEncoderOptions {
   /** Most bytes of the dynamic table that we are willing to use, whatever the peer offers. Default 4096. */
   readonly tableBytesMax?: number

@@ -14,6 +14,7 @@ export interface Bucket {
   readonly weight?: number
 }
 
+/** Options of {@link Continuum}. */
 export interface ContinuumOptions {
   /** Points for each unit of weight; an integer from 1. Default 160, the number of nginx: change it and the choice is no longer nginx's. */
   readonly pointsPerWeight?: number
@@ -23,11 +24,13 @@ export interface ContinuumOptions {
   readonly ipv6Brackets?: boolean
 }
 
+/** Options of {@link buildContinuum}. */
 export interface BuildOptions extends ContinuumOptions {
   /** Ends the build; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
+/** Options of {@link Continuum.nodes}. */
 export interface NodesOptions {
   /** True, the default: each server once. False: each point once, so servers repeat as they do in nginx's retries. */
   readonly unique?: boolean

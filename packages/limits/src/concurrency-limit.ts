@@ -2,6 +2,7 @@ import { COUNT_MAX, checkInteger, checkNames, checkSignal } from './check.ts'
 import { HEADER_BYTES, type Memory, type MemoryOptions, openMemory, STATE_WORD } from './memory.ts'
 import { type AcquireOutcome, Waiter, WaiterQueue } from './waiter-queue.ts'
 
+/** Options of {@link ConcurrencyLimit}. */
 export interface ConcurrencyLimitOptions extends MemoryOptions {
   /** Permits in all, an integer from 1 to 2^30. */
   readonly limit: number
@@ -15,6 +16,7 @@ export interface ConcurrencyLimitOptions extends MemoryOptions {
   readonly lane?: number
 }
 
+/** Options of {@link ConcurrencyLimit.acquire}. */
 export interface AcquireOptions {
   /** Gives up waiting; the permit then says `aborted`. */
   readonly signal?: AbortSignal

@@ -3,6 +3,7 @@ import type { LimitKey } from './key-hash.ts'
 import { HEADER_BYTES, type MemoryOptions, openMemory } from './memory.ts'
 import { checkSketch, Sketch, type SketchOptions } from './sketch.ts'
 
+/** Options of {@link Estimator}. */
 export interface EstimatorOptions extends SketchOptions, MemoryOptions {}
 
 const OPTION_NAMES: readonly string[] = ['rows', 'columns', 'memory']

@@ -4,6 +4,7 @@ import { decide, type GcraShape, makeShape, step } from './gcra-step.ts'
 import { KeyHasher, type LimitKey } from './key-hash.ts'
 import { HEADER_BYTES, type Memory, openMemory, type TimedMemoryOptions, toBits, toNumber } from './memory.ts'
 
+/** Options of {@link Gcra}. */
 export interface GcraOptions extends TimedMemoryOptions {
   /** Units that come back in each window, evenly spread; an integer from 1 to 10^9. */
   readonly limit: number

@@ -3,6 +3,7 @@ import type { LimitKey } from './key-hash.ts'
 import { HEADER_BYTES, type MemoryOptions, openMemory } from './memory.ts'
 import { checkSketch, Sketch, type SketchOptions } from './sketch.ts'
 
+/** Options of {@link Inflight}. */
 export interface InflightOptions extends SketchOptions, MemoryOptions {
   /**
    * Threads that count in the same memory, an integer from 1 to 256. Default 1. Each has its own counters, so that

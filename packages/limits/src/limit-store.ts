@@ -3,6 +3,7 @@ import type { Decision } from './decision.ts'
 import { Gcra, type GcraOptions } from './gcra.ts'
 import type { LimitKey } from './key-hash.ts'
 
+/** Options of {@link LimitStore.take}. */
 export interface TakeOptions {
   /** The caller no longer wants the answer; the units may have been taken all the same. */
   readonly signal?: AbortSignal
@@ -39,6 +40,7 @@ export class MemoryLimitStore implements LimitStore {
   }
 }
 
+/** Options of {@link FallbackLimitStore}. */
 export interface FallbackLimitStoreOptions {
   /** The store that is asked first. */
   readonly store: LimitStore

@@ -4,6 +4,7 @@ import { openMemory, type TimedMemoryOptions } from './memory.ts'
 import { checkSketch, type SketchOptions } from './sketch.ts'
 import { Windows, windowsByteLength } from './windows.ts'
 
+/** Options of {@link Rate}. */
 export interface RateOptions extends SketchOptions, TimedMemoryOptions {
   /** Length of a window in milliseconds, an integer from 1 to 2^31. */
   readonly intervalMs: number

@@ -5,6 +5,7 @@ import { openMemory, type TimedMemoryOptions } from './memory.ts'
 import { checkSketch, type SketchOptions } from './sketch.ts'
 import { Windows, windowsByteLength } from './windows.ts'
 
+/** Options of {@link SlidingWindow}. */
 export interface SlidingWindowOptions extends SketchOptions, TimedMemoryOptions {
   /** Units per window, an integer from 1 to 2^24. */
   readonly limit: number

@@ -3,6 +3,7 @@ import { checkName, type Decision } from './decision.ts'
 import { decide, type GcraShape, makeShape, step } from './gcra-step.ts'
 import { HEADER_BYTES, type Memory, openMemory, type TimedMemoryOptions, toBits, toNumber } from './memory.ts'
 
+/** Options of {@link TokenBucket}. */
 export interface TokenBucketOptions extends TimedMemoryOptions {
   /** Tokens that the bucket holds, full at first; an integer from 1 to 10^15 − 1. */
   readonly capacity: number
