@@ -318,7 +318,7 @@ async function attack({
       ...APPS[app],
     },
     { server: { ...SERVER, h2c: version === 2 && !tls }, maxRetries: ATTEMPTS_MAX, retryBudget: false },
-    tls ? CERTIFICATE_FILES : undefined,
+    tls ? { ...CERTIFICATE_FILES, handshakeTimeoutMs: 500 } : undefined,
   )
   // A link for each client, with the fault of its run.
   const counts = { answered: 0, failed: 0, cut: 0 }
