@@ -58,7 +58,7 @@ export class ConnectionPool<C> {
     this.#limits = limitsOf(options as PoolOptions<never> | undefined)
     this.#onEvict = callback('onEvict', options?.onEvict)
     this.#wheel = options?.wheel ?? sharedWheel
-    if (typeof this.#wheel?.arm !== 'function') {
+    if (typeof this.#wheel?.advance !== 'function') {
       throw new TypeError(`wheel must be a TimerWheel, got ${String(this.#wheel)}`)
     }
     this.#sweepTimer = new CoarseTimer({ onTimer: () => this.#sweep() }, 0, this.#wheel)
