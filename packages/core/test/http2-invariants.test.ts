@@ -484,8 +484,9 @@ async function play(socket: Socket, script: readonly (readonly [Piece, boolean])
   for (const [piece, pause] of script) {
     if (socket.destroyed) return
     if (piece === 'END') socket.end()
-    else if (piece === 'RESET') socket.resetAndDestroy()
-    else if (piece === 'CUT') socket.destroy()
+    // A reset right behind an end is one that Node.js may never tell the close of.
+    else if (piece === 'RESET' && !socket.writableEnded) socket.resetAndDestroy()
+    else if (piece === 'RESET' || piece === 'CUT') socket.destroy()
     else if (socket.writable) socket.write(piece)
     if (pause) await turn()
   }

@@ -279,8 +279,9 @@ async function play(socket: Socket, pieces: readonly (readonly [string, boolean]
   for (const [piece, pause] of pieces) {
     if (socket.destroyed) return
     if (piece === 'END') socket.end()
-    else if (piece === 'RESET') socket.resetAndDestroy()
-    else if (piece === 'CUT') socket.destroy()
+    // A reset right behind an end is one that Node.js may never tell the close of.
+    else if (piece === 'RESET' && !socket.writableEnded) socket.resetAndDestroy()
+    else if (piece === 'RESET' || piece === 'CUT') socket.destroy()
     else if (socket.writable) socket.write(piece, 'latin1')
     if (pause) await turn()
   }

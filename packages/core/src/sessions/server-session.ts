@@ -20,7 +20,11 @@ export interface ServerSessionHandler {
   onRequestEnd(trailers: string[] | null): void
   /** A write that answered {@link WRITE_PAUSE} or {@link WRITE_FULL} has drained. */
   onDownstreamDrain(): void
-  /** The client is gone, stalled or broke the protocol; the session is dead and its socket destroyed or about to be. */
+  /**
+   * The client is gone, stalled or broke the protocol, or an invariant is broken (`INVARIANT_BROKEN`). If the session is
+   * not `closed`, a response may still be written; then its connection closes, or with HTTP/2 takes no more requests
+   * after a broken invariant. Else the session is dead, and its socket or stream destroyed or about to be.
+   */
   onDownstreamAbort(error: ProxyError): void
 }
 
