@@ -6,7 +6,8 @@ import type { WRITE_DONE, WRITE_FULL, WRITE_PAUSE, WriteResult } from './write-r
 
 /**
  * Who owns one downstream exchange. The session calls it; calls never overlap, and none comes after
- * `onDownstreamAbort` or after the session has ended.
+ * `onDownstreamAbort` or after the session has ended. None of its methods may throw: nobody is there to catch it, unlike
+ * what `onSession` throws, and a handler of `serveHttp`.
  */
 export interface ServerSessionHandler {
   /**

@@ -374,5 +374,5 @@ async function attack({
   expect(counts.answered).toBeGreaterThan(count / 3)
   // The faults have done something. Retries make up for most of what an upstream of HTTP/2 breaks.
   expect(counts.failed + counts.cut).toBeGreaterThan(count / 50)
-  if (spoken === 1) expect(counts.failed).toBeGreaterThan(0)
+  if (spoken === 1 && count >= 100) expect(counts.failed).toBeGreaterThan(0)
 }
