@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { peerError } from '@cirque/error'
 import { expect, test } from 'vitest'
 import type { ReadMemory } from '../src/http1/read-memory.ts'
 import {
@@ -212,7 +213,20 @@ test('a reader that stalls stops the upstream, which loses nothing', async () =>
   expect(accepted).toBeLessThan(32 * 1_048_576)
   recorder.result = WRITE_DONE
   session.resumeResponse()
+  // Where it stops is what nobody could tell who only hears that the test has timed out.
+  const stuck = setTimeout(() => {
+    const queued = upstream.sockets[0]?.writableLength
+    recorder.onUpstreamError(
+      peerError(
+        'READ_TIMEOUT',
+        'upstream',
+        `${recorder.bodyBytes} bytes came of ${accepted} accepted, ${queued} are queued`,
+      ),
+    )
+  }, 15_000)
   await recorder.done
+  clearTimeout(stuck)
+  expect(recorder.error).toBeUndefined()
   expect(recorder.bodyBytes).toBe(size)
   connector.release(session)
 })
