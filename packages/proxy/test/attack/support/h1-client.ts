@@ -119,7 +119,11 @@ async function leaveTunnel(
   else if (how === 'reset' && !(client.socket instanceof TLSSocket)) client.socket.resetAndDestroy()
   else {
     client.socket.end()
-    await until(() => client.ended || client.closed, `${wish.id}: its tunnel does not end`)
+    // Where the other side ended first, what was said last is still on its way.
+    await until(
+      () => client.closed || (client.ended && client.socket.writableFinished),
+      `${wish.id}: its tunnel does not end`,
+    )
     return { wish, sent, whole: client.error === null }
   }
   return { wish, sent, whole: false }
