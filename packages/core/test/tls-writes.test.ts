@@ -5,12 +5,16 @@ import { join } from 'node:path'
 import { connect as connectTls, createServer as createTlsServer, TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { encryptsAtOnce, writeGathered } from '../src/http1/wire.ts'
+import { HttpPeer, WRITE_DONE, WRITE_PAUSE, type WriteResult } from '../src/index.ts'
+import { turn } from './support/raw-client.ts'
+import { Recorder, requestOf, startConnector } from './support/upstream.ts'
 
 const data = join(import.meta.dirname, 'data')
 const cert = readFileSync(join(data, 'localhost.pem'))
 const key = readFileSync(join(data, 'localhost-key.pem'))
 const KEPT = 0x6b
-const REUSED = 0x72
+// Not in any head.
+const REUSED = 0x02
 
 /** Resolves to how many bytes came, when they are `count`; rejects at one that was written after its write. */
 async function receive(socket: Socket, count: number): Promise<number> {
@@ -98,3 +102,39 @@ test('text, bytes and text leave in one write, as many as there is room for', as
   expect(text).toBe(`head:${'b'.repeat(room - 8)}\r\n`)
   server.close()
 })
+
+test.each([-1, 1_000_000])(
+  'an upload to a peer over TLS, of length %d, has done with the memory that it says it has',
+  async (length) => {
+    const server = createTlsServer({ cert, key }).listen(0, '127.0.0.1')
+    const received = once(server, 'secureConnection').then(([socket]) => receive(socket as Socket, 1_000_000))
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    await using connector = startConnector()
+    const session = await connector.session(
+      new HttpPeer(`127.0.0.1:${port}`, { tls: true, verifyCertificate: false }),
+    )
+    const recorder = new Recorder()
+    session.handler = recorder
+    session.sendHead(requestOf('POST'), length, false)
+    const results = new Set<WriteResult>()
+    let memory = Buffer.alloc(70_000)
+    for (let left = 1_000_000, size = 1; left > 0; left -= size, size = Math.min(left, (size * 7) % 70_001)) {
+      memory.fill(KEPT, 0, size)
+      const drains = recorder.drains
+      const result = session.writeBody(memory, 0, size)
+      results.add(result)
+      if (result === WRITE_DONE || result === WRITE_PAUSE) memory.fill(REUSED)
+      else memory = Buffer.alloc(70_000)
+      while (result >= WRITE_PAUSE && recorder.drains === drains) await turn()
+      // Now and then several writes in a turn: only the first finds nothing queued.
+      if (size % 2 === 0) await turn()
+    }
+    session.endRequest(null)
+    expect(await received).toBeGreaterThanOrEqual(1_000_000)
+    expect(results).toContain(WRITE_DONE)
+    expect(results).toContain(WRITE_PAUSE)
+    session.destroy()
+    server.close()
+  },
+)

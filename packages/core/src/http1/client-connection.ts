@@ -6,6 +6,7 @@ import type { Http1ClientOwner } from './client-life.ts'
 import { ClientReader } from './client-reader.ts'
 import { BODY, CLOSED, COMPLETE, HEAD, IDLE } from './client-states.ts'
 import { NO_REQUEST } from './client-writer.ts'
+import { encryptsAtOnce } from './wire.ts'
 import { guardWrites } from './write-guard.ts'
 
 const ALPN: readonly string[] = ['http/1.1']
@@ -42,6 +43,7 @@ export class Http1ClientConnection extends ClientReader {
   /** Takes over a connected transport. With `onRead` false its bytes come as `data` events. */
   attach(socket: Duplex, onRead: boolean): void {
     this.socket = socket
+    this.encrypts = encryptsAtOnce(socket)
     this.establishedAt = Date.now()
     if (!onRead) {
       this.memory.disown()

@@ -30,6 +30,8 @@ export abstract class ClientWriter extends ClientLife {
   /** True while the exchange's first write is the last one made. */
   private firstWrite = false
   private takenAtArm = 0
+  /** The transport has done with the memory of a write when it returns; see `encryptsAtOnce`. */
+  protected encrypts = false
 
   /** Answers for a peer that is asked nothing: the transport is a tunnel from now on. */
   protected abstract openTunnel(): void
@@ -75,6 +77,7 @@ export abstract class ClientWriter extends ClientLife {
     }
     const socket = this.socket as Duplex
     const head = chunked ? this.text + encodeChunkHead(size) : this.text
+    const waits = socket.writableLength > 0
     this.text = ''
     this.firstWrite = !this.requestSent
     this.requestSent = true
@@ -88,7 +91,7 @@ export abstract class ClientWriter extends ClientLife {
     } catch (error) {
       return this.writeFailed(error)
     }
-    return this.afterWrite()
+    return this.afterWrite(waits || !this.encrypts)
   }
 
   endRequest(trailers: string[] | null): void {
@@ -129,7 +132,7 @@ export abstract class ClientWriter extends ClientLife {
     } catch (error) {
       return this.writeFailed(error)
     }
-    return this.afterWrite()
+    return this.afterWrite(false)
   }
 
   /** A stream that a `connect` function gave may throw where it should call back. */
@@ -158,13 +161,14 @@ export abstract class ClientWriter extends ClientLife {
     return WRITE_DONE
   }
 
-  private afterWrite(): WriteResult {
+  /** @param retains - What still waits lies in the caller's memory. */
+  private afterWrite(retains: boolean): WriteResult {
     const socket = this.socket as Duplex
     if (socket.writableLength === 0) return WRITE_DONE
     this.armWriteTimer()
-    if (!socket.writableNeedDrain) return WRITE_RETAINED
+    if (!socket.writableNeedDrain) return retains ? WRITE_RETAINED : WRITE_DONE
     this.drainWanted = true
-    return WRITE_FULL
+    return retains ? WRITE_FULL : WRITE_PAUSE
   }
 
   private armWriteTimer(): void {

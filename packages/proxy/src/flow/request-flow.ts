@@ -10,7 +10,7 @@ import { ProxyError } from '@cirque/error'
 import type { ProxyHttp } from '../proxy-http.ts'
 import type { Session } from '../session.ts'
 import { FilteredBody, type FilteredBodySink } from './filtered-body.ts'
-import { Gatherer } from './gather.ts'
+import { KeptBody } from './kept-body.ts'
 
 /** The exchange, as the request body's way sees it. */
 export interface RequestFlowOwner<Ctx> {
@@ -34,9 +34,8 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
   #keptBytesMax: number
   #upstream: ClientSession | null = null
   /** The body so far; null once it is larger than what is kept. */
-  #kept: Buffer[] | null = []
+  #kept: KeptBody | null = new KeptBody()
   #keptBytes = 0
-  #gatherer: Gatherer | null = null
   #sourceEnded = false
   #trailers: string[] | null = null
   #filter: FilteredBody | null = null
@@ -67,9 +66,13 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
     this.#filter = this.#makeFilter()
     if (!this.#started) this.#takeReadAhead()
     this.#scheduleFlush()
-    for (const chunk of this.#kept ?? []) {
-      if (this.#upstream !== upstream) return // lost meanwhile
-      this.#send(chunk, 0, chunk.length)
+    const kept = this.#kept
+    if (kept !== null && kept.pieces.length > 0) {
+      kept.lend()
+      for (const chunk of kept.pieces) {
+        if (this.#upstream !== upstream) return // lost meanwhile
+        this.#send(chunk, 0, chunk.length)
+      }
     }
     if (this.#upstream !== upstream) return
     if (this.#sourceEnded) this.#sendEnd()
@@ -87,7 +90,7 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
       )
       return
     }
-    this.#kept = ahead.chunks.slice()
+    for (const chunk of ahead.chunks) this.#kept?.pieces.push(chunk)
     this.#keptBytes = ahead.bytes
     this.#keptBytesMax = Math.max(this.#keptBytesMax, ahead.bytes)
     this.#sourceEnded = ahead.ended
@@ -102,10 +105,10 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
   }
 
   data(buffer: Buffer, start: number, end: number): WriteResult {
-    this.#keep(buffer, start, end)
+    const isKept = this.#keep(buffer, start, end)
     const result = this.#send(buffer, start, end)
     this.#scheduleFlush()
-    return this.#kept === null ? result : WRITE_RETAINED
+    return isKept ? WRITE_RETAINED : result
   }
 
   end(trailers: string[] | null): void {
@@ -131,20 +134,22 @@ export class RequestFlow<Ctx> implements FilteredBodySink {
   /** No attempt follows. */
   stop(): void {
     this.pause()
-    this.#kept = null
+    this.#dropKept()
   }
 
-  #keep(buffer: Buffer, start: number, end: number): void {
+  /** True if the memory of a run is needed as it is. */
+  #keep(buffer: Buffer, start: number, end: number): boolean {
     const kept = this.#kept
-    if (kept === null) return
+    if (kept === null) return false
     this.#keptBytes += end - start
-    if (this.#keptBytes > this.#keptBytesMax) {
-      this.#kept = null
-      this.#gatherer = null
-      return
-    }
-    this.#gatherer ??= new Gatherer()
-    this.#gatherer.add(kept, buffer, start, end)
+    if (this.#keptBytes <= this.#keptBytesMax) return kept.add(buffer, start, end)
+    this.#dropKept()
+    return false
+  }
+
+  #dropKept(): void {
+    this.#kept?.drop()
+    this.#kept = null
   }
 
   #send(buffer: Buffer, start: number, end: number): WriteResult {
