@@ -3,6 +3,7 @@
 import { setPriority } from 'node:os'
 import { type Target, wage } from '../support/attack.ts'
 import { ATTACKS } from '../support/attacks.ts'
+import { BUSY, spin } from '../support/spin.ts'
 
 /** What the process is told: an attack begins, or all ends. */
 export interface Order extends Target {
@@ -13,7 +14,7 @@ export interface Order extends Target {
 }
 
 setPriority(10)
-let current: ReturnType<typeof wage> | null = null
+let current: { connects(): number; stop(): void } | null = null
 process.on('message', (order: Order) => {
   const connects = current?.connects() ?? 0
   current?.stop()
@@ -21,6 +22,7 @@ process.on('message', (order: Order) => {
   const attack = ATTACKS[order.attack]
   if (attack !== undefined && order.once) wage({ ...attack, clients: 4, backMs: 2 ** 31 - 1 }, order)
   else if (attack !== undefined) current = wage(attack, order)
+  else if (order.attack === BUSY) current = { connects: () => 0, stop: spin() }
   process.send?.(connects)
 })
 process.on('disconnect', () => process.exit())

@@ -1,6 +1,7 @@
 // An origin in a process of its own that does what the target says: `/fair` answers, the others do harm.
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { brotliCompressSync, constants, deflateRawSync, gzipSync, zstdCompressSync } from 'node:zlib'
+import { spin } from '../support/spin.ts'
 
 const LONG = Buffer.alloc(65_536, 'y')
 const TINY = Buffer.from('1\r\ny\r\n'.repeat(8_192))
@@ -65,4 +66,10 @@ const server = createServer((socket) => {
   })
 })
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
+let stop: (() => void) | null = null
+// As busy as an attack makes it, and with nothing that concerns anybody else; or not any more.
+process.on('message', (busy: boolean) => {
+  stop?.()
+  stop = busy ? spin() : null
+})
 process.on('disconnect', () => process.exit())

@@ -7,6 +7,7 @@ import type { Usage } from '../programs/proxy.ts'
 import { type Attack, MIB, type Target } from './attack.ts'
 import { ATTACKS } from './attacks.ts'
 import { fairWaits, type Waits } from './fair-client.ts'
+import { BUSY } from './spin.ts'
 
 /** A fair client's p99 under attack may be so many times what it is while nobody attacks. */
 const SLOWER_MAX = 5
@@ -47,6 +48,7 @@ export class AttackedProxy implements AsyncDisposable {
   readonly #programs: readonly ChildProcess[]
   readonly #proxy: ChildProcess
   readonly #attacker: ChildProcess
+  readonly #evil: ChildProcess
   /** What it used before the first attack. */
   readonly #base: Usage
   /** How it ended, if it did. */
@@ -56,6 +58,7 @@ export class AttackedProxy implements AsyncDisposable {
     this.#programs = programs
     this.#proxy = programs[0] as ChildProcess
     this.#attacker = programs[1] as ChildProcess
+    this.#evil = programs[3] as ChildProcess
     const [port, tlsPort] = ports as [number, number]
     this.target = { port, tlsPort }
     this.#base = base
@@ -108,6 +111,16 @@ export class AttackedProxy implements AsyncDisposable {
       left,
       faults: [...faults, ...this.#leaks(left)],
     }
+  }
+
+  /** What fair clients wait for while attackers and the origin that does harm are as busy as can be, with themselves. */
+  async busy(span: Pick<Span, 'count' | 'ms'>): Promise<Waits> {
+    this.#evil.send(true)
+    await this.#order(BUSY)
+    const waits = await fairWaits(this.target.port, span)
+    this.#evil.send(false)
+    await this.#order('')
+    return waits
   }
 
   /** Starts an attack that nobody ends: timeouts have to. The outcome is what is left. */
