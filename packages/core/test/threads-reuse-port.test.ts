@@ -128,7 +128,7 @@ describe.skipIf(process.platform !== 'linux')('with reusePort', () => {
     await using scene = new UpgradeScene({ conf: 'threads: 2\n' })
     const [port = 0] = await scene.start()
     expect((await scene.upgrade({ REUSE: '1' })).status).toBe(0)
-    expect(scene.log).toContain('reusePort takes effect after a restart')
+    await scene.line(/reusePort takes effect after a restart/)
     expect(await get(port, '/')).toContain('gen=2')
   })
 
