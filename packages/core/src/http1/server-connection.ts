@@ -5,13 +5,13 @@ import { canonicalReason, type HeadFailure, type HeadMemo, NEED_MORE, RequestHea
 import { now } from '@cirque/timeout'
 import { readInto } from '../sockets/accepted-reads.ts'
 import { returnReadBuffer, sharedReadBuffer, takeRunBuffer } from '../sockets/read-buffer.ts'
-import { type Http1ConnectionOwner, ServerLife } from './server-life.ts'
+import { type Http1ConnectionOwner, Http1ServerLife } from './server-life.ts'
 import { Http1ServerSession } from './server-session.ts'
 import { CLOSED, DISCARD, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL } from './server-states.ts'
 import { RUNS_PER_TURN_MAX } from './wire.ts'
 
 /** One client's HTTP/1 connection: reads heads, keeps alive, pipelines one at a time, closes without losing bytes. */
-export class Http1ServerConnection extends ServerLife {
+export class Http1ServerConnection extends Http1ServerLife {
   /** What the application keeps for this connection between its requests. */
   userContext: unknown = undefined
 

@@ -44,7 +44,7 @@ const READ_TIMER = 0
 const WRITE_TIMER = 1
 
 /** The life of a client's connection: the state that it is in, its timers, and how it ends without losing bytes. */
-export abstract class ServerLife implements TimerOwner {
+export abstract class Http1ServerLife implements TimerOwner {
   readonly socket: Socket | TLSSocket
   readonly owner: Http1ConnectionOwner
   readonly establishedAt: number = Date.now()
