@@ -1,6 +1,9 @@
 import { HttpPeer } from '@cirque/core'
-import { test } from 'vitest'
+import { peerError } from '@cirque/error'
+import { expect, test } from 'vitest'
+import type { ProxyHttp } from '../../src/index.ts'
 import { type RunningProxy, startProxy } from '../support/proxy.ts'
+import { deadAddress } from '../support/upstream.ts'
 import { APPS } from './support/apps.ts'
 import { checkOrigin, nothingLeft } from './support/checks.ts'
 import { Dice, runCount, runTimeout } from './support/dice.ts'
@@ -14,16 +17,34 @@ expectNoProcessFaults()
 const CONNECTIONS = runCount(360)
 const AT_ONCE = 12
 
-test.each(Object.keys(APPS))(
+/** The first attempt finds nobody, the second one loses a good connection: bodies are sent from their start again. */
+const RETRIED = 'with two attempts that fail first'
+const retried = (dead: string, origin: string): Partial<ProxyHttp> => ({
+  upstreamPeer: ({ record }) => new HttpPeer(record.attempts.length === 1 ? dead : origin),
+  connectedToUpstream({ record }) {
+    if (record.attempts.length === 2)
+      throw peerError('CONNECT_ERROR', 'upstream', 'Not this one', { retry: 'allowed' })
+  },
+})
+
+test.each([...Object.keys(APPS), RETRIED])(
   '%s: the origin sees what clients plainly say, and each client its own responses',
   async (name) => {
     await using origin = await startTaggedOrigin()
     let logged = 0
-    await using proxy = await startProxy({
-      upstreamPeer: () => new HttpPeer(origin.address),
-      logging: () => void logged++,
-      ...APPS[name],
-    })
+    let attempts = 0
+    const app = name === RETRIED ? retried(await deadAddress(), origin.address) : APPS[name]
+    await using proxy = await startProxy(
+      {
+        upstreamPeer: () => new HttpPeer(origin.address),
+        logging({ record }) {
+          logged++
+          attempts = Math.max(attempts, record.attempts.length)
+        },
+        ...app,
+      },
+      { retryBudget: false },
+    )
     const stories: Story[] = []
     let next = 0
     const worker = async () => {
@@ -37,6 +58,7 @@ test.each(Object.keys(APPS))(
     await Promise.all(Array.from({ length: AT_ONCE }, worker))
     await nothingLeft(proxy as RunningProxy<unknown>, () => logged)
     await checkOrigin(origin, stories)
+    expect(attempts).toBe(name === RETRIED ? 3 : 1)
   },
   runTimeout(360),
 )
