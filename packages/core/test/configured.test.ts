@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -124,4 +124,51 @@ describe('what the configuration says where options say nothing', () => {
   test.each(['a\r\nX: y', ' a', 'ä', 'x'.repeat(129)])('a server name of %j is refused', (serverName) => {
     expect(() => serveHttp(() => undefined, { serverName })).toThrow(/"serverName" must be printable ASCII/)
   })
+})
+
+test('the guide names every option of HTTP servers, connectors and services that the file has not', () => {
+  const folder = join(import.meta.dirname, '..')
+  const page = readFileSync(join(folder, '../../docs/user-guide/configuration.md'), 'utf8')
+  const section = page.slice(page.indexOf('## What the code decides'), page.indexOf('## Your own settings'))
+  const sources: [string, string, readonly string[]][] = [
+    [
+      'downstream/http-server-options.ts',
+      'HttpServerOptions',
+      Object.keys(httpServerOptions(createConfiguration())),
+    ],
+    [
+      'upstream/connector-options.ts',
+      'ConnectorOptions',
+      [
+        'bindToIpv4',
+        'bindToIpv6',
+        'caFile',
+        'connectionAgeMaxMs',
+        'debugSslKeylog',
+        'keepalivePoolSize',
+        'keepalivePoolSizePerPeer',
+        'requestsPerConnectionMax',
+      ],
+    ],
+    [
+      'listening/listening-service-options.ts',
+      'ListeningServiceOptions',
+      ['connectionsMax', 'connectionsPerIpMax'],
+    ],
+    ['listening/listener-options.ts', 'ListenerSocketOptions', ['backlog']],
+    [
+      'listening/listener-options.ts',
+      'TcpListenerOptions',
+      ['keepAlive', 'keepAliveInitialDelayMs', 'reusePort'],
+    ],
+  ]
+  for (const [file, owner, inFile] of sources) {
+    const source = readFileSync(join(folder, 'src', file), 'utf8')
+    const body =
+      new RegExp(`^export interface ${owner}[^{]*\\{\\n([\\s\\S]*?)^\\}`, 'm').exec(source)?.[1] ?? ''
+    const options = [...body.matchAll(/^ {2}readonly (\w+)\?:/gm)].map(([, name = '']) => name)
+    expect(options.length, owner).toBeGreaterThan(0)
+    expect(options.filter((name) => !inFile.includes(name) && !section.includes(`\`${name}\``))).toEqual([])
+    expect(inFile.filter((name) => !options.includes(name))).toEqual([])
+  }
 })
