@@ -28,7 +28,10 @@ const OBSERVERS: Readonly<Record<string, () => readonly ProxyObserver[]>> = {
   'access-log': () => [accessLog({ destination: fileDestination(file) })],
   'access-log-json': () => [accessLog({ format: JSON_FIELDS, destination: fileDestination(file) })],
   'access-log-pino': () => [
-    accessLog({ format: JSON_FIELDS, logger: pino(pino.destination({ dest: file, sync: false, minLength: 4_096 })) }),
+    accessLog({
+      format: JSON_FIELDS,
+      logger: pino(pino.destination({ dest: file, sync: false, minLength: 4_096 })),
+    }),
   ],
   prometheus: () => [proxyMetrics()],
   'log-and-metrics': () => [accessLog({ destination: fileDestination(file) }), proxyMetrics()],

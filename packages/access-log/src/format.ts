@@ -1,8 +1,9 @@
 import { suggest } from './check.ts'
 import type { Entry } from './entry.ts'
+import { JsonWriter } from './json-writer.ts'
 import { type FormatRules, LineWriter } from './line-writer.ts'
-import { cut, type Piece, parse } from './template.ts'
-import { type Reader, readerOf, readsAddresses, type Value } from './variables.ts'
+import { type Piece, parse } from './template.ts'
+import { readsAddresses } from './variables.ts'
 
 /**
  * What a line looks like: the name of a preset; a template such as `'$remote_addr $status'`; or for JSON an object
@@ -72,69 +73,10 @@ function compileFields(format: Readonly<Record<string, string>>, rules: FormatRu
     return parse(template)
   })
   if (pieces.length === 0) throw new TypeError('A JSON format needs a field')
-  const columns = Object.keys(format).map((name, index) => ({
-    name,
-    single: singleVariable(pieces[index] as Piece[]),
-    ...compile(pieces[index] as Piece[], rules),
-  }))
-  const { valueCharactersMax } = rules
-  const fields = (entry: Entry) => {
-    const record: Record<string, string | number | null> = {}
-    for (const { name, single, literals, readers } of columns) {
-      if (single !== undefined) {
-        record[name] = typed((readers[0] as Reader)(entry), single, valueCharactersMax)
-        continue
-      }
-      let text = literals[0] as string
-      for (let index = 0; index < readers.length; index++) {
-        const value = (readers[index] as Reader)(entry)
-        text += value === undefined ? '-' : cut(String(value), valueCharactersMax)
-        text += literals[index + 1]
-      }
-      record[name] = text
-    }
-    return record
-  }
+  const writer = new JsonWriter(Object.keys(format), pieces, rules)
   return {
     readsAddresses: pieces.flat().some(({ variable }) => variable !== undefined && readsAddresses(variable)),
-    fields,
-    line: (entry) => asciiJson(fields(entry)),
+    fields: (entry) => writer.fields(entry),
+    line: (entry) => writer.line(entry),
   }
 }
-
-/** The variable that a template consists of, and nothing else: it keeps its type, and its absence. */
-function singleVariable(pieces: readonly Piece[]): string | undefined {
-  const [first, end] = pieces
-  return pieces.length === 2 && first?.text === '' && end?.text === '' ? first.variable : undefined
-}
-
-/** Times that a line shows with three decimals; in JSON they are numbers. */
-const DECIMAL: ReadonlySet<string> = new Set(['request_time', 'msec'])
-
-function typed(value: Value, variable: string, charactersMax: number): string | number | null {
-  if (value === undefined) return null
-  if (typeof value === 'number') return value
-  return DECIMAL.has(variable) ? Number(value) : cut(value, charactersMax)
-}
-
-/** `literals[0] readers[0] literals[1] …`: always one literal more. */
-function compile(pieces: readonly Piece[], rules: FormatRules): { literals: string[]; readers: Reader[] } {
-  const literals: string[] = []
-  const readers: Reader[] = []
-  for (const { text, variable } of pieces) {
-    literals.push(text)
-    if (variable !== undefined) readers.push(readerOf(variable, rules.isSecretField))
-  }
-  return { literals, readers }
-}
-
-/** JSON in ASCII: no line separator, terminal control or broken surrogate gets through. */
-function asciiJson(record: object): string {
-  const text = JSON.stringify(record)
-  return BEYOND.test(text)
-    ? text.replace(BEYOND_ALL, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-    : text
-}
-
-const BEYOND = /[\x7f-\uffff]/
-const BEYOND_ALL = /[\x7f-\uffff]/g

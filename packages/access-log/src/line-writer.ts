@@ -1,5 +1,5 @@
-import type { FieldLines } from '@cirque/http'
 import type { Entry } from './entry.ts'
+import { FieldTexts } from './field-texts.ts'
 import { cut, type Piece } from './template.ts'
 import { isFieldVariable, isPlainVariable, type Reader, readerOf, type Value } from './variables.ts'
 
@@ -24,10 +24,8 @@ interface Column {
 export class LineWriter {
   readonly #start: string
   readonly #columns: readonly Column[]
-  readonly #fieldReaders: readonly Reader[]
+  readonly #fieldTexts: FieldTexts
   readonly #valueCharactersMax: number
-  /** Requests of one connection tend to have the same fields, and to share what was made of them. */
-  readonly #known: WeakMap<FieldLines, readonly string[]> = new WeakMap()
 
   constructor(pieces: readonly Piece[], rules: FormatRules) {
     const columns: Column[] = []
@@ -41,12 +39,12 @@ export class LineWriter {
     })
     this.#start = pieces[0]?.text ?? ''
     this.#columns = columns
-    this.#fieldReaders = fieldReaders
     this.#valueCharactersMax = rules.valueCharactersMax
+    this.#fieldTexts = new FieldTexts(fieldReaders, (value) => shown(value, rules.valueCharactersMax))
   }
 
   write(entry: Entry): string {
-    const fields = this.#fieldReaders.length === 0 ? NONE : this.#fieldTexts(entry)
+    const fields = this.#fieldTexts.of(entry)
     let line = this.#start
     for (const { read, literal, isPlain, fieldIndex } of this.#columns) {
       if (fieldIndex >= 0) line += fields[fieldIndex]
@@ -56,25 +54,7 @@ export class LineWriter {
     }
     return line
   }
-
-  #fieldTexts(entry: Entry): readonly string[] {
-    const { lines } = entry.session.request
-    // Not on their first request: most heads that differ each time never come again.
-    if (lines?.isTakenApart !== true) return this.#render(entry)
-    let texts = this.#known.get(lines)
-    if (texts === undefined) {
-      texts = this.#render(entry)
-      this.#known.set(lines, texts)
-    }
-    return texts
-  }
-
-  #render(entry: Entry): readonly string[] {
-    return this.#fieldReaders.map((read) => shown(read(entry), this.#valueCharactersMax))
-  }
 }
-
-const NONE: readonly string[] = []
 
 /** A value in a line of text: nobody can forge a line or a column with it. */
 function shown(value: Value, charactersMax: number): string {

@@ -26,6 +26,33 @@ test('whatever a value holds, its line is printable ASCII and its quotes stay it
   )
 })
 
+test('a line of JSON says what the fields for a logger do', () => {
+  const format = {
+    2: '$status',
+    b: '$http_x',
+    'ä"': '$http_x$$',
+    1: '$request_time',
+    n: '$http_absent',
+    t: 'text',
+  }
+  const { line, fields } = compileFormat(format, rules)
+  fc.assert(
+    fc.property(anyText, fc.integer({ min: 0, max: 999 }), fc.float(), (value, status, ms) => {
+      const entry = new Entry(new Redactor())
+      entry.fill(
+        {
+          request: { getCombined: (name: string) => (name === 'absent' ? undefined : value) },
+          record: { startedAt: 0, endedAt: ms },
+          downstream: { responseStatus: status },
+        } as unknown as Session,
+        undefined,
+      )
+      expect(line(entry)).toMatch(/^[\x20-\x7e]*$/)
+      expect(JSON.parse(line(entry))).toEqual(JSON.parse(JSON.stringify(fields?.(entry))))
+    }),
+  )
+})
+
 test('whatever a value holds, JSON is one line of ASCII that says the same', () => {
   const { line } = compileFormat({ x: '$http_x', y: 'a $http_x' }, { ...rules, valueCharactersMax: 1_000 })
   fc.assert(
