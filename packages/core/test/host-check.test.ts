@@ -136,6 +136,19 @@ describe('over HTTP/1', () => {
       200, 200,
     ])
     expect(await over2(server.port, 'one.example', ['one.example', 'two.example'])).toEqual([200, 421])
+    // HTTP/1.0 may leave Host out: then the target says it, here and to the upstream.
+    for (const host of ['one.example', 'two.example', 'TWO.example:443']) {
+      const to = {
+        host: '127.0.0.1',
+        port: server.port,
+        servername: 'one.example',
+        rejectUnauthorized: false,
+      }
+      const socket = connect(to).end(`GET http://${host}/ HTTP/1.0\r\n\r\n`)
+      let text = ''
+      for await (const chunk of socket.setEncoding('latin1')) text += chunk
+      expect(text, host).toMatch(host === 'one.example' ? /^HTTP\/1\.1 200/ : /^HTTP\/1\.1 421/)
+    }
     await using never = await start({ certificates }, { hostCheck: 'never' })
     expect(await over1(never.port, 'one.example', ['two.example'])).toEqual([200])
   })

@@ -84,9 +84,12 @@ export class RequestHeader extends HeaderFields {
     return question < 0 ? undefined : this.target.slice(question + 1)
   }
 
-  /** The value of the `Host` field; an HTTP/2 `:authority` is kept in that field too. */
+  /**
+   * Whom the request is for: the value of the `Host` field, where an HTTP/2 `:authority` is kept too. Without one, as
+   * HTTP/1.0 allows, the authority of an absolute-form target (`http://a/b`), which counts then (RFC 9112 §3.2.2).
+   */
   get host(): string | undefined {
-    return this.get('Host')
+    return this.get('Host') ?? authorityOf(this.target)
   }
 
   /** A copy that shares nothing. */
@@ -129,4 +132,12 @@ function checkedTarget(target: string): string {
     throw new TypeError('Target must be a string of one or more characters without controls, spaces and "#"')
   }
   return target
+}
+
+/** Of an absolute-form target; undefined for others. */
+function authorityOf(target: string): string | undefined {
+  const start = authorityStart(target)
+  if (start < 0) return undefined
+  const end = target.slice(start).search(/[/?]/)
+  return end < 0 ? target.slice(start) : target.slice(start, start + end)
 }

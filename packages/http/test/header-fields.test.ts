@@ -213,6 +213,19 @@ describe('request header', () => {
     expect(header.query).toBe(query)
   })
 
+  test.each([
+    ['/', [], undefined],
+    ['http://a.example', [], 'a.example'],
+    ['HTTPS://a.example:8443/b?c=http://d', [], 'a.example:8443'],
+    ['http://a?x', [], 'a'],
+    ['http://a/', [['Host', 'b']], 'b'],
+    ['/?u=http://a/', [], undefined],
+    ['*', [], undefined],
+    ['a:80', [], undefined],
+  ] as const)('whom a request to %s with %j is for', (target, fields, host) => {
+    expect(RequestHeader.build('GET', target, fields).host).toBe(host)
+  })
+
   test('a clone shares nothing', () => {
     const header = sample()
     const copy = header.clone()

@@ -149,6 +149,16 @@ describe('RFC 9112 §3.2: the target and Host', () => {
     expect(headers.host).toBe(address)
   })
 
+  test('hooks see the host that the upstream gets of an HTTP/1.0 target', async () => {
+    const seen: (string | undefined)[] = []
+    const { headers } = await forwarded(
+      'GET http://b.example/x HTTP/1.0\r\n\r\n',
+      { xForwarded: true },
+      { requestFilter: (session) => void seen.push(session.request.host) },
+    )
+    expect([...seen, headers.host, headers['x-forwarded-host']]).toEqual(Array(3).fill('b.example'))
+  })
+
   test('names and order of fields stay as the client sent them', async () => {
     const { raw } = await forwarded('GET / HTTP/1.1\r\nX-b: 1\r\nHOST: a\r\nx-A: 2\r\nX-b: 3\r\n\r\n')
     expect(raw.slice(0, 8)).toEqual(['X-b', '1', 'HOST', 'a', 'x-A', '2', 'X-b', '3'])

@@ -46,10 +46,10 @@ function sayEmpty(request: RequestHeader): void {
 }
 
 function originForm(request: RequestHeader): void {
-  const { method, path, query, target } = request
+  const { method, path, query, target, host } = request
   const authority = /^https?:\/\/([^/?]+)/i.exec(target)
   // The target's authority counts, where HTTP/1.0 left Host out (RFC 9112 §3.2.2).
-  if (request.host === undefined && authority !== null) request.insertHeader('Host', authority[1] as string)
+  if (host !== undefined && !request.has('host')) request.insertHeader('Host', host)
   // OPTIONS of the server itself keeps meaning that (RFC 9112 §3.2.4).
   if (method === 'OPTIONS' && authority?.[0].length === target.length) request.setTarget('*')
   else request.setTarget(query === undefined ? path : `${path}?${query}`)
