@@ -1,4 +1,4 @@
-import { type ProxyError, peerError } from '@cirque/error'
+import { peerError } from '@cirque/error'
 import { ChunkedDecoder, type ChunkSink, HEAD_FAILED, type RequestHeadParser } from '@cirque/http'
 import { RequestRuns, type RequestRunsOwner } from '../sessions/request-runs.ts'
 import { SessionLife } from '../sessions/session-life.ts'
@@ -48,9 +48,6 @@ export abstract class Http1ServerRequest extends SessionLife implements ChunkSin
     this.upgradeWanted =
       (parser.upgrade || this.connectWanted) && !parser.chunked && parser.contentLength <= 0
   }
-
-  /** The client broke the exchange, or we cannot go on with it; `dead` says that nothing can be answered. */
-  abstract fail(error: ProxyError, dead: boolean): void
 
   digest(): ConnectionDigest {
     return this.connection.digest()

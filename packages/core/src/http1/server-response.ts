@@ -1,4 +1,3 @@
-import { ProxyError } from '@cirque/error'
 import {
   bodylessStatus,
   encodeChunkHead,
@@ -33,7 +32,6 @@ export abstract class Http1ServerResponse extends Http1ServerRequest {
   protected keepAlive: boolean
   /** Text that goes out with the next write: the head, small bodies, chunk framing. */
   protected text = ''
-  private responseRemaining = 0
   private drainWanted = false
 
   constructor(connection: Http1ServerConnection, parser: RequestHeadParser) {
@@ -113,24 +111,8 @@ export abstract class Http1ServerResponse extends Http1ServerRequest {
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
     let size = end - start
-    const state = this.responseState
-    if (size === 0 || state === BODYLESS || state > TUNNEL) return WRITE_DONE
-    if (state === UNWRITTEN) {
-      this.fail(new ProxyError('INTERNAL_ERROR', 'internal', 'Response body before its head'), true)
-      return WRITE_DONE
-    }
-    if (state === LENGTH) {
-      if (size > this.responseRemaining) {
-        this.fail(
-          new ProxyError('INTERNAL_ERROR', 'internal', 'Response body exceeds its Content-Length'),
-          true,
-        )
-        return WRITE_DONE
-      }
-      this.responseRemaining -= size
-    }
-    this.responseBodyBytes += size
-    const chunked = state === CHUNKED
+    if (!this.takesBody(size)) return WRITE_DONE
+    const chunked = this.responseState === CHUNKED
     if (size <= TEXT_BODY_BYTES_MAX) {
       const body = latin1(buffer, start, end)
       this.text += chunked ? `${encodeChunkHead(size)}${body}\r\n` : body
@@ -167,25 +149,14 @@ export abstract class Http1ServerResponse extends Http1ServerRequest {
       this.endTunnelWrites()
       return
     }
-    if (this.responseState === UNWRITTEN) {
-      this.destroy(
-        new ProxyError('INTERNAL_ERROR', 'internal', 'The response ended before its head was written'),
-      )
+    const problem = this.endProblem()
+    if (problem !== null) {
+      // The client must see that a body is short: nothing but the end of the connection says so.
+      this.flushText()
+      this.destroy(problem)
       return
     }
     if (this.responseState === CHUNKED) this.text += `0\r\n${this.trailersText(trailers)}\r\n`
-    if (this.responseState === LENGTH && this.responseRemaining > 0) {
-      // The client must see that the body is short: nothing but the end of the connection says so.
-      this.flushText()
-      this.destroy(
-        new ProxyError(
-          'PREMATURE_BODY_END',
-          'internal',
-          `Response body is ${this.responseRemaining} bytes short`,
-        ),
-      )
-      return
-    }
     this.flushText()
     if (this.becomeResponse(COMPLETE)) this.ended()
   }

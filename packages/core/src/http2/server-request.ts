@@ -1,4 +1,4 @@
-import { type ProxyError, peerError } from '@cirque/error'
+import { peerError } from '@cirque/error'
 import type { Http2Stream, Http2StreamHandler, ResetOrigin } from '@cirque/http2'
 import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import { RequestRuns, type RequestRunsOwner } from '../sessions/request-runs.ts'
@@ -50,8 +50,6 @@ export abstract class Http2ServerRequest
     this.continueWanted = head.expectContinue && this.bodied
   }
 
-  /** The client broke the exchange, or we cannot go on with it; `dead` says that nothing can be answered. */
-  protected abstract fail(error: ProxyError, dead: boolean): void
   abstract onReset(code: number, origin: ResetOrigin): void
   abstract onDrain(): void
   abstract onTimer(tag: number): void

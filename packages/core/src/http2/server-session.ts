@@ -30,7 +30,6 @@ const WRITE_PERIODS_MAX = 4
 
 /** One HTTP/2 stream of a client: the response to its request, and how the exchange ends. */
 export class Http2ServerSession extends Http2ServerRequest {
-  private responseRemaining = 0
   private continued = false
   private writeTimer: CoarseTimer | null = null
   private sentAtArm = 0
@@ -127,23 +126,7 @@ export class Http2ServerSession extends Http2ServerRequest {
 
   writeBody(buffer: Buffer, start: number, end: number): WriteResult {
     const size = end - start
-    const state = this.responseState
-    if (size === 0 || state === BODYLESS || state > TUNNEL) return WRITE_DONE
-    if (state === UNWRITTEN) {
-      this.fail(new ProxyError('INTERNAL_ERROR', 'internal', 'Response body before its head'), true)
-      return WRITE_DONE
-    }
-    if (state === LENGTH) {
-      if (size > this.responseRemaining) {
-        this.fail(
-          new ProxyError('INTERNAL_ERROR', 'internal', 'Response body exceeds its Content-Length'),
-          true,
-        )
-        return WRITE_DONE
-      }
-      this.responseRemaining -= size
-    }
-    this.responseBodyBytes += size
+    if (!this.takesBody(size)) return WRITE_DONE
     const result = this.stream.write(buffer, start, end)
     if (this.stream.queuedBytes > 0) this.armWriteTimer()
     return result
@@ -151,20 +134,9 @@ export class Http2ServerSession extends Http2ServerRequest {
 
   endResponse(trailers: string[] | null): void {
     if (this.responseEnded || this.closed) return
-    if (this.responseState === UNWRITTEN) {
-      this.destroy(
-        new ProxyError('INTERNAL_ERROR', 'internal', 'The response ended before its head was written'),
-      )
-      return
-    }
-    if (this.responseState === LENGTH && this.responseRemaining > 0) {
-      this.destroy(
-        new ProxyError(
-          'PREMATURE_BODY_END',
-          'internal',
-          `Response body is ${this.responseRemaining} bytes short`,
-        ),
-      )
+    const problem = this.endProblem()
+    if (problem !== null) {
+      this.destroy(problem)
       return
     }
     const { stream } = this
@@ -233,7 +205,7 @@ export class Http2ServerSession extends Http2ServerRequest {
    * The client broke the exchange, or we cannot go on with it. `dead` says that the stream is of no use any
    * more; otherwise a response may still be written.
    */
-  protected fail(error: ProxyError, dead: boolean): void {
+  fail(error: ProxyError, dead: boolean): void {
     if (this.closed) return
     const known = this.requestState === FAILED
     // Whatever it was: a question here could only keep it going.
