@@ -336,7 +336,7 @@ class StreamDestination implements LogDestination {
     socket.on('close', () => this.#lost(socket))
     socket.on('data', () => undefined) // receivers have nothing to say; reading is how their end is seen
     socket.once(transport === 'tls' ? 'secureConnect' : 'connect', () => {
-      socket.setTimeout(0)
+      if (!this.#isClosed) socket.setTimeout(0) // the end waits for one that takes something only
       socket.unref()
       this.#isConnected = true
       this.#delayMs = this.#reconnectDelayMs
