@@ -2,8 +2,8 @@ import type { FrameInput } from './frame-input.ts'
 
 /**
  * Requests over HTTP/2 that a thread begins in one turn of the event loop, of all connections together: two or three
- * milliseconds of work. Twenty clients that open and reset streams as fast as they can had 600 begun in a turn, which
- * took 25 ms, and each request of everybody else waits for two turns or three.
+ * milliseconds of work. Without it twenty clients that open and reset streams as fast as they can have 600 begun in a
+ * turn, which takes 25 ms, and a request of anybody else waits for two turns or three.
  */
 export const REQUESTS_PER_TURN_MAX = 64
 

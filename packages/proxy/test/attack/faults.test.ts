@@ -46,6 +46,13 @@ const PEER = {
   writeTimeoutMs: 200,
   idleTimeoutMs: 300,
 } as const
+/** For a peer that does nothing wrong: a busy machine is no fault of it. */
+const PATIENT = {
+  connectTimeoutMs: 5_000,
+  totalConnectTimeoutMs: 5_000,
+  readTimeoutMs: 5_000,
+  writeTimeoutMs: 5_000,
+} as const
 const NONE: Plan = { forth: null, back: null }
 const KINDS: readonly Fault['kind'][] = ['delay', 'drip', 'stall', 'hole', 'half-close', 'end', 'reset']
 
@@ -279,7 +286,7 @@ async function attack({
     ...(spoken === 2 ? { httpVersion: 2, http2StreamsMax: 2 } : {}),
     ...(tls ? { tls: true, sni: 'localhost', ca: CERTIFICATE.cert } : {}),
   }
-  const innocent = new HttpPeer(origin.address, { ...toOrigin, readTimeoutMs: 2_000 })
+  const innocent = new HttpPeer(origin.address, { ...toOrigin, ...PATIENT })
   let links = 0
   await using broken = await startFaultLink(origin.port, () => {
     const dice = new Dice(1_000_000 + links++)

@@ -18,15 +18,13 @@ import {
   WINDOW_UPDATE,
 } from '../../../../scripts/test-support/http2-frames.ts'
 import type { ProxyHttp } from '../../src/index.ts'
-import { get, RawClient } from '../support/client.ts'
 import { startProxy } from '../support/proxy.ts'
 import { startRawUpstream } from '../support/upstream.ts'
 import { until } from '../support/waiting.ts'
 import { Dice, runCount, runTimeout } from './support/dice.ts'
-import { getOverH2, type H2Answer } from './support/h2-get.ts'
 import { H2Peer, valuesOf } from './support/h2-wire.ts'
+import { type Answer, ask } from './support/one-request.ts'
 import { expectNoProcessFaults } from './support/process-faults.ts'
-import { readResponses } from './support/readers.ts'
 import { taggedBody } from './support/tagged-origin.ts'
 
 expectNoProcessFaults()
@@ -292,29 +290,8 @@ function startTrickster() {
   })
 }
 
-/** One request, by a client of the version. */
-async function ask(version: 1 | 2, port: number, id: string, query: string, what: string): Promise<Outcome> {
-  const complaint = `${what} leaves its client waiting`
-  if (version === 2) return outcome(await getOverH2(port, `/${id}?${query}`, complaint), id)
-  await using client = new RawClient(port)
-  client.write(get(`/${id}?${query}`))
-  await until(
-    () =>
-      client.ended ||
-      client.closed ||
-      readResponses(client.received, ['GET'], false).responses[0]?.complete === true,
-    complaint,
-  )
-  expect(client.received).not.toContain('poison')
-  const { responses, rest } = readResponses(client.received, ['GET'], client.ended)
-  const [response] = responses
-  if (response === undefined) return 'cut'
-  expect(rest).toBe('')
-  const { status, fields, body, complete } = response
-  return outcome({ status, tag: fields['x-tag'], body, complete }, id)
-}
-
-function outcome({ status, tag, body, complete }: H2Answer, id: string): Outcome {
+function outcome({ status, tag, body, complete, received }: Answer, id: string): Outcome {
+  expect(received).not.toContain('poison')
   if (status === 0) return 'cut'
   if (tag !== id) {
     expect(tag).toBeUndefined()
@@ -355,7 +332,7 @@ test.each(Object.keys(APPS).flatMap((name) => [[1, name] as const, [2, name] as 
       const isFair = seed >= NAMES.length && dice.chance(0.5)
       const what = NAMES[trick] as string
       // A fair response may share its connection with a trick that ends it.
-      const got = await ask(version, proxy.port, id, isFair ? 'fair' : String(trick), what)
+      const got = outcome(await ask(version, proxy.port, `/${id}?${isFair ? 'fair' : trick}`, what), id)
       if (isFair) expect(['answer', 'error', 'cut']).toContain(got)
       else if ((TRICKS[what] as Trick).gives.includes(got)) return
       else expect(['error', 'cut'], `${what} gave ${got}`).toContain(got)
@@ -378,13 +355,15 @@ test('a stream that breaks leaves the others of its connection alone', async () 
     { upstreamPeer: () => new HttpPeer(upstream.address, { httpVersion: 2, readTimeoutMs: 1_000 }) },
     { retryBudget: false, maxRetries: 1 },
   )
+  const get = async (id: string, what: string) =>
+    outcome(await ask(1, proxy.port, `/${id}?${what}`, what), id)
   for (const [index, what] of NAMES.entries()) {
     // What is silent may be dead: new requests go elsewhere then.
     if ((TRICKS[what] as Trick).fatal || what === 'nothing at all' || what === 'half a body') continue
     const got = await Promise.all([
-      ask(1, proxy.port, `a${index}`, 'fair', 'a fair response'),
-      ask(1, proxy.port, `b${index}`, String(index), what),
-      ask(1, proxy.port, `c${index}`, 'fair', 'a fair response'),
+      get(`a${index}`, 'fair'),
+      get(`b${index}`, String(index)),
+      get(`c${index}`, 'fair'),
     ])
     expect([got[0], got[2]], what).toEqual(['answer', 'answer'])
     expect((TRICKS[what] as Trick).gives, what).toContain(got[1])

@@ -8,9 +8,9 @@ import { startProxy } from '../support/proxy.ts'
 import { startRawUpstream } from '../support/upstream.ts'
 import { until } from '../support/waiting.ts'
 import { Dice, runCount, runTimeout } from './support/dice.ts'
-import { getOverH2, type H2Answer } from './support/h2-get.ts'
+import { type Answer, ask } from './support/one-request.ts'
 import { expectNoProcessFaults } from './support/process-faults.ts'
-import { RequestReader, readResponses } from './support/readers.ts'
+import { RequestReader } from './support/readers.ts'
 import { taggedBody } from './support/tagged-origin.ts'
 
 expectNoProcessFaults()
@@ -19,9 +19,11 @@ const RUNS = runCount(500)
 const AT_ONCE = 16
 const BODY_BYTES = 240
 
+/** What a client may get: its whole response, an error of the proxy, a response that is visibly cut. */
+type Outcome = 'answer' | 'error' | 'cut'
+
 interface Trick {
-  /** What a client may get: its whole response, an error of the proxy, a response that is visibly cut. */
-  readonly gives: readonly ('answer' | 'error' | 'cut')[]
+  readonly gives: readonly Outcome[]
   readonly play: (socket: Socket, id: string) => void
 }
 
@@ -160,53 +162,17 @@ function startTrickster() {
   })
 }
 
-function outcome(client: RawClient, id: string): 'answer' | 'error' | 'cut' {
-  const { responses, rest } = readResponses(client.received, ['GET'], client.ended)
-  const [response] = responses
-  if (response === undefined) return 'cut'
-  expect(rest).toBe('')
-  expect(response.body).not.toContain('poison')
-  if (response.reason !== id) {
-    expect([502, 504]).toContain(response.status)
-    expect(response.body).toBe('')
-    return 'error'
-  }
-  expect(taggedBody(id, BODY_BYTES).startsWith(response.body.replaceAll('12345', ''))).toBe(true)
-  return response.complete ? 'answer' : 'cut'
-}
-
-/** The same over HTTP/2, where a reason phrase has no place: the bytes of a body say whose it is. */
-function outcomeOverH2({ status, body, complete }: H2Answer, id: string): 'answer' | 'error' | 'cut' {
+function outcome({ status, reason, body, complete }: Answer, version: 1 | 2, id: string): Outcome {
   if (status === 0) return 'cut'
-  if (status >= 500) {
+  expect(body).not.toContain('poison')
+  // HTTP/2 has no reason: there the bytes of a body alone say whose it is.
+  if (version === 1 ? reason !== id : status >= 500) {
     expect([502, 504]).toContain(status)
     expect(body).toBe('')
     return 'error'
   }
   expect(taggedBody(id, BODY_BYTES).startsWith(body.replaceAll('12345', ''))).toBe(true)
   return complete ? 'answer' : 'cut'
-}
-
-/** One request, by a client of the version. */
-async function ask(
-  version: 1 | 2,
-  port: number,
-  id: string,
-  query: string,
-  what: string,
-): Promise<'answer' | 'error' | 'cut'> {
-  const complaint = `${what} leaves its client waiting`
-  if (version === 2) return outcomeOverH2(await getOverH2(port, `/${id}?${query}`, complaint), id)
-  await using client = new RawClient(port)
-  client.write(get(`/${id}?${query}`))
-  await until(
-    () =>
-      client.ended ||
-      client.closed ||
-      readResponses(client.received, ['GET'], false).responses[0]?.complete === true,
-    complaint,
-  )
-  return outcome(client, id)
 }
 
 const APPS: Record<string, Partial<ProxyHttp>> = {
@@ -237,7 +203,8 @@ test.each(Object.keys(APPS).flatMap((name) => [[1, name] as const, [2, name] as 
       const trick = seed < NAMES.length ? seed : dice.integer(0, NAMES.length - 1)
       const fair = seed >= NAMES.length && dice.chance(0.5)
       const what = fair ? 'a fair response' : (NAMES[trick] as string)
-      const got = await ask(version, proxy.port, id, fair ? 'fair' : String(trick), what)
+      const answer = await ask(version, proxy.port, `/${id}?${fair ? 'fair' : trick}`, what)
+      const got = outcome(answer, version, id)
       expect(fair ? ['answer'] : TRICKS[what]?.gives, what).toContain(got)
     }
     let next = 0
