@@ -18,7 +18,6 @@ import {
   RST_STREAM,
   SETTINGS,
   settings,
-  splitFrames,
   uint32,
   WINDOW_UPDATE,
 } from '../../../scripts/test-support/http2-frames.ts'
@@ -36,16 +35,10 @@ import {
 } from '../src/index.ts'
 import { COMING, COMPLETE, UNWRITTEN } from '../src/sessions/session-states.ts'
 import { startApp, type TestServer } from './support/http-server.ts'
+import { startHttp2Upstream } from './support/http2-upstream.ts'
 import { exchange, turn } from './support/raw-client.ts'
 import { connectRawHttp2, request } from './support/raw-http2.ts'
-import {
-  Recorder,
-  requestOf,
-  send,
-  startConnector,
-  startUpstream,
-  type Upstream,
-} from './support/upstream.ts'
+import { Recorder, requestOf, send, startConnector, type Upstream } from './support/upstream.ts'
 
 /** Whatever has states: the session, its connection, its stream. */
 interface Machine {
@@ -304,25 +297,9 @@ test('a handler that cuts its exchange within a run of the body hears nothing mo
 
 // --- upstreams ---------------------------------------------------------------------------------------------------
 
-const PREFACE_BYTES = 24
-
-/** An HTTP/2 upstream that does `onHead` for each HEADERS. */
+/** An HTTP/2 upstream that takes extended CONNECT, and does `onHead` for each HEADERS. */
 function startPeer(onHead: (socket: Socket, stream: number) => void): Promise<Upstream> {
-  return startUpstream((socket) => {
-    let bytes: Buffer = NOTHING
-    let skip = PREFACE_BYTES
-    socket.write(frame(SETTINGS, 0, 0, settings([8, 1])))
-    socket.on('end', () => socket.end())
-    socket.on('data', (chunk: Buffer) => {
-      bytes = Buffer.concat([bytes, chunk])
-      if (bytes.length < skip) return
-      bytes = bytes.subarray(skip)
-      skip = 0
-      const { frames, rest } = splitFrames(bytes)
-      bytes = rest
-      for (const { type, stream } of frames) if (type === HEADERS) onHead(socket, stream)
-    })
-  })
+  return startHttp2Upstream(settings([8, 1]), onHead)
 }
 
 /** Connections of HTTP/2 close once their last frames are written. */

@@ -9,34 +9,18 @@ import {
   HEADERS,
   RST_STREAM,
   SETTINGS,
-  splitFrames,
 } from '../../../scripts/test-support/http2-frames.ts'
 import { RememberedPeers } from '../src/http2/remembered-peers.ts'
 import { Connector, type ConnectorOptions } from '../src/index.ts'
+import { startHttp2Upstream } from './support/http2-upstream.ts'
 import { fetchOver, type Recorder, send, startUpstream, type Upstream } from './support/upstream.ts'
-
-const PREFACE_BYTES = 24
 
 /** An HTTP/2 upstream that answers every HEADERS with frames as given for its stream. */
 function scripted(
   answer: (stream: number) => Buffer[],
   settings: Buffer = Buffer.alloc(0),
 ): Promise<Upstream> {
-  return startUpstream((socket) => {
-    let bytes: Buffer = Buffer.alloc(0)
-    let skip = PREFACE_BYTES
-    socket.write(frame(SETTINGS, 0, 0, settings))
-    socket.on('end', () => socket.end())
-    socket.on('data', (chunk: Buffer) => {
-      bytes = Buffer.concat([bytes, chunk])
-      if (bytes.length < skip) return
-      bytes = bytes.subarray(skip)
-      skip = 0
-      const { frames, rest } = splitFrames(bytes)
-      bytes = rest
-      for (const { type, stream } of frames) if (type === HEADERS) socket.write(Buffer.concat(answer(stream)))
-    })
-  })
+  return startHttp2Upstream(settings, (socket, stream) => socket.write(Buffer.concat(answer(stream))))
 }
 
 const head = (stream: number, fields: string[] = [], flags: number = END_HEADERS): Buffer =>

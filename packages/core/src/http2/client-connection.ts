@@ -13,7 +13,7 @@ import { CoarseTimer, now, type TimerOwner } from '@cirque/timeout'
 import type { ResponseLimits } from '../http1/client-life.ts'
 import { encryptsAtOnce } from '../http1/wire.ts'
 import { guardWrites } from '../http1/write-guard.ts'
-import type { WriteResult } from '../sessions/write-result.ts'
+import { WRITE_DONE, type WriteResult } from '../sessions/write-result.ts'
 import { connectionDigest } from '../sockets/connection-digest.ts'
 import type { ConnectionDigest } from '../sockets/digest.ts'
 import type { HttpPeer } from '../upstream/peer.ts'
@@ -382,7 +382,7 @@ export class Http2ClientConnection
       this.socket.destroy(
         error instanceof Error ? error : new Error('The stream failed to write', { cause: error }),
       )
-      return 0
+      return WRITE_DONE
     }
   }
 

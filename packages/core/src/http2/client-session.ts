@@ -338,9 +338,7 @@ export class Http2ClientSession extends ClientSession implements TimerOwner, Htt
   }
 
   onTimer(tag: number): void {
-    if (this.state === LINGER) {
-      this.close(ErrorCode.CANCEL)
-    }
+    if (this.state === LINGER) this.close(ErrorCode.CANCEL)
     if (this.closed) return
     const { readTimeoutMs, writeTimeoutMs } = this.peer.options
     if (tag === READ_TIMER) {
